@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/test.h"
+
+static void name_hash_has_the_published_vectors(void **state)
+{
+        (void)state;
+        assert_int_equal(str_fnv1a(STR("")), 0x811c9dc5);
+        assert_int_equal(str_fnv1a(STR("a")), 0xe40c292c);
+        assert_int_equal(str_fnv1a(STR("my-sandbox")), 0x374de8f5);
+        assert_int_equal(str_fnv1a(STR("python-warmpool")), 0x99619c39);
+}
+
+static void cut_and_trim(void **state)
+{
+        struct str head, tail;
+
+        (void)state;
+        assert_true(str_cut(STR("a/b/c"), '/', &head, &tail));
+        assert_true(str_equal(head, STR("a")));
+        assert_true(str_equal(tail, STR("b/c")));
+        assert_false(str_cut(STR("abc"), '/', &head, &tail));
+        assert_true(str_equal(head, STR("abc")));
+        assert_int_equal(tail.length, 0);
+        assert_true(str_equal(str_trim(STR(" \tx y\t")), STR("x y")));
+        assert_int_equal(str_trim(STR("  ")).length, 0);
+}
+
+static void numbers_are_digits_only(void **state)
+{
+        uint64_t value = 7;
+
+        (void)state;
+        assert_int_equal(str_to_u64(STR("18446744073709551615"), UINT64_MAX, &value), 0);
+        assert_true(value == UINT64_MAX);
+        assert_int_equal(str_to_u64(STR("18446744073709551616"), UINT64_MAX, &value), -ERANGE);
+        assert_int_equal(str_to_u64(STR("8"), 7, &value), -ERANGE);
+        assert_int_equal(str_to_u64(STR(""), 7, &value), -EINVAL);
+        assert_int_equal(str_to_u64(STR("+1"), 7, &value), -EINVAL);
+        assert_int_equal(str_to_u64(STR("1 "), 7, &value), -EINVAL);
+}
+
+static void comparison_orders_bytewise_then_by_length(void **state)
+{
+        (void)state;
+        assert_true(str_compare(STR("a"), STR("b")) < 0);
+        assert_true(str_compare(STR("ab"), STR("a")) > 0);
+        assert_int_equal(str_compare(STR(""), STR("")), 0);
+        assert_true(str_equal_ignoring_case(STR("Content-Type"), STR("content-TYPE")));
+        assert_false(str_equal_ignoring_case(STR("a"), STR("ab")));
+}
+
+static void a_buffer_grows_and_is_stolen(void **state)
+{
+        _cleanup_buffer_ struct buffer buffer = {};
+        _cleanup_free_ char *text = NULL;
+        size_t length;
+
+        (void)state;
+        for (int i = 0; i < 1000; i++)
+                assert_int_equal(buffer_printf(&buffer, "%d,", i % 10), 0);
+        assert_int_equal(buffer.length, 2000);
+        buffer_consume(&buffer, 1998);
+        assert_true(str_equal(buffer_str(&buffer), STR("9,")));
+        assert_int_equal(buffer_reserve(&buffer, SIZE_MAX), -EOVERFLOW);
+        assert_int_equal(buffer_steal(&buffer, &text, &length), 0);
+        assert_string_equal(text, "9,");
+        assert_int_equal(length, 2);
+        assert_null(buffer.data);
+}
+
+static void an_arena_gives_zeroed_memory_again_after_reset(void **state)
+{
+        _cleanup_arena_ struct arena arena = {};
+
+        (void)state;
+        for (int round = 0; round < 3; round++) {
+                for (int i = 0; i < 500; i++) {
+                        char *memory = arena_alloc(&arena, 100);
+                        assert_non_null(memory);
+                        for (int k = 0; k < 100; k++)
+                                assert_int_equal(memory[k], 0);
+                        memset(memory, 0xff, 100);
+                }
+                arena_reset(&arena);
+        }
+        assert_null(arena_alloc_array(&arena, SIZE_MAX / 2, 3));
+        assert_true(str_equal(arena_printf(&arena, "%s-%d", "x", 7), STR("x-7")));
+}
+
+static void time_goes_through_rfc3339_and_back(void **state)
+{
+        static const struct {
+                const char *text;
+                uint64_t ns;
+        } good[] = {
+                { "1970-01-01T00:00:00Z", 0 },
+                { "2026-11-21T10:00:00Z", UINT64_C(1795255200000000000) },
+                { "2026-11-21T12:00:00.5+02:00", UINT64_C(1795255200500000000) },
+                { "2024-02-29T00:00:00.000000001Z", UINT64_C(1709164800000000001) },
+        };
+        static const char *const bad[] = {
+                "",
+                "2026-11-21",
+                "2026-11-21T10:00:00",
+                "2026-02-29T00:00:00Z",
+                "2026-13-01T00:00:00Z",
+                "2026-11-21T24:00:00Z",
+                "2026-11-21T10:00:00.Z",
+                "2026-11-21T10:00:00Zx",
+                "1969-12-31T23:59:59Z",
+                "1970-01-01T00:00:00+01:00",
+        };
+        char text[RFC3339_NANO_SIZE];
+        uint64_t ns;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+                assert_int_equal(rfc3339_parse(str_from(good[i].text), &ns), 0);
+                assert_true(ns == good[i].ns);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_true(rfc3339_parse(str_from(bad[i]), &ns) < 0);
+        rfc3339_format_seconds(good[2].ns, text);
+        assert_string_equal(text, "2026-11-21T10:00:00Z");
+        rfc3339_format_micro(good[2].ns, text);
+        assert_string_equal(text, "2026-11-21T10:00:00.500000Z");
+        rfc3339_format_nano(good[3].ns, text);
+        assert_string_equal(text, "2024-02-29T00:00:00.000000001Z");
+}
+
+static void random_names_use_kubernetes_alphabet(void **state)
+{
+        char suffix[NAME_SUFFIX_LENGTH + 1], uuid[UUID_SIZE], other[UUID_SIZE];
+
+        (void)state;
+        for (int i = 0; i < 100; i++) {
+                random_name_suffix(suffix);
+                assert_int_equal(strlen(suffix), NAME_SUFFIX_LENGTH);
+                assert_int_equal(strspn(suffix, "bcdfghjklmnpqrstvwxz2456789"), NAME_SUFFIX_LENGTH);
+        }
+        random_uuid(uuid);
+        random_uuid(other);
+        assert_int_equal(strlen(uuid), 36);
+        assert_int_equal(uuid[14], '4');
+        assert_string_not_equal(uuid, other);
+}
+
+static void a_file_is_replaced_whole(void **state)
+{
+        char folder[] = "/tmp/base_test.XXXXXX";
+        _cleanup_buffer_ struct buffer buffer = {};
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        _cleanup_close_ int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(file_write_atomic(directory, "f", STR("one"), 0600), 0);
+        assert_int_equal(file_write_atomic(directory, "f", STR("second"), 0600), 0);
+        assert_int_equal(file_read(directory, "f", 5, &buffer), -EFBIG);
+        buffer_clear(&buffer);
+        assert_int_equal(file_read(directory, "f", 6, &buffer), 0);
+        assert_true(str_equal(buffer_str(&buffer), STR("second")));
+        assert_int_equal(file_read(directory, "absent", 6, &buffer), -ENOENT);
+        unlinkat(directory, "f", 0);
+        assert_int_equal(rmdir(folder), 0); /* no temporary file is left */
+}
+
+static void errors_carry_their_context(void **state)
+{
+        struct error error = {};
+
+        (void)state;
+        assert_int_equal(error_set(&error, -ENOENT, "no file %s", "x"), -ENOENT);
+        assert_int_equal(error_prefix(&error, -ENOENT, "reading %s", "y"), -ENOENT);
+        assert_string_equal(error.message, "reading y: no file x");
+        assert_int_equal(error_set(NULL, -EIO, "unused"), -EIO);
+}
+
+static void a_list_survives_removal_while_walking(void **state)
+{
+        struct item {
+                int value;
+                struct list link;
+        } items[3] = { { .value = 1 }, { .value = 2 }, { .value = 3 } }, *item;
+        struct list head;
+        int sum = 0;
+
+        (void)state;
+        list_init(&head);
+        for (size_t i = 0; i < ARRAY_SIZE(items); i++)
+                list_append(&head, &items[i].link);
+        list_for_each (item, &head, link) {
+                sum = sum * 10 + item->value;
+                if (item->value == 2)
+                        list_remove(&item->link);
+        }
+        assert_int_equal(sum, 123);
+        sum = 0;
+        list_for_each (item, &head, link)
+                sum = sum * 10 + item->value;
+        assert_int_equal(sum, 13);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(name_hash_has_the_published_vectors),
+                cmocka_unit_test(cut_and_trim),
+                cmocka_unit_test(numbers_are_digits_only),
+                cmocka_unit_test(comparison_orders_bytewise_then_by_length),
+                cmocka_unit_test(a_buffer_grows_and_is_stolen),
+                cmocka_unit_test(an_arena_gives_zeroed_memory_again_after_reset),
+                cmocka_unit_test(time_goes_through_rfc3339_and_back),
+                cmocka_unit_test(random_names_use_kubernetes_alphabet),
+                cmocka_unit_test(a_file_is_replaced_whole),
+                cmocka_unit_test(errors_carry_their_context),
+                cmocka_unit_test(a_list_survives_removal_while_walking),
+        };
+
+        return run_unit_tests("base", tests);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Every limit on what comes from outside, in one place. Sizes are bytes unless the name says
+ * otherwise. A limit that a user can meet is named in docs/limits.md.
+ */
+enum {
+        LIMIT_BODY = 3 * 1024 * 1024,   /* a request body of the Kubernetes API */
+        LIMIT_HEAD = 64 * 1024,         /* request line and headers of one message */
+        LIMIT_HEADERS = 128,            /* header fields in one message */
+        LIMIT_DEPTH = 64,               /* nested arrays and objects in a document */
+        LIMIT_OBJECT = 1536 * 1024,     /* one stored object, as etcd's default request limit */
+        LIMIT_NAME = 253,               /* a DNS subdomain, RFC 1123 */
+        LIMIT_LABEL = 63,               /* a DNS label, a label value */
+        LIMIT_ANNOTATIONS = 256 * 1024, /* all keys and values of one object */
+        LIMIT_PATCH_OPERATIONS = 10000, /* operations in one JSON patch, as kube-apiserver */
+        LIMIT_WRITE_QUEUE = 4096,       /* accepted writes that wait for the disk */
+        LIMIT_WATCH_LOG_EVENTS = 65536, /* events kept in memory for watches to resume from */
+        LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024, /* unsent bytes of one watch before it is closed */
+        LIMIT_CONNECTIONS = 16384,              /* open connections of one server */
+        LIMIT_CONTAINERS = 16,                  /* containers of one Pod that the node runs */
+        LIMIT_MOUNTS = 24,                      /* volumes mounted into one container */
+        LIMIT_ARGUMENTS = 128 * 1024,           /* argv and environment of one container process */
+        LIMIT_LOG_RING = 4 * 1024 * 1024,       /* a container's log ring */
+};
