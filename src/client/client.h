@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "client/config.h"
+#include "json/json.h"
+
+/*
+ * The wire client: requests to one API server over one HTTP/2 connection (HTTP/1.1 where the
+ * server has no h2), on a uv loop. Everything is called on the loop's thread.
+ *
+ * A request that was answered 429 or 503 with Retry-After, or 5xx before it can have had an
+ * effect, is repeated as its `attempts` allow. Anything that may have been a write whose answer
+ * was lost is reported, never repeated: only the caller knows how to find out.
+ */
+struct kube_client;
+
+struct kube_client_options {
+        uv_loop_t *loop;
+        struct kube_config *config;  /* borrowed, must outlive the client */
+        struct str user_agent;       /* copied */
+        unsigned in_flight_limit;    /* short requests at once; 0: 128; more wait in order */
+        uint64_t request_timeout_ms; /* of short requests without their own; 0: 30 s */
+};
+
+/* Returns 0, -ENOMEM or -EBADMSG (certificates). Connects with the first request. */
+int kube_client_new(const struct kube_client_options *options, struct error *error,
+                    struct kube_client **ret_client);
+
+/* Cancels what is open (callbacks come with -ECANCELED before it returns) and frees. */
+void kube_client_free(struct kube_client *client);
+
+struct kube_request {
+        struct str method;       /* "GET"; copied, as all of the strings */
+        struct str path;         /* from kube_path_append(), query included */
+        struct str content_type; /* empty: application/json where there is a body */
+        struct str accept;       /* empty: application/json */
+        struct str body;
+        uint64_t timeout_ms; /* 0: the client's; for streams: to the first byte of the answer */
+        unsigned attempts;   /* in all; 0: 1 for writes, 5 for GET */
+};
+
+/* Why there is no answer; as kube_response.error. Other values are -ECANCELED and -ENOMEM. */
+enum {
+        KUBE_UNREACHABLE = -1001, /* no connection: the request was not sent */
+        KUBE_UNTRUSTED = -1002,   /* TLS verification failed, ours or theirs: not sent */
+        KUBE_LOST = -1003,        /* the connection ended or time ran out: it may have happened */
+        KUBE_MALFORMED = -1004,   /* an answer that is no HTTP or no JSON */
+};
+
+struct kube_response {
+        int error;          /* 0: the server answered */
+        unsigned status;    /* HTTP status; 0 without an answer */
+        struct str reason;  /* of the Status object when status ≥ 400: "Conflict"; may be empty */
+        struct str message; /* a sentence for people, for either kind of failure */
+        struct json_doc *doc;   /* the body; NULL if there is none or no JSON */
+        struct str body;        /* its bytes as they came */
+        unsigned retry_after_s; /* 0: none */
+};
+
+static inline bool kube_response_ok(const struct kube_response *response)
+{
+        return response->error == 0 && response->status >= 200 && response->status < 300;
+}
+
+/* Called exactly once, never from within kube_client_request(). The response is borrowed. */
+typedef void (*kube_response_fn)(void *user, const struct kube_response *response);
+
+struct kube_call;
+
+/* Returns 0, -EINVAL or -ENOMEM (then `callback` is not called). `ret_call` may be NULL. */
+int kube_client_request(struct kube_client *client, const struct kube_request *request,
+                        kube_response_fn callback, void *user, struct kube_call **ret_call);
+
+/* Withdraws a request or stream that has not had its last callback; there will be none. */
+void kube_call_cancel(struct kube_call *call);
+
+/*
+ * A request whose answer is read as it comes: watches, logs. `on_data` gets the body of a 2xx
+ * answer; `on_end` is the last callback, with a response as above (doc only when not 2xx; error 0
+ * and status 200 when the server ended the stream in order).
+ */
+struct kube_stream_events {
+        void (*on_head)(void *user, unsigned status); /* may be NULL */
+        void (*on_data)(void *user, struct str data);
+        kube_response_fn on_end;
+};
+int kube_client_stream(struct kube_client *client, const struct kube_request *request,
+                       const struct kube_stream_events *events, void *user,
+                       struct kube_call **ret_call);
+
+struct kube_client_counters {
+        uint64_t requests, retries, failures, connects;
+        unsigned in_flight, waiting, streams;
+};
+struct kube_client_counters kube_client_counters(const struct kube_client *client);
