@@ -12,8 +12,12 @@
 #define _unused_     __attribute__((unused))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-#define MIN(a, b)         ((a) < (b) ? (a) : (b))
-#define MAX(a, b)         ((a) > (b) ? (a) : (b))
+
+/* <sys/param.h>, which <uv.h> brings along, has the same two. */
+#ifndef MIN
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#endif
 
 /* The struct of type `type` whose member `member` is at `pointer`. */
 #define container_of(pointer, type, member)                                                        \
