@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/list.h"
+#include "base/options.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "base/test.h"
@@ -214,6 +215,84 @@ static void a_list_survives_removal_while_walking(void **state)
         assert_int_equal(sum, 13);
 }
 
+static void options_fill_their_targets(void **state)
+{
+        struct {
+                const char *name;
+                bool verbose, quiet;
+                int64_t count;
+                uint64_t timeout_ns;
+                struct option_strings labels;
+        } o = { .name = "unset", .quiet = true };
+        const struct option_spec specs[] = {
+                OPTION_STRING("name", 'n', &o.name, "NAME", "a name"),
+                OPTION_FLAG("verbose", 'v', &o.verbose, "say more"),
+                OPTION_FLAG("quiet", 0, &o.quiet, "say less"),
+                OPTION_NUMBER("count", 0, &o.count, "N", "how many"),
+                OPTION_DURATION("timeout", 0, &o.timeout_ns, "how long"),
+                OPTION_STRINGS("label", 'l', &o.labels, "KEY=VALUE", "a label"),
+                OPTION_END,
+        };
+        char *argv[] = { "cay",           "one",        "-n",       "x",     "--verbose",
+                         "--quiet=false", "--count=-5", "-timeout", "1m30s", "-l",
+                         "a=b",           "--label",    "c=d",      "--",    "--two" };
+        char *stops[] = { "cay", "-v", "cmd", "-n" };
+        char *unknown[] = { "cay", "--nope" };
+        char *missing[] = { "cay", "--count" };
+        char *bad[] = { "cay", "--timeout", "soon" };
+        struct error error = {};
+        int operands;
+
+        (void)state;
+        assert_int_equal(options_parse(specs, ARRAY_SIZE(argv), argv, false, &error, &operands), 0);
+        assert_int_equal(operands, 2);
+        assert_string_equal(argv[1], "one");
+        assert_string_equal(argv[2], "--two");
+        assert_string_equal(o.name, "x");
+        assert_true(o.verbose);
+        assert_false(o.quiet);
+        assert_int_equal(o.count, -5);
+        assert_true(o.timeout_ns == 90 * NS_PER_SECOND);
+        assert_int_equal(o.labels.count, 2);
+        assert_string_equal(o.labels.items[1], "c=d");
+
+        assert_int_equal(options_parse(specs, 4, stops, true, &error, &operands), 0);
+        assert_int_equal(operands, 2);
+        assert_string_equal(stops[2], "-n");
+        assert_int_equal(options_parse(specs, 2, unknown, true, &error, &operands), -EINVAL);
+        assert_int_equal(options_parse(specs, 2, missing, true, &error, &operands), -EINVAL);
+        assert_int_equal(options_parse(specs, 3, bad, true, &error, &operands), -EINVAL);
+        assert_string_equal(error.message,
+                            "--timeout takes a duration such as 90s or 1m30s, not 'soon'");
+}
+
+static void durations_are_go_durations_or_seconds(void **state)
+{
+        static const struct {
+                struct str text;
+                uint64_t ns;
+        } good[] = {
+                { STR("180"), 180 * NS_PER_SECOND },
+                { STR("2.5"), 2500 * NS_PER_MS },
+                { STR("200ms"), 200 * NS_PER_MS },
+                { STR("1h2m3.5s"), 3723500 * NS_PER_MS },
+                { STR("0"), 0 },
+                { STR("10us"), 10000 },
+        };
+        static const struct str bad[] = { STR(""),   STR("s"),     STR("-1s"),
+                                          STR("1x"), STR("1..5s"), STR("99999999999999999999h"),
+                                          STR("1 s") };
+        uint64_t ns;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+                assert_int_equal(duration_parse(good[i].text, &ns), 0);
+                assert_true(ns == good[i].ns);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_int_equal(duration_parse(bad[i], &ns), -EINVAL);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -228,6 +307,8 @@ int main(void)
                 cmocka_unit_test(a_file_is_replaced_whole),
                 cmocka_unit_test(errors_carry_their_context),
                 cmocka_unit_test(a_list_survives_removal_while_walking),
+                cmocka_unit_test(options_fill_their_targets),
+                cmocka_unit_test(durations_are_go_durations_or_seconds),
         };
 
         return run_unit_tests("base", tests);
