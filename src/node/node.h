@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/error.h"
+
+struct node_config {
+        const char *name;           /* of the Node object */
+        const char *kubeconfig;     /* path: how to reach the API */
+        const char *host_address;   /* dotted: hostIP of the Pods, InternalIP of the Node */
+        const char *pod_cidr;       /* "10.244.0.0/16" */
+        const char *data_folder;    /* volumes, logs and state, made with mode 0700 if absent */
+        const char *libexec_folder; /* static init and sandboxd */
+        const char *image_map;      /* path of the map of image names; NULL: none */
+        const char *socket_path;    /* where the kubelet API listens (Unix socket, 0600) */
+        const char *api_host, *api_port; /* API address as Pods see it; NULL: none */
+        const char *dns_address;         /* resolver that ClusterFirst Pods get; NULL: the host's */
+        int launcher_fd;                 /* connected socket of the launcher; owned by node_run */
+        int ready_fd;                    /* gets one byte when the Node is registered; -1: none */
+        unsigned overcommit_cpu, overcommit_memory; /* 0: 50 and 4 */
+};
+
+/*
+ * Runs the node until SIGTERM or SIGINT, leaving its sandboxes running. Returns 0, or a negative
+ * errno with a sentence when it could not begin or cannot go on.
+ */
+int node_run(const struct node_config *config, struct error *error);
