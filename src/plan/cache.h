@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "kinds/kind.h"
+#include "kube/meta.h"
+#include "json/json.h"
+
+/*
+ * What the controllers see: every object that the watches reported, overlaid with our own
+ * acknowledged writes that a watch has not echoed yet. An object is replaced only by a newer
+ * resourceVersion, so echoes and late events change nothing.
+ */
+struct cache;
+
+/* One object. Valid until the next call that changes the cache. */
+struct cache_entry {
+        const struct kind *kind;
+        struct json_doc *doc;
+        struct object_meta meta; /* views into doc */
+        void *typed;             /* what kind->read made, e.g. struct sandbox */
+        uint64_t seen_ns;        /* monotonic, when the cache first held this uid */
+        bool locked;             /* a plan that writes it is in flight: its future is not known */
+};
+
+enum cache_event {
+        CACHE_ADDED, /* or MODIFIED: the cache makes no difference */
+        CACHE_MODIFIED,
+        CACHE_DELETED, /* `doc` is the last state, with the deletion's resourceVersion */
+};
+
+int cache_new(struct cache **ret_cache);
+void cache_free(struct cache *cache);
+DEFINE_POINTER_CLEANUP(cache_freep, struct cache, cache_free)
+
+/* Announces a kind; the cache then takes its events. Known kinds need not be announced. */
+int cache_add_kind(struct cache *cache, const struct kind *kind);
+
+/*
+ * An index: `keys` gives the values under which an object is to be found (at most
+ * CACHE_KEYS_MAX). The same keys must come for the same object. Register before feeding.
+ * `kind` NULL indexes every kind. Returns the index's number, or -ENOMEM, -ENOSPC.
+ */
+enum { CACHE_KEYS_MAX = 8, CACHE_INDEXES_MAX = 16 };
+typedef size_t (*cache_keys_fn)(const struct cache_entry *entry,
+                                struct str ret_keys[static CACHE_KEYS_MAX]);
+int cache_add_index(struct cache *cache, const struct kind *kind, cache_keys_fn keys);
+
+/* Built in: objects of any kind by the uid of each of their owners. */
+extern const int cache_index_owner;
+
+/* ---- looking up ---- */
+
+const struct cache_entry *cache_get(const struct cache *cache, const struct kind *kind,
+                                    struct str namespace, struct str name);
+const struct cache_entry *cache_get_uid(const struct cache *cache, struct str uid);
+
+/* All objects of a kind; in no order. A namespace of NULL data means all. */
+struct cache_iterator {
+        const struct cache_entry *entry;
+        struct list *next, *head;
+        const struct kind *kind;
+        struct str namespace;
+};
+struct cache_iterator cache_iterate(const struct cache *cache, const struct kind *kind,
+                                    struct str namespace);
+/* Objects with `key` in `index`, in the order in which they came under it, of `kind` or of any. */
+struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
+                                          const struct kind *kind, struct str key);
+bool cache_next(struct cache_iterator *iterator);
+#define cache_for_each(it, ...)                                                                    \
+        for (struct cache_iterator it = cache_iterate(__VA_ARGS__); cache_next(&it);)
+#define cache_for_each_in(it, ...)                                                                 \
+        for (struct cache_iterator it = cache_iterate_index(__VA_ARGS__); cache_next(&it);)
+
+size_t cache_count(const struct cache *cache, const struct kind *kind);
+
+/* How many objects stand under a key. Constant time. */
+size_t cache_index_count(const struct cache *cache, int index, struct str key);
+
+/* ---- feeding ---- */
+
+/*
+ * Tells, for each change that became visible, what stood there before and what stands there now;
+ * either may be NULL, not both. Both are valid during the call only.
+ */
+typedef void (*cache_changed_fn)(void *context, const struct cache_entry *before,
+                                 const struct cache_entry *after);
+void cache_on_change(struct cache *cache, cache_changed_fn changed, void *context);
+
+/*
+ * An event of a watch or an object of a list. Takes a reference of its own. Older and equal
+ * resourceVersions are dropped. Returns 0, 1 when something became visible, -EINVAL (no name or
+ * uid), -ENOMEM.
+ */
+int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
+                struct json_doc *doc, uint64_t monotonic_ns);
+
+/*
+ * A list of the whole kind begins; its objects follow by cache_apply() as CACHE_ADDED. At its end
+ * what was not listed is gone, unless it is newer than the list's own `resource_version` (a write
+ * of ours that the list did not know yet).
+ */
+void cache_list_begin(struct cache *cache, const struct kind *kind);
+void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
+
+/* Whether a list of the kind was completed. */
+bool cache_is_synced(const struct cache *cache, const struct kind *kind);
+
+/* Our own delete was answered with success and nothing of the object remains: it is hidden, and
+ * events of that uid are ignored, until the watch reports the deletion. */
+void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid);
+
+/* Marks an object (or the name of one to be made) as being written. Returns -EBUSY if it is. */
+int cache_lock(struct cache *cache, const struct kind *kind, struct str namespace, struct str name);
+void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
+                  struct str name);
+bool cache_is_locked(const struct cache *cache, const struct kind *kind, struct str namespace,
+                     struct str name);
