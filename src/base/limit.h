@@ -17,6 +17,7 @@ enum {
         LIMIT_PATCH_OPERATIONS = 10000, /* operations in one JSON patch, as kube-apiserver */
         LIMIT_WRITE_QUEUE = 4096,       /* accepted writes that wait for the disk */
         LIMIT_WATCH_LOG_EVENTS = 65536, /* events kept in memory for watches to resume from */
+        LIMIT_WATCH_LOG_BYTES = 24 * 1024 * 1024, /* bytes of old objects that those events keep */
         LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024, /* unsent bytes of one watch before it is closed */
         LIMIT_CONNECTIONS = 16384,              /* open connections of one server */
         LIMIT_CONTAINERS = 16,                  /* containers of one Pod that the node runs */
