@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front for Meson. `make` alone lists what there is.
+
+BUILD ?= build
+CAY_DATA ?= /var/lib/cay
+export CAY_DATA
+
+.PHONY: help build run stop test bench fuzz install clean
+
+help:
+	@echo 'make run      install what is missing, build, start everything, show a sandbox at work'
+	@echo 'make stop     end what make run started, sandboxes included; data stays in $(CAY_DATA)'
+	@echo 'make test     install what tests need, build, run all tests'
+	@echo 'make build    build into $(BUILD)/'
+	@echo 'make bench    measure, beside what is replaced or the physical limit'
+	@echo 'make fuzz     fuzz every parser for a minute each (clang)'
+	@echo 'make install  install under /usr/local (DESTDIR and PREFIX are honoured)'
+	@echo 'make clean    remove $(BUILD)/'
+
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/install-packages build
+	@meson setup $(BUILD) $(MESON_OPTIONS)
+
+run: build
+	@tools/demo $(BUILD)/cay
+
+stop:
+	@$(BUILD)/cay down
+
+test:
+	@tools/install-packages build test
+	@tools/run-tests $(BUILD)
+
+bench: build
+	@bench/run $(BUILD)
+
+fuzz:
+	@tools/install-packages build fuzz
+	@fuzz/run
+
+PREFIX ?= /usr/local
+install: build
+	@meson configure $(BUILD) --prefix=$(PREFIX) && meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define DATA_DEFAULT "/var/lib/cay"
+
+static int join(char *path, size_t size, const char *folder, const char *name)
+{
+        return (size_t)snprintf(path, size, "%s/%s", folder, name) < size ? 0 : -ENAMETOOLONG;
+}
+
+/* Makes a folder with this mode and owner, or corrects those of the one that is there. */
+static int ensure_folder(const char *path, mode_t mode, uid_t owner, struct error *error)
+{
+        struct stat status;
+
+        if (mkdir(path, mode) < 0 && errno != EEXIST)
+                return error_set(error, -errno, "cannot make the folder %s: %s", path,
+                                 strerror(errno));
+        if (lstat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+                return error_set(error, -ENOTDIR, "%s is in the way: it is no folder", path);
+        if (((status.st_mode & 07777) != mode && chmod(path, mode) < 0) ||
+            (status.st_uid != owner && chown(path, owner, owner) < 0))
+                return error_set(error, -errno, "cannot take possession of %s: %s", path,
+                                 strerror(errno));
+        return 0;
+}
+
+static int create_folders(const struct instance *instance, struct error *error)
+{
+        static const struct {
+                const char *name;
+                mode_t mode;
+                uid_t owner;
+        } folders[] = {
+                { "pki", 0700, 0 },
+                { "log", 0755, 0 },
+                { "control", 0700, UID_CONTROL },
+                { "node", 0700, UID_NODE },
+                { "router", 0700, UID_ROUTER },
+        };
+        char path[PATH_MAX];
+
+        for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+                int r = join(path, sizeof(path), instance->data, folders[i].name);
+                if (r < 0)
+                        return error_set(error, r, "the data folder's path is too long");
+                r = ensure_folder(path, folders[i].mode, folders[i].owner, error);
+                if (r < 0)
+                        return r;
+        }
+        return ensure_folder(instance->run, 0755, 0, error);
+}
+
+/* libexec stands beside the program in a build folder, and in ../libexec/cay when installed. */
+static int find_libexec(char *path, size_t size, struct error *error)
+{
+        static const char *const places[] = { "libexec", "../libexec/cay" };
+        char program[PATH_MAX], candidate[PATH_MAX];
+        ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+        if (length < 0)
+                return error_set(error, -errno, "/proc is not mounted");
+        program[length] = '\0';
+        *strrchr(program, '/') = '\0';
+        for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+                if (join(candidate, sizeof(candidate), program, places[i]) == 0 &&
+                    access(candidate, X_OK) == 0 &&
+                    (size_t)snprintf(path, size, "%s", candidate) < size)
+                        return 0;
+        }
+        return error_set(error, -ENOENT, "%s/libexec is missing: build it with make, or install it",
+                         program);
+}
+
+int instance_open(const char *data, bool create, struct error *error, struct instance *ret_instance)
+{
+        struct instance instance = {};
+        int r;
+
+        if (!data)
+                data = getenv("CAY_DATA");
+        if (!data || !*data)
+                data = DATA_DEFAULT;
+        if (create) {
+                r = ensure_folder(data, 0755, geteuid(), error);
+                if (r < 0)
+                        return r;
+        }
+        if (!realpath(data, instance.data))
+                return error_set(error, -errno, "there is no instance at %s: start one with cay up",
+                                 data);
+        snprintf(instance.id, sizeof(instance.id), "%08x", str_fnv1a(str_from(instance.data)));
+        snprintf(instance.run, sizeof(instance.run), "/run/cay-%s", instance.id);
+        r = join(instance.kubeconfig, sizeof(instance.kubeconfig), instance.data, "kubeconfig");
+        if (r < 0)
+                return error_set(error, r, "the data folder's path is too long");
+        if (create) {
+                r = find_libexec(instance.libexec, sizeof(instance.libexec), error);
+                if (r == 0)
+                        r = create_folders(&instance, error);
+                if (r < 0)
+                        return r;
+        }
+        *ret_instance = instance;
+        return 0;
+}
+
+static int open_lock(const struct instance *instance, int flags)
+{
+        char path[PATH_MAX];
+        int r = join(path, sizeof(path), instance->data, "lock");
+
+        if (r < 0)
+                return r;
+        int fd = open(path, flags | O_CLOEXEC, 0644);
+        return fd < 0 ? -errno : fd;
+}
+
+static pid_t read_pid(int lock)
+{
+        char text[16] = "";
+        uint64_t pid;
+        ssize_t length = pread(lock, text, sizeof(text) - 1, 0);
+
+        if (length <= 0 || str_to_u64((struct str){ text, (size_t)length }, INT32_MAX, &pid) < 0)
+                return 0;
+        return (pid_t)pid;
+}
+
+int instance_lock(const struct instance *instance, struct error *error)
+{
+        _cleanup_close_ int lock = open_lock(instance, O_RDWR | O_CREAT);
+
+        if (lock < 0)
+                return error_set(error, lock, "cannot open %s/lock: %s", instance->data,
+                                 strerror(-lock));
+        if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+                if (errno != EWOULDBLOCK)
+                        return error_set(error, -errno, "cannot lock %s/lock: %s", instance->data,
+                                         strerror(errno));
+                return error_set(error, -EBUSY,
+                                 "%s is already served by process %d: see cay status, or stop it "
+                                 "with cay down",
+                                 instance->data, (int)read_pid(lock));
+        }
+        return TAKE_FD(lock);
+}
+
+int instance_write_pid(int lock, pid_t pid)
+{
+        char text[16];
+        int length = snprintf(text, sizeof(text), "%d", (int)pid);
+
+        if (ftruncate(lock, 0) < 0 || pwrite(lock, text, (size_t)length, 0) != length)
+                return -errno;
+        return 0;
+}
+
+int instance_running(const struct instance *instance, pid_t *ret_pid)
+{
+        _cleanup_close_ int lock = open_lock(instance, O_RDONLY);
+
+        *ret_pid = 0;
+        if (lock == -ENOENT)
+                return 0;
+        if (lock < 0)
+                return lock;
+        if (flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+                *ret_pid = read_pid(lock);
+        return 0;
+}

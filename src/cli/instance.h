@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Unprivileged roles run under numeric ids of their own, so that none can read another's files or
+ * signal it. 60578 to 61183 is free on systemd hosts (systemd's "Users, Groups, UIDs and GIDs").
+ */
+enum {
+        UID_CONTROL = 60801,
+        UID_NODE = 60802,
+        UID_ROUTER = 60803,
+};
+
+enum { INSTANCE_ID_SIZE = 9 };
+
+/*
+ * One `cay up`: everything it keeps is under `data` (survives a reboot) and `run` (does not).
+ * Two instances differ by their data folder; `id` is made from its name, for interfaces and
+ * cgroups.
+ */
+struct instance {
+        char data[PATH_MAX];       /* /var/lib/cay: kubeconfig, pki/, control/, node/, router/ */
+        char run[64];              /* /run/cay-<id>: the launcher's state, sockets */
+        char libexec[PATH_MAX];    /* init, sandboxd */
+        char id[INSTANCE_ID_SIZE]; /* 8 hex digits */
+        char kubeconfig[PATH_MAX]; /* the administrator's, mode 0600 */
+};
+
+/*
+ * Resolves the paths of the instance at `data` (NULL: $CAY_DATA, else /var/lib/cay), making the
+ * folders if `create`. -ENOENT if it does not exist and is not to be made.
+ */
+int instance_open(const char *data, bool create, struct error *error,
+                  struct instance *ret_instance);
+
+/*
+ * Takes the instance's lock, as the one supervisor that may run it. Returns the descriptor that
+ * holds it, -EBUSY with a sentence (naming its process) if somebody else does, or another errno.
+ */
+int instance_lock(const struct instance *instance, struct error *error);
+
+/* Writes the supervisor's process id into the locked file. */
+int instance_write_pid(int lock, pid_t pid);
+
+/* The process id of the supervisor that holds the lock; 0 if none does. */
+int instance_running(const struct instance *instance, pid_t *ret_pid);

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+enum { ROLE_DESCRIPTORS_MAX = 8 };
+
+/* One process that the supervisor keeps running. */
+struct role {
+        const char *name;
+        uid_t uid;               /* user and group of the process; 0 keeps root (the launcher) */
+        const char *const *argv; /* NULL-terminated arguments of the cay program; NULL: `run` */
+        int (*run)(void *user);  /* what a forked child calls instead of a program */
+        void *user;
+        /* Become descriptors 3, 4, … of the process, in this order. The supervisor keeps its own,
+         * so a role that is started again finds the same sockets. */
+        int descriptors[ROLE_DESCRIPTORS_MAX];
+        size_t descriptor_count;
+        const char *log; /* path that stderr is appended to; NULL: the supervisor's own stderr */
+};
+
+/*
+ * Starts the roles in order and runs them until SIGTERM or SIGINT: starts each again when it ends,
+ * with a growing pause if it ends soon after its start. The caller must be single-threaded. The
+ * process becomes a subreaper, so that sandboxes whose launcher died become its children; it reads
+ * nothing: all that it knows comes from signals.
+ *
+ * On the way out the roles get SIGTERM in reverse order, each after the one before has ended (or,
+ * after ROLE_STOP_SECONDS, SIGKILL). If the supervisor itself dies, the kernel kills the roles;
+ * sandboxes stay.
+ * Returns 0 after an orderly end, or a negative errno if it could not begin.
+ */
+int supervisor_run(const struct role *roles, size_t count, struct error *error);
