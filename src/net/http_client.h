@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/http.h"
+#include "net/stream.h"
+
+/*
+ * An HTTP/1.1 client on a loop, with kept connections for each origin. It follows no redirects,
+ * keeps no cookies, decodes nothing, and never repeats a request.
+ */
+struct http_client;
+struct http_call;
+
+/* Defaults of the options below. */
+enum {
+        HTTP_CLIENT_CONNECT_TIMEOUT_MS = 10 * 1000, /* name, connection and TLS together */
+        HTTP_CLIENT_IDLE_TIMEOUT_MS = 30 * 1000,    /* how long a connection is kept unused */
+        HTTP_CLIENT_IDLE_PER_ORIGIN = 64,
+        HTTP_CLIENT_IDLE_TOTAL = 1024,
+};
+
+struct http_client_options {
+        uint32_t connect_timeout_ms; /* 0: the defaults above */
+        uint32_t idle_timeout_ms;
+        unsigned idle_per_origin;
+        unsigned idle_total;
+};
+
+/* `options` may be NULL. */
+int http_client_new(struct net_loop *loop, const struct http_client_options *options,
+                    struct http_client **ret_client);
+
+/* Cancels every call (no callbacks) and closes every connection. */
+void http_client_free(struct http_client *client);
+
+/* Closes kept connections to that address, or all of them with NULL. */
+void http_client_forget(struct http_client *client, const struct net_address *address);
+
+/* Where to send: an address, or else a name to look up. */
+struct http_origin {
+        struct net_address address; /* length 0: use `host` and `port` */
+        struct str host;            /* name or IP literal */
+        uint16_t port;
+        struct stream_filter *filter; /* NULL: plain */
+        struct str server_name;       /* for TLS; empty: `host` */
+};
+
+struct http_request {
+        struct http_origin origin;
+        struct str method;                 /* empty: GET */
+        struct str target;                 /* sent as it is; begins with "/" */
+        struct str host;                   /* the Host field; empty: made from the origin */
+        const struct http_header *headers; /* Host, framing and Connection are added */
+        size_t header_count;
+        struct str body;             /* borrowed for the call; or else streamed: */
+        bool streamed;               /* by http_call_send() and http_call_end() */
+        int64_t content_length;      /* of a streamed body, or HTTP_LENGTH_UNKNOWN: chunked */
+        bool upgrade;                /* sends Connection: Upgrade; `headers` has Upgrade */
+        bool fresh;                  /* use no kept connection */
+        uint32_t connect_timeout_ms; /* 0: the client's */
+        uint32_t head_timeout_ms; /* from the whole request sent to the whole head; 0: for ever */
+        uint32_t idle_timeout_ms; /* without a byte of the body that we wait for; 0: for ever */
+};
+
+/* What went wrong, in the order of getting further. */
+enum http_error {
+        HTTP_ERROR_DIAL,    /* name, connect, connect timeout: nothing was sent */
+        HTTP_ERROR_TLS,     /* nothing was sent */
+        HTTP_ERROR_CLOSED,  /* ended without a byte of an answer; the request may have had effect */
+        HTTP_ERROR_TIMEOUT, /* waiting for head or body */
+        HTTP_ERROR_EOF,     /* ended inside the answer */
+        HTTP_ERROR_PROTOCOL, /* no HTTP */
+        HTTP_ERROR_MEMORY,
+};
+
+struct http_call_callbacks {
+        /* Where a streamed body may begin: connected. May be NULL; sending earlier is queued. */
+        void (*on_connected)(struct http_call *call, void *user);
+
+        /*
+         * The answer's head, living as long as the call. 1xx are not told but 101. Only set when
+         * the request was an upgrade may 101 come: then http_call_take_over() may be called here
+         * or later.
+         */
+        void (*on_head)(struct http_call *call, void *user, const struct http_response_head *head);
+
+        /* Takes all of it, or else pauses. */
+        void (*on_body)(struct http_call *call, void *user, struct str data);
+
+        /* The answer is complete. The last callback: the call is gone when it returns. */
+        void (*on_end)(struct http_call *call, void *user);
+
+        /* The request's body has gone out far enough to send more. */
+        void (*on_drain)(struct http_call *call, void *user);
+
+        /* It failed. The last callback. `code` is a negative errno. */
+        void (*on_error)(struct http_call *call, void *user, enum http_error error, int code);
+};
+
+/*
+ * Begins a call. Everything in `request` is copied or borrowed for this call only. Callbacks come
+ * from the loop only. Returns 0, -EINVAL (a field that may not be sent) or -ENOMEM.
+ */
+int http_call_start(struct http_client *client, const struct http_request *request,
+                    const struct http_call_callbacks *callbacks, void *user,
+                    struct http_call **ret_call);
+
+/* A streamed body, with back-pressure as in stream.h. */
+void http_call_send(struct http_call *call, const struct stream_piece *pieces, size_t count);
+void http_call_end(struct http_call *call);
+bool http_call_is_congested(struct http_call *call);
+
+/* Holds the answer's body back, and lets it come again. */
+void http_call_pause(struct http_call *call);
+void http_call_resume(struct http_call *call);
+
+/* Gives the call up; no callback comes any more. Its connection is closed. */
+void http_call_cancel(struct http_call *call);
+
+/* After 101 (or a 2xx to CONNECT): takes the connection, as http_exchange_upgrade() does. */
+int http_call_take_over(struct http_call *call, struct stream **ret_stream,
+                        struct str *ret_leftover);
+
+/* Whether the call went over a connection that was kept from an earlier one. */
+bool http_call_is_reused(const struct http_call *call);
+
+/* The connection, for stream_peer() and the like only; NULL before on_connected. */
+struct stream *http_call_connection(const struct http_call *call);
+
+struct http_client_counters {
+        unsigned calls, idle;
+        uint64_t connects, reuses;
+};
+struct http_client_counters http_client_counters(const struct http_client *client);
