@@ -4,51 +4,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
 #include "json/json.h"
 #include "json/writer.h"
 
-/* metav1.Condition. Views into the document. */
+/* metav1.Condition. Views. */
 struct condition {
-        struct str type, status, reason, message;
-        struct str last_transition; /* RFC 3339 */
-        int64_t observed_generation;
+        struct str type;
+        struct str status; /* "True", "False", "Unknown" */
+        struct str reason;
+        struct str message;
+        int64_t observed_generation; /* 0: absent */
+        struct str last_transition;  /* RFC 3339; for reading only */
 };
 
-/* Finds a condition in a status.conditions array. False when there is none of that type. */
-bool condition_find(struct json_value conditions, struct str type, struct condition *ret);
+/* The entry of `conditions` (an array, or absent) with this type. Returns whether it is there. */
+bool condition_find(struct json_value conditions, struct str type, struct condition *ret_condition);
 
 /* Whether the condition is there with status "True". */
 bool condition_is_true(struct json_value conditions, struct str type);
 
-enum { CONDITIONS_MAX = 8 };
+/* Same status, reason, message and observedGeneration: nothing to write. */
+bool condition_same(const struct condition *a, const struct condition *b);
 
 /*
- * The conditions that a controller wants, in order. lastTransitionTime is kept from the present
- * ones where the status is the same, else it is `now`.
+ * Writes the array that comes of `old` when each of `set` is put in: entries keep their place, new
+ * ones are appended, entries of other types stay as they are (also fields we do not know).
+ * lastTransitionTime is kept while the status stays, else it becomes `now_ns` (realtime). Types in
+ * `remove` (NULL-terminated, or NULL) are left out.
  */
-struct condition_list {
-        struct json_value present;
-        int64_t generation;
-        uint64_t now_ns; /* realtime */
-        struct condition items[CONDITIONS_MAX];
-        size_t count;
-};
-
-void conditions_init(struct condition_list *list, struct json_value present, int64_t generation,
-                     uint64_t now_ns);
-
-/* Replaces or appends. The strings are borrowed until the list was written. */
-void conditions_set(struct condition_list *list, struct str type, struct str status,
-                    struct str reason, struct str message);
-
-/* Takes over a present condition as it is, if there is one. */
-void conditions_keep(struct condition_list *list, struct str type);
-
-/* NULL when the type was not set. */
-const struct condition *conditions_get(const struct condition_list *list, struct str type);
-
-/* Writes them as an array. */
-void conditions_write(const struct condition_list *list, struct json_writer *writer);
-
-/* Whether writing them would leave the present ones as they are. */
-bool conditions_are_present(const struct condition_list *list);
+void conditions_write(struct json_writer *writer, struct json_value old,
+                      const struct condition *set, size_t count, const char *const *remove,
+                      uint64_t now_ns);

@@ -4,54 +4,66 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
+#include "kube/name.h"
 #include "json/json.h"
 
-/* One metadata.ownerReferences element. Views into the document. */
-struct owner_ref {
-        struct str api_version, kind, name, uid;
-        bool controller;
-        bool block_owner_deletion;
-};
+struct field_errors;
 
 /*
- * metadata as every controller reads it (ObjectMeta of k8s.io/apimachinery). Views into the
- * document, which must outlive it. What is absent or of a wrong type is empty, zero or absent.
+ * metav1.ObjectMeta, read once from an object; views into its document. What is absent or of a
+ * wrong type is empty or zero.
  */
 struct object_meta {
-        struct str name, namespace, uid;
-        uint64_t resource_version; /* 0: none, or not a decimal number */
-        int64_t generation;
-        uint64_t creation_ns; /* realtime; whole seconds */
-        uint64_t deletion_ns; /* realtime; 0 unless deletionTimestamp is set */
-        struct json_value labels, annotations, owners, finalizers;
+        struct json_value value; /* the metadata object */
+        struct str name, generate_name, namespace, uid;
+        uint64_t resource_version;      /* 0: absent or no number */
+        int64_t generation;             /* 0: absent */
+        uint64_t creation_ns;           /* realtime; 0: absent */
+        uint64_t deletion_ns;           /* realtime, deletionTimestamp; 0: not being deleted */
+        int64_t deletion_grace_seconds; /* -1: absent */
+        struct json_value labels, annotations, finalizers, owner_references, managed_fields;
 };
 
-/* Reads `object`.metadata. Never fails: see above. */
-void object_meta_read(struct json_value object, struct object_meta *ret);
+void object_meta_read(struct json_value object, struct object_meta *ret_meta);
 
-static inline bool meta_is_deleting(const struct object_meta *meta)
+static inline bool object_meta_is_deleting(const struct object_meta *meta)
 {
         return meta->deletion_ns != 0;
 }
 
-/* The value, or an empty view with NULL data when the key is absent. */
-struct str meta_label(const struct object_meta *meta, struct str key);
-struct str meta_annotation(const struct object_meta *meta, struct str key);
-bool meta_has_label(const struct object_meta *meta, struct str key);
-bool meta_has_finalizer(const struct object_meta *meta, struct str name);
+/* Empty when absent; *_exists by json_exists(json_member(meta->labels, key)). */
+struct str object_meta_label(const struct object_meta *meta, struct str key);
+struct str object_meta_annotation(const struct object_meta *meta, struct str key);
+bool object_meta_has_finalizer(const struct object_meta *meta, struct str finalizer);
 
-/* Reads the reference at `index`; false when there is none. */
-bool meta_owner(const struct object_meta *meta, size_t index, struct owner_ref *ret);
+/* One entry of metadata.ownerReferences. Views. */
+struct owner_reference {
+        struct str group; /* of apiVersion; empty for the core group */
+        struct str version;
+        struct str kind, name, uid;
+        bool controller, block_owner_deletion;
+};
 
-/* The reference with controller=true, if there is one. */
-bool meta_controller(const struct object_meta *meta, struct owner_ref *ret);
+/*
+ *     struct json_iterator it = json_iterate(meta->owner_references);
+ *     while (owner_reference_next(&it, &owner)) …
+ */
+bool owner_reference_next(struct json_iterator *iterator, struct owner_reference *ret_owner);
 
-/* Whether any reference, or the controlling one, has this uid. */
-bool meta_is_owned_by(const struct object_meta *meta, struct str uid);
-bool meta_is_controlled_by(const struct object_meta *meta, struct str uid);
+/* The owner with controller: true. Returns whether there is one. */
+bool object_meta_controller(const struct object_meta *meta, struct owner_reference *ret_owner);
 
-/* "agents.x-k8s.io" of "agents.x-k8s.io/v1beta1", empty of "v1". */
-struct str api_version_group(struct str api_version);
+/* Whether the object with `uid` is among the owners. */
+bool object_meta_is_owned_by(const struct object_meta *meta, struct str uid);
 
-/* Whether the reference names this group and kind, whatever its version. */
-bool owner_ref_is(const struct owner_ref *owner, struct str group, struct str kind);
+/* "v1" → "", "v1"; "apps/v1" → "apps", "v1". Views; always succeeds. */
+void api_version_split(struct str api_version, struct str *ret_group, struct str *ret_version);
+
+/*
+ * What kube-apiserver checks of every object's metadata on create and update: name (by the kind's
+ * rule), namespace, labels, annotations with LIMIT_ANNOTATIONS, finalizers, ownerReferences, and
+ * generateName. A name may be absent where generateName stands. Causes go to `errors`.
+ */
+void object_meta_validate(struct json_value object, bool namespaced, name_check_fn check_name,
+                          struct field_errors *errors);
