@@ -117,8 +117,8 @@ class Instance:
         self.up()
         return self
 
-    def __exit__(self, kind, *_):
-        if kind is not None:
+    def __exit__(self, kind, value, _):
+        if kind is not None and not (kind is SystemExit and value.code == 0):
             self.print_logs()
         self.down()
         shutil.rmtree(self.folder)
