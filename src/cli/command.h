@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /*
@@ -20,7 +22,8 @@ extern const struct command commands[]; /* ended by one without a name */
 /* The command with this name, or NULL. */
 const struct command *command_find(const char *name);
 
-/* Whether argv asks for help ("-h", "--help"); then usage and `specs` were printed. */
+/* Whether argv asks for help ("-h", "--help"); then usage and `specs` (may be NULL) were printed.
+ */
 struct option_spec;
 bool command_help(const struct command *command, const struct option_spec *specs, int argc,
                   char **argv);
@@ -28,8 +31,9 @@ bool command_help(const struct command *command, const struct option_spec *specs
 int command_up(int argc, char **argv, struct error *error);
 int command_down(int argc, char **argv, struct error *error);
 int command_status(int argc, char **argv, struct error *error);
-int command_kubeconfig(int argc, char **argv, struct error *error);
 int command_doctor(int argc, char **argv, struct error *error);
+int command_kubeconfig(int argc, char **argv, struct error *error);
+int command_version(int argc, char **argv, struct error *error);
 int command_control(int argc, char **argv, struct error *error);
 int command_node(int argc, char **argv, struct error *error);
 int command_router(int argc, char **argv, struct error *error);

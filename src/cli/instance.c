@@ -12,8 +12,11 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "json/writer.h"
 
 #define DATA_DEFAULT "/var/lib/cay"
+
+enum { PROGRAM_LIMIT = 64 * 1024 * 1024 };
 
 static int join(char *path, size_t size, const char *folder, const char *name)
 {
@@ -44,11 +47,9 @@ static int create_folders(const struct instance *instance, struct error *error)
                 mode_t mode;
                 uid_t owner;
         } folders[] = {
-                { "pki", 0700, 0 },
-                { "log", 0755, 0 },
-                { "control", 0700, UID_CONTROL },
-                { "node", 0700, UID_NODE },
-                { "router", 0700, UID_ROUTER },
+                { "pki", 0700, 0 },         { "log", 0755, 0 },
+                { "libexec", 0755, 0 },     { "control", 0700, UID_CONTROL },
+                { "node", 0700, UID_NODE }, { "router", 0700, UID_ROUTER },
         };
         char path[PATH_MAX];
 
@@ -64,24 +65,64 @@ static int create_folders(const struct instance *instance, struct error *error)
 }
 
 /* libexec stands beside the program in a build folder, and in ../libexec/cay when installed. */
-static int find_libexec(char *path, size_t size, struct error *error)
+static int find_libexec(const char *program, char *path, size_t size, struct error *error)
 {
         static const char *const places[] = { "libexec", "../libexec/cay" };
-        char program[PATH_MAX], candidate[PATH_MAX];
-        ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+        char folder[PATH_MAX], candidate[PATH_MAX];
 
-        if (length < 0)
-                return error_set(error, -errno, "/proc is not mounted");
-        program[length] = '\0';
-        *strrchr(program, '/') = '\0';
+        snprintf(folder, sizeof(folder), "%s", program);
+        *strrchr(folder, '/') = '\0';
         for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-                if (join(candidate, sizeof(candidate), program, places[i]) == 0 &&
+                if (join(candidate, sizeof(candidate), folder, places[i]) == 0 &&
                     access(candidate, X_OK) == 0 &&
                     (size_t)snprintf(path, size, "%s", candidate) < size)
                         return 0;
         }
         return error_set(error, -ENOENT, "%s/libexec is missing: build it with make, or install it",
-                         program);
+                         folder);
+}
+
+static int copy_program(const char *from, const char *to, struct error *error)
+{
+        _cleanup_buffer_ struct buffer contents = {}, present = {};
+
+        int r = file_read(AT_FDCWD, from, PROGRAM_LIMIT, &contents);
+        if (r < 0)
+                return error_set(error, r, "cannot read %s: %s", from, strerror(-r));
+        r = file_read(AT_FDCWD, to, PROGRAM_LIMIT, &present);
+        if (r == 0 && str_equal(buffer_str(&contents), buffer_str(&present)))
+                return 0;
+        r = file_write_atomic(AT_FDCWD, to, buffer_str(&contents), 0755);
+        return r < 0 ? error_set(error, r, "cannot write %s: %s", to, strerror(-r)) : 0;
+}
+
+/*
+ * Copies what runs inside sandboxes to where the roles, which are not root, can reach it: the
+ * program itself may stand in somebody's home folder.
+ */
+static int copy_programs(const struct instance *instance, struct error *error)
+{
+        static const char *const names[] = { "init", "sandboxd" };
+        char program[PATH_MAX], libexec[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+        ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+        int r;
+
+        if (length < 0)
+                return error_set(error, -errno, "/proc is not mounted");
+        program[length] = '\0';
+        r = find_libexec(program, libexec, sizeof(libexec), error);
+        if (r == 0)
+                r = join(to, sizeof(to), instance->libexec, "cay");
+        if (r == 0)
+                r = copy_program(program, to, error);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++) {
+                r = join(from, sizeof(from), libexec, names[i]);
+                if (r == 0)
+                        r = join(to, sizeof(to), instance->libexec, names[i]);
+                if (r == 0)
+                        r = copy_program(from, to, error);
+        }
+        return r;
 }
 
 int instance_open(const char *data, bool create, struct error *error, struct instance *ret_instance)
@@ -104,12 +145,14 @@ int instance_open(const char *data, bool create, struct error *error, struct ins
         snprintf(instance.id, sizeof(instance.id), "%08x", str_fnv1a(str_from(instance.data)));
         snprintf(instance.run, sizeof(instance.run), "/run/cay-%s", instance.id);
         r = join(instance.kubeconfig, sizeof(instance.kubeconfig), instance.data, "kubeconfig");
+        if (r == 0)
+                r = join(instance.libexec, sizeof(instance.libexec), instance.data, "libexec");
         if (r < 0)
                 return error_set(error, r, "the data folder's path is too long");
         if (create) {
-                r = find_libexec(instance.libexec, sizeof(instance.libexec), error);
+                r = create_folders(&instance, error);
                 if (r == 0)
-                        r = create_folders(&instance, error);
+                        r = copy_programs(&instance, error);
                 if (r < 0)
                         return r;
         }
@@ -179,5 +222,44 @@ int instance_running(const struct instance *instance, pid_t *ret_pid)
                 return lock;
         if (flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
                 *ret_pid = read_pid(lock);
+        return 0;
+}
+
+int instance_write_addresses(const struct instance *instance,
+                             const struct instance_addresses *addresses)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        struct json_writer writer;
+        char path[PATH_MAX];
+
+        json_writer_init(&writer, &text);
+        json_begin_object(&writer);
+        json_field_string(&writer, "api", str_from(addresses->api));
+        json_field_string(&writer, "router", str_from(addresses->router));
+        json_end_object(&writer);
+        int r = json_writer_finish(&writer);
+        if (r == 0)
+                r = join(path, sizeof(path), instance->run, "addresses.json");
+        return r < 0 ? r : file_write_atomic(AT_FDCWD, path, buffer_str(&text), 0644);
+}
+
+int instance_read_addresses(const struct instance *instance,
+                            struct instance_addresses *ret_addresses)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        _cleanup_doc_ struct json_doc *doc = NULL;
+        char path[PATH_MAX];
+
+        int r = join(path, sizeof(path), instance->run, "addresses.json");
+        if (r == 0)
+                r = file_read(AT_FDCWD, path, 4096, &text);
+        if (r == 0)
+                r = json_doc_parse(buffer_str(&text), NULL, NULL, NULL, &doc);
+        if (r < 0)
+                return r;
+        snprintf(ret_addresses->api, sizeof(ret_addresses->api), "%.*s",
+                 STR_FORMAT(json_string(json_get(json_root(doc), "api"))));
+        snprintf(ret_addresses->router, sizeof(ret_addresses->router), "%.*s",
+                 STR_FORMAT(json_string(json_get(json_root(doc), "router"))));
         return 0;
 }

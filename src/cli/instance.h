@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -50,3 +51,15 @@ int instance_write_pid(int lock, pid_t pid);
 
 /* The process id of the supervisor that holds the lock; 0 if none does. */
 int instance_running(const struct instance *instance, pid_t *ret_pid);
+
+/* Where the running instance listens: "127.0.0.1:6443". */
+struct instance_addresses {
+        char api[64];
+        char router[64];
+};
+
+/* Kept in the run folder while the instance runs. Return 0 or a negative errno. */
+int instance_write_addresses(const struct instance *instance,
+                             const struct instance_addresses *addresses);
+int instance_read_addresses(const struct instance *instance,
+                            struct instance_addresses *ret_addresses);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,17 @@ static int place_descriptors(const struct role *role)
         return 0;
 }
 
+/* Leaves the role only what it was given; `program` is kept until it is run. */
+static int close_others(const struct role *role, int *program)
+{
+        int keep = DESCRIPTOR_FIRST + (int)role->descriptor_count;
+
+        if (dup3(*program, keep, O_CLOEXEC) < 0 || close_range((unsigned)keep + 1, ~0U, 0) < 0)
+                return -errno;
+        *program = keep;
+        return 0;
+}
+
 static int drop_privilege(uid_t uid)
 {
         gid_t gid = uid;
@@ -96,6 +108,8 @@ static void run_child(const struct supervisor *supervisor, const struct role *ro
         int program = fcntl(supervisor->program, F_DUPFD_CLOEXEC, DESCRIPTOR_SAFE);
         if (r == 0)
                 r = program < 0 ? -errno : place_descriptors(role);
+        if (r == 0)
+                r = close_others(role, &program);
         if (r == 0)
                 r = drop_privilege(role->uid);
         /* After the change of user, which clears it. The parent may have died before. */

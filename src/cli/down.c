@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/options.h"
+#include "cli/command.h"
+#include "cli/instance.h"
+
+enum { DOWN_TIMEOUT_MS = 120 * 1000 };
+
+/* Ends the supervisor and waits until it is gone. */
+static int stop_supervisor(pid_t pid, struct error *error)
+{
+        _cleanup_close_ int process = (int)syscall(SYS_pidfd_open, pid, 0);
+
+        if (process < 0)
+                return errno == ESRCH ? 0
+                                      : error_set(error, -errno, "cannot watch process %d: %s",
+                                                  (int)pid, strerror(errno));
+        if (syscall(SYS_pidfd_send_signal, process, SIGTERM, NULL, 0) < 0)
+                return errno == ESRCH ? 0
+                                      : error_set(error, -errno, "cannot stop process %d: %s",
+                                                  (int)pid, strerror(errno));
+        struct pollfd wait = { .fd = process, .events = POLLIN };
+        int r;
+        do {
+                r = poll(&wait, 1, DOWN_TIMEOUT_MS);
+        } while (r < 0 && errno == EINTR);
+        if (r == 0)
+                return error_set(error, -ETIME, "process %d does not end: see its log", (int)pid);
+        return 0;
+}
+
+int command_down(int argc, char **argv, struct error *error)
+{
+        const char *data = NULL;
+        const struct option_spec specs[] = {
+                OPTION_STRING("data", 0, &data, "FOLDER", "the instance's folder ($CAY_DATA)"),
+                OPTION_END,
+        };
+        struct instance instance;
+        int operands;
+        pid_t pid;
+
+        if (command_help(command_find("down"), specs, argc, argv))
+                return 0;
+        int r = options_parse(specs, argc, argv, false, error, &operands);
+        if (r == 0)
+                r = instance_open(data, false, error, &instance);
+        if (r < 0)
+                return r;
+        r = instance_running(&instance, &pid);
+        if (r < 0)
+                return error_set(error, r, "cannot read %s/lock: %s", instance.data, strerror(-r));
+        if (pid == 0) {
+                printf("cay is not running on %s\n", instance.data);
+                return 0;
+        }
+        r = stop_supervisor(pid, error);
+        if (r == 0)
+                printf("cay is down; data stays in %s\n", instance.data);
+        return r;
+}

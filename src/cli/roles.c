@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/roles.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/str.h"
+
+enum {
+        LAUNCHER_POOL = 8,
+        POD_PREFIX_MIN = 8,
+        POD_PREFIX_MAX = 29,
+};
+
+/* Descriptors as the programs find them; see supervisor.h. */
+#define FIRST_DESCRIPTOR  "3"
+#define SECOND_DESCRIPTOR "4"
+
+static int run_launcher(void *user)
+{
+        const struct role_table *table = user;
+        struct error error = {};
+
+        log_configure("launcher", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        int r = launcher_run(3, &table->launcher, &error);
+        if (r < 0)
+                log_error("%s", error.message);
+        return r;
+}
+
+/* A path that lives as long as the table. */
+static const char *keep(struct role_table *table, const char *format, ...) _printf_(2, 3);
+static const char *keep(struct role_table *table, const char *format, ...)
+{
+        va_list arguments;
+
+        assert(table->path_count < ARRAY_SIZE(table->paths));
+        char *path = table->paths[table->path_count++];
+        va_start(arguments, format);
+        int length = vsnprintf(path, sizeof(table->paths[0]), format, arguments);
+        va_end(arguments);
+        table->is_too_long |= length < 0 || (size_t)length >= sizeof(table->paths[0]);
+        return path;
+}
+
+/* "10.88.0.0/16" with no bits set behind the prefix. */
+static int parse_cidr(const char *text, uint32_t *ret_network, uint32_t *ret_prefix,
+                      struct error *error)
+{
+        struct str address, prefix;
+        char dotted[INET_ADDRSTRLEN];
+        struct in_addr network;
+        uint64_t bits;
+
+        if (!str_cut(str_from(text), '/', &address, &prefix) || address.length >= sizeof(dotted) ||
+            str_to_u64(prefix, POD_PREFIX_MAX, &bits) < 0 || bits < POD_PREFIX_MIN)
+                return error_set(error, -EINVAL,
+                                 "--pod-cidr takes an IPv4 network of prefix %d to %d, not '%s'",
+                                 POD_PREFIX_MIN, POD_PREFIX_MAX, text);
+        snprintf(dotted, sizeof(dotted), "%.*s", STR_FORMAT(address));
+        uint32_t mask = UINT32_MAX << (32 - bits);
+        if (inet_pton(AF_INET, dotted, &network) != 1 || (ntohl(network.s_addr) & ~mask) != 0)
+                return error_set(error, -EINVAL, "--pod-cidr: '%s' is no IPv4 network", text);
+        *ret_network = ntohl(network.s_addr);
+        *ret_prefix = (uint32_t)bits;
+        return 0;
+}
+
+static void add(struct role_table *table, const char *name, uid_t uid, const char *const *arguments,
+                int first, int second, const char *log)
+{
+        size_t index = table->count++;
+        size_t count = 0;
+
+        while (arguments[count]) {
+                assert(count + 1 < ROLE_ARGUMENTS_MAX);
+                table->arguments[index][count] = arguments[count];
+                count++;
+        }
+        table->arguments[index][count] = NULL;
+        table->roles[index] = (struct role){
+                .name = name,
+                .uid = uid,
+                .argv = table->arguments[index],
+                .descriptors = { first, second },
+                .descriptor_count = 2,
+                .log = log,
+        };
+}
+
+int role_table_init(struct role_table *table, const struct instance *instance,
+                    const struct role_settings *settings, struct error *error)
+{
+        *table = (struct role_table){};
+        table->launcher = (struct launcher_config){
+                .run = keep(table, "%s/launcher", instance->run),
+                .init = keep(table, "%s/init", instance->libexec),
+                .cgroup = keep(table, "cay-%s", instance->id),
+                .interface = keep(table, "cay-%s", instance->id),
+                .node_user = UID_NODE,
+                .node_group = UID_NODE,
+                .pool = LAUNCHER_POOL,
+        };
+        int r = parse_cidr(settings->pod_cidr, &table->launcher.pod_network,
+                           &table->launcher.pod_prefix, error);
+        if (r < 0)
+                return r;
+        table->launcher.host_address = table->launcher.pod_network + 1;
+        struct in_addr host = { .s_addr = htonl(table->launcher.host_address) };
+        const char *host_address = keep(table, "%s", inet_ntoa(host));
+
+        bool files = settings->log_to_files;
+        const char *const logs[] = {
+                files ? keep(table, "%s/log/launcher.log", instance->data) : NULL,
+                files ? keep(table, "%s/log/control.log", instance->data) : NULL,
+                files ? keep(table, "%s/log/node.log", instance->data) : NULL,
+                files ? keep(table, "%s/log/router.log", instance->data) : NULL,
+        };
+        const char *node_socket = keep(table, "%s/node.sock", instance->run);
+
+        table->roles[table->count++] = (struct role){
+                .name = "launcher",
+                .run = run_launcher,
+                .user = table,
+                .descriptors = { settings->launcher_socket },
+                .descriptor_count = 1,
+                .log = logs[0],
+        };
+        add(table, "control", UID_CONTROL,
+            (const char *const[]){ "cay", "control", "--data",
+                                   keep(table, "%s/control", instance->data), "--socket",
+                                   FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--address",
+                                   settings->api_address, "--node-socket", node_socket, NULL },
+            settings->api_socket, settings->ready, logs[1]);
+        add(table, "node", UID_NODE,
+            (const char *const[]){ "cay",
+                                   "node",
+                                   "--name",
+                                   settings->node_name,
+                                   "--kubeconfig",
+                                   keep(table, "%s/node/kubeconfig", instance->data),
+                                   "--pod-cidr",
+                                   settings->pod_cidr,
+                                   "--host-address",
+                                   host_address,
+                                   "--data",
+                                   keep(table, "%s/node", instance->data),
+                                   "--run",
+                                   table->launcher.run,
+                                   "--libexec",
+                                   instance->libexec,
+                                   "--listen",
+                                   node_socket,
+                                   "--launcher",
+                                   FIRST_DESCRIPTOR,
+                                   "--ready",
+                                   SECOND_DESCRIPTOR,
+                                   NULL },
+            settings->node_socket, settings->ready, logs[2]);
+        add(table, "router", UID_ROUTER,
+            (const char *const[]){ "cay", "router", "--kubeconfig",
+                                   keep(table, "%s/router/kubeconfig", instance->data), "--socket",
+                                   FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, NULL },
+            settings->router_socket, settings->ready, logs[3]);
+
+        if (table->is_too_long)
+                return error_set(error, -ENAMETOOLONG, "the data folder's path is too long");
+        return 0;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "cli/instance.h"
+#include "cli/supervisor.h"
+#include "runtime/launcher.h"
+
+/* What `cay up` was told and opened for its roles. Strings are borrowed. */
+struct role_settings {
+        const char *pod_cidr;
+        const char *node_name;
+        const char *api_address;          /* "127.0.0.1:6443" */
+        int api_socket, router_socket;    /* listening */
+        int launcher_socket, node_socket; /* the two ends of one SOCK_SEQPACKET pair */
+        int ready;                        /* roles write a byte here when they serve */
+        bool log_to_files;                /* <data>/log/<role>.log instead of stderr */
+};
+
+enum { ROLE_ARGUMENTS_MAX = 32 };
+
+/* The four processes of one machine, ready for supervisor_run(); strings live in the table. */
+struct role_table {
+        struct role roles[4];
+        size_t count;
+        struct launcher_config launcher;
+        const char *arguments[4][ROLE_ARGUMENTS_MAX];
+        char paths[16][PATH_MAX];
+        size_t path_count;
+        bool is_too_long; /* one of them did not fit */
+};
+
+int role_table_init(struct role_table *table, const struct instance *instance,
+                    const struct role_settings *settings, struct error *error);

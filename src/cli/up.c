@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/bootstrap.h"
+#include "cli/command.h"
+#include "cli/instance.h"
+#include "cli/roles.h"
+#include "cli/supervisor.h"
+
+enum {
+        READY_ROLES = 3, /* control, node and router tell when they serve */
+        READY_TIMEOUT_SECONDS = 60,
+        LISTEN_BACKLOG = 1024,
+        ADDRESS_SIZE = sizeof(((struct instance_addresses *)0)->api),
+};
+
+struct up {
+        struct instance instance;
+        struct role_settings settings;
+        const char *data, *api_listen, *router_listen;
+        struct instance_addresses addresses;
+        bool detach;
+        struct option_strings names;
+        int lock, ready[2];
+};
+
+/*
+ * A listening TCP socket at "host:port" (port 0: any free one). Writes where it is into `address`.
+ * The supervisor holds it, so a role that is started again finds the connections that wait.
+ */
+static int listen_at(const char *where, const char *option, char address[static ADDRESS_SIZE],
+                     struct error *error)
+{
+        const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+                                        .ai_socktype = SOCK_STREAM,
+                                        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
+        const char *colon = strrchr(where, ':');
+        char host[ADDRESS_SIZE] = "";
+        struct addrinfo *found;
+
+        if (!colon || (size_t)(colon - where) >= sizeof(host))
+                return error_set(error, -EINVAL, "--%s takes ADDRESS:PORT, not '%s'", option,
+                                 where);
+        struct str name = { where, (size_t)(colon - where) };
+        if (name.length > 2 && name.data[0] == '[' && name.data[name.length - 1] == ']')
+                name = str_slice(name, 1, name.length - 1);
+        snprintf(host, sizeof(host), "%.*s", STR_FORMAT(name));
+        if (getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, &found) != 0)
+                return error_set(error, -EINVAL, "--%s: '%s' is no IP address and port", option,
+                                 where);
+
+        struct sockaddr_storage bound = {};
+        socklen_t size = found->ai_addrlen;
+        memcpy(&bound, found->ai_addr, size);
+        freeaddrinfo(found);
+        _cleanup_close_ int fd = socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int on = 1;
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+                return error_set(error, -errno, "cannot make a socket: %s", strerror(errno));
+        if (bind(fd, (struct sockaddr *)&bound, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+                return error_set(error, -errno,
+                                 "cannot listen on %s (%s): choose another with --%s", where,
+                                 strerror(errno), option);
+
+        char port[16];
+        size = sizeof(bound);
+        if (getsockname(fd, (struct sockaddr *)&bound, &size) < 0 ||
+            getnameinfo((struct sockaddr *)&bound, size, host, sizeof(host), port, sizeof(port),
+                        NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+                return error_set(error, -EIO, "cannot tell where %s is", where);
+        bool v6 = bound.ss_family == AF_INET6;
+        snprintf(address, ADDRESS_SIZE, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+        return TAKE_FD(fd);
+}
+
+/* In the forked child: from here on it is the supervisor. */
+static int supervise(struct up *up, struct error *error)
+{
+        int launcher[2];
+
+        instance_write_pid(up->lock, getpid());
+        close(up->ready[0]);
+        if (up->detach)
+                setsid();
+        else
+                prctl(PR_SET_PDEATHSIG, SIGTERM);
+        setpgid(0, 0); /* Ctrl-C reaches the front alone, which passes it on */
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, launcher) < 0)
+                return error_set(error, -errno, "cannot make a socket pair: %s", strerror(errno));
+        up->settings.launcher_socket = launcher[0];
+        up->settings.node_socket = launcher[1];
+        up->settings.ready = up->ready[1];
+
+        struct role_table table;
+        int r = role_table_init(&table, &up->instance, &up->settings, error);
+        if (r == 0)
+                r = supervisor_run(table.roles, table.count, error);
+        if (r < 0)
+                return r;
+        return launcher_cleanup(&table.launcher, error);
+}
+
+/* Waits until every role serves. -ETIME or -EPIPE (the supervisor ended). */
+static int wait_ready(int ready)
+{
+        uint64_t deadline = clock_monotonic_ns() + READY_TIMEOUT_SECONDS * NS_PER_SECOND;
+        unsigned serving = 0;
+
+        while (serving < READY_ROLES) {
+                struct pollfd wait = { .fd = ready, .events = POLLIN };
+                uint64_t now = clock_monotonic_ns();
+                char bytes[READY_ROLES];
+
+                if (now >= deadline)
+                        return -ETIME;
+                if (poll(&wait, 1, (int)((deadline - now) / NS_PER_MS)) < 0 && errno != EINTR)
+                        return -errno;
+                if (!(wait.revents & (POLLIN | POLLHUP)))
+                        continue;
+                ssize_t got = read(ready, bytes, sizeof(bytes));
+                if (got <= 0)
+                        return -EPIPE;
+                serving += (unsigned)got;
+        }
+        return 0;
+}
+
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int signal)
+{
+        stop_signal = signal;
+}
+
+/* Stays before the terminal until the supervisor has ended, passing signals on. */
+static int stay(pid_t supervisor)
+{
+        const struct sigaction action = { .sa_handler = note_signal };
+        int status = 0;
+
+        sigaction(SIGINT, &action, NULL);
+        sigaction(SIGTERM, &action, NULL);
+        while (waitpid(supervisor, &status, 0) < 0) {
+                if (errno != EINTR)
+                        return -errno;
+                if (stop_signal)
+                        kill(supervisor, SIGTERM);
+        }
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static void print_welcome(const struct up *up, uint64_t took_ns)
+{
+        printf("cay is up (%.0f ms): API https://%s, router http://%s\n",
+               (double)took_ns / (double)NS_PER_MS, up->addresses.api, up->addresses.router);
+        printf("  export KUBECONFIG=%s\n", up->instance.kubeconfig);
+        if (up->detach)
+                printf("  cay status, cay down; logs in %s/log\n", up->instance.data);
+        fflush(stdout);
+}
+
+static int open_sockets(struct up *up, struct error *error)
+{
+        up->settings.api_socket = listen_at(up->api_listen, "listen", up->addresses.api, error);
+        if (up->settings.api_socket < 0)
+                return up->settings.api_socket;
+        up->settings.router_socket =
+                listen_at(up->router_listen, "router-listen", up->addresses.router, error);
+        return MIN(up->settings.router_socket, 0);
+}
+
+static int prepare(struct up *up, struct error *error)
+{
+        struct str names[OPTION_STRINGS_MAX];
+        int r;
+
+        if (geteuid() != 0)
+                return error_set(error, -EPERM,
+                                 "cay up needs root for namespaces, cgroups and the Pod network: "
+                                 "run it with sudo (the roles drop it again)");
+        r = instance_open(up->data, true, error, &up->instance);
+        if (r < 0)
+                return r;
+        up->lock = instance_lock(&up->instance, error);
+        if (up->lock < 0)
+                return up->lock;
+        r = open_sockets(up, error);
+        if (r < 0)
+                return r;
+        up->settings.api_address = up->addresses.api;
+        for (size_t i = 0; i < up->names.count; i++)
+                names[i] = str_from(up->names.items[i]);
+        r = instance_write_addresses(&up->instance, &up->addresses);
+        if (r < 0)
+                return error_set(error, r, "cannot write to %s: %s", up->instance.run,
+                                 strerror(-r));
+        return bootstrap(&up->instance, str_from(up->addresses.api), names, up->names.count,
+                         up->settings.node_name, error);
+}
+
+int command_up(int argc, char **argv, struct error *error)
+{
+        char host[256] = "localhost";
+        struct up up = {
+                .api_listen = "127.0.0.1:6443",
+                .router_listen = "127.0.0.1:8080",
+                .settings = { .pod_cidr = "10.88.0.0/16", .node_name = host },
+        };
+        const struct option_spec specs[] = {
+                OPTION_FLAG("detach", 'd', &up.detach,
+                            "go to the background when everything serves"),
+                OPTION_STRING("data", 0, &up.data, "FOLDER",
+                              "where to keep everything ($CAY_DATA)"),
+                OPTION_STRING("listen", 0, &up.api_listen, "ADDRESS:PORT",
+                              "Kubernetes API (127.0.0.1:6443; port 0: any)"),
+                OPTION_STRING("router-listen", 0, &up.router_listen, "ADDRESS:PORT",
+                              "router to sandboxes (127.0.0.1:8080; port 0: any)"),
+                OPTION_STRINGS("tls-name", 0, &up.names, "NAME",
+                               "another name or address of the API, for its certificate"),
+                OPTION_STRING("pod-cidr", 0, &up.settings.pod_cidr, "CIDR",
+                              "addresses of sandboxes (10.88.0.0/16)"),
+                OPTION_STRING("node-name", 0, &up.settings.node_name, "NAME",
+                              "name of the Node (this host's)"),
+                OPTION_END,
+        };
+        uint64_t began = clock_monotonic_ns();
+        int operands, r;
+
+        gethostname(host, sizeof(host) - 1);
+        if (command_help(command_find("up"), specs, argc, argv))
+                return 0;
+        r = options_parse(specs, argc, argv, false, error, &operands);
+        if (r < 0)
+                return r;
+        if (operands > 0)
+                return error_set(error, -EINVAL, "cay up takes no operand: '%s'", argv[1]);
+        r = prepare(&up, error);
+        if (r < 0)
+                return r;
+        if (pipe2(up.ready, O_CLOEXEC) < 0)
+                return error_set(error, -errno, "cannot make a pipe: %s", strerror(errno));
+        up.settings.log_to_files = up.detach;
+
+        pid_t supervisor = fork();
+        if (supervisor < 0)
+                return error_set(error, -errno, "cannot fork: %s", strerror(errno));
+        if (supervisor == 0) {
+                log_configure("supervisor", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+                r = supervise(&up, error);
+                if (r < 0)
+                        log_error("%s", error->message);
+                _exit(r < 0 ? 1 : 0);
+        }
+        close(up.ready[1]);
+        r = wait_ready(up.ready[0]);
+        if (r < 0) {
+                kill(supervisor, SIGTERM);
+                waitpid(supervisor, NULL, 0);
+                return error_set(error, r, "not every role came up: see %s/log", up.instance.data);
+        }
+        print_welcome(&up, clock_monotonic_ns() - began);
+        return up.detach ? 0 : stay(supervisor);
+}
