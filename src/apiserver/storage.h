@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/str.h"
@@ -66,7 +67,7 @@ struct storage_list {
         struct str name_space; /* borrowed until the end */
         uint64_t revision;     /* what the walk shows */
         uint64_t seen;         /* changes up to here are accounted for */
-        struct buffer *position;
+        struct buffer position;
         struct storage_override *overrides;
         size_t namespace_length;
         struct json_doc *current;
@@ -85,7 +86,7 @@ int storage_list_begin(struct storage_list *list, struct storage_type *type, str
  */
 int storage_list_next(struct storage_list *list, struct json_doc **ret_doc);
 
-/* Where the walk stands, for a continue token: the key of the last object. */
+/* Where the walk stands, for a continue token: behind this key. */
 void storage_list_position(const struct storage_list *list, struct str *ret_namespace,
                            struct str *ret_name);
 void storage_list_end(struct storage_list *list);
@@ -124,8 +125,9 @@ struct storage_watch {
 
         /* private */
         struct list in_type, in_ready;
-        uint64_t position; /* every event up to this revision was passed */
-        struct storage_log_event *next;
+        uint64_t position;      /* every event up to this revision was passed */
+        uint64_t next_revision; /* of `next`; 0: nothing waits */
+        const struct storage_log_event *next;
         bool paused;
 };
 
@@ -189,6 +191,7 @@ struct storage_request {
         struct storage_write *depends;
         struct json_doc *outcome;
         int result;
+        bool accepted;
 };
 
 void storage_submit(struct storage *storage, struct storage_request *request);
@@ -209,5 +212,6 @@ struct storage_counters {
         uint64_t transactions, commit_ns, checkpoints;
         size_t objects, log_events, log_bytes, watches;
         unsigned waiting;
+        unsigned log_frames; /* pages that wait for a checkpoint */
 };
 struct storage_counters storage_counters(const struct storage *storage);

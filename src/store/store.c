@@ -157,7 +157,6 @@ static void writer_run(void *argument)
 static void deliver(struct store *store, bool all)
 {
         uint64_t deadline = clock_monotonic_ns() + DELIVERY_NS;
-        unsigned count = 0;
 
         while (store->outcomes.first) {
                 struct store_write *write = store->outcomes.first;
@@ -167,7 +166,7 @@ static void deliver(struct store *store, bool all)
                         store->outcomes.last = NULL;
                 store->waiting--;
                 store->config.done(store->config.user, write, write->result);
-                if (!all && ++count % 8 == 0 && clock_monotonic_ns() > deadline) {
+                if (!all && clock_monotonic_ns() > deadline) {
                         uv_async_send(&store->async);
                         return;
                 }

@@ -132,7 +132,7 @@ static unsigned round_run(const char *directory, struct acknowledgement last[OBJ
         }
         close(ends[1]);
         random_bytes(random, sizeof(random));
-        limit = (random[0] | random[1] << 8) % 300u;
+        limit = (unsigned)(random[0] | random[1] << 8) % 300;
         for (;;) {
                 if (count == limit)
                         kill(child, SIGKILL);
