@@ -70,7 +70,7 @@ struct net_timer {
         void (*expire)(struct net_timer *timer);
 };
 
-/* Calls `expire` after at least `delay_ms`; begins anew if it was running. */
+/* Calls `expire` when net_loop_now_ms() has grown by `delay_ms`; begins anew if it was running. */
 void net_timer_start(struct net_loop *loop, struct net_timer *timer, uint64_t delay_ms,
                      void (*expire)(struct net_timer *timer));
 void net_timer_stop(struct net_timer *timer);

@@ -94,6 +94,12 @@ int stream_adopt(struct net_loop *loop, int fd, struct stream **ret_stream);
 void stream_start(struct stream *stream, const struct stream_callbacks *callbacks, void *user);
 
 /*
+ * Takes the callbacks off again: nothing is read or told until the next stream_start(). For handing
+ * a stream to another owner.
+ */
+void stream_detach(struct stream *stream);
+
+/*
  * Writes at once what can be written at once, in order, and queues the rest. Errors come to
  * on_close, -ENOMEM too. After stream_shutdown() pieces are only released.
  */
@@ -184,10 +190,9 @@ unsigned listener_connections(const struct listener *listener);
 
 /* What an implementation provides; each is called as the function of the same name above. */
 struct stream_ops {
-        void (*start)(struct stream *stream);
+        void (*update)(struct stream *stream); /* `on` or `paused` has changed */
         void (*write)(struct stream *stream, const struct stream_piece *pieces, size_t count);
         size_t (*pending)(const struct stream *stream);
-        void (*pause)(struct stream *stream, bool paused);
         void (*shutdown)(struct stream *stream);
         void (*close)(struct stream *stream);
         bool (*is_fresh)(struct stream *stream);
@@ -200,9 +205,21 @@ struct stream_ops {
 struct stream {
         const struct stream_ops *ops;
         struct net_loop *loop;
-        const struct stream_callbacks *on;
+        const struct stream_callbacks *on; /* NULL: not started, or detached */
         void *user;
         bool paused;    /* by the user */
         bool congested; /* on_drain is owed */
         bool closed;    /* no more callbacks */
 };
+
+/* Whether the user wants on_data and on_end now. */
+static inline bool stream_wants_data(const struct stream *stream)
+{
+        return stream->on && !stream->paused && !stream->closed;
+}
+
+/* Tells on_drain if it is owed and the queue is short. */
+void stream_note_drained(struct stream *stream);
+
+/* Calls the release function of each piece. */
+void stream_release_pieces(const struct stream_piece *pieces, size_t count);

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/fd.h"
+#include "base/test.h"
+#include "net/stream.h"
+
+/* What one end of a connection has seen. */
+struct end {
+        struct stream *stream;
+        struct buffer got;
+        int opened, drained, ended, closed, error;
+        bool echo;
+        bool close_in_data;
+};
+
+struct fixture {
+        uv_loop_t uv;
+        struct net_loop *loop;
+        struct listener *listener;
+        struct end server[8], client;
+        size_t accepted;
+        bool timed_out;
+};
+
+static void on_open(struct stream *stream, void *user)
+{
+        (void)stream;
+        ((struct end *)user)->opened++;
+}
+
+static void on_data(struct stream *stream, void *user, struct str data)
+{
+        struct end *end = user;
+
+        if (end->close_in_data) {
+                stream_close(stream);
+                end->stream = NULL;
+                return;
+        }
+        assert_int_equal(buffer_append_str(&end->got, data), 0);
+        if (end->echo)
+                stream_write_str(stream, data);
+}
+
+static void on_drain(struct stream *stream, void *user)
+{
+        (void)stream;
+        ((struct end *)user)->drained++;
+}
+
+static void on_end(struct stream *stream, void *user)
+{
+        (void)stream;
+        ((struct end *)user)->ended++;
+}
+
+static void on_close(struct stream *stream, void *user, int error)
+{
+        struct end *end = user;
+
+        assert_ptr_equal(stream, end->stream);
+        end->stream = NULL;
+        end->closed++;
+        end->error = error;
+}
+
+static const struct stream_callbacks callbacks = { on_open, on_data, on_drain, on_end, on_close };
+
+static void on_accept(struct listener *listener, void *user, struct stream *stream)
+{
+        struct fixture *f = user;
+        struct end *end = &f->server[f->accepted++];
+
+        (void)listener;
+        end->stream = stream;
+        stream_start(stream, &callbacks, end);
+}
+
+static void set_up(struct fixture *f, const char *address, unsigned max)
+{
+        struct listener_options options = { on_accept, f, max };
+        struct net_address parsed;
+        struct error error;
+
+        *f = (struct fixture){};
+        assert_int_equal(uv_loop_init(&f->uv), 0);
+        assert_int_equal(net_loop_new(&f->uv, &f->loop), 0);
+        if (!address)
+                return;
+        assert_int_equal(net_address_parse(str_from(address), &parsed), 0);
+        assert_int_equal(listener_open(f->loop, &parsed, &options, &error, &f->listener), 0);
+}
+
+static void tear_down(struct fixture *f)
+{
+        listener_close(f->listener);
+        stream_close(f->client.stream);
+        buffer_deinit(&f->client.got);
+        for (size_t i = 0; i < ARRAY_SIZE(f->server); i++) {
+                stream_close(f->server[i].stream);
+                buffer_deinit(&f->server[i].got);
+        }
+        net_loop_free(f->loop);
+        assert_int_equal(uv_run(&f->uv, UV_RUN_DEFAULT), 0);
+        assert_int_equal(uv_loop_close(&f->uv), 0);
+}
+
+struct deadline {
+        struct net_timer timer;
+        struct fixture *f;
+};
+
+static void time_out(struct net_timer *timer)
+{
+        container_of(timer, struct deadline, timer)->f->timed_out = true;
+}
+
+/* Runs the loop until `condition`; fails after five seconds. */
+#define run_until(fixture_, condition)                                                             \
+        do {                                                                                       \
+                struct deadline _deadline = { .f = (fixture_) };                                   \
+                uv_update_time(&(fixture_)->uv);                                                   \
+                net_timer_start((fixture_)->loop, &_deadline.timer, 5000, time_out);               \
+                while (!(condition) && !(fixture_)->timed_out)                                     \
+                        uv_run(&(fixture_)->uv, UV_RUN_ONCE);                                      \
+                net_timer_stop(&_deadline.timer);                                                  \
+                if ((fixture_)->timed_out)                                                         \
+                        fail_msg("not so in time: %s", #condition);                                \
+        } while (0)
+
+static void connect_client(struct fixture *f)
+{
+        assert_int_equal(stream_connect(f->loop, listener_address(f->listener), &f->client.stream),
+                         0);
+        stream_start(f->client.stream, &callbacks, &f->client);
+        run_until(f, f->client.opened && f->accepted);
+}
+
+static void bytes_go_both_ways_and_both_ends_end(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        assert_true(net_address_port(listener_address(f.listener)) > 0);
+        f.server[0].echo = true;
+        connect_client(&f);
+        stream_write(f.client.stream, (struct stream_piece[]){ { STR("ab") }, { STR("cd") } }, 2);
+        run_until(&f, f.client.got.length == 4);
+        assert_true(str_equal(buffer_str(&f.client.got), STR("abcd")));
+        assert_true(net_address_is_loopback(&stream_peer(f.server[0].stream)->address));
+        assert_false(stream_is_secure(f.client.stream));
+        assert_true(stream_is_fresh(f.client.stream));
+
+        stream_shutdown(f.client.stream);
+        run_until(&f, f.server[0].ended);
+        assert_int_equal(f.server[0].closed, 0);
+        stream_write_str(f.server[0].stream, STR("last"));
+        stream_shutdown(f.server[0].stream);
+        run_until(&f, f.client.closed && f.server[0].closed);
+        assert_true(str_equal(buffer_str(&f.client.got), STR("abcdlast")));
+        assert_int_equal(f.client.ended, 0);
+        assert_int_equal(f.client.error, 0);
+        assert_int_equal(f.server[0].error, 0);
+        tear_down(&f);
+}
+
+static void a_refused_connection_is_told(void **state)
+{
+        struct fixture f;
+        struct net_address address;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        address = *listener_address(f.listener);
+        listener_close(f.listener);
+        f.listener = NULL;
+        assert_int_equal(stream_connect(f.loop, &address, &f.client.stream), 0);
+        stream_start(f.client.stream, &callbacks, &f.client);
+        run_until(&f, f.client.closed);
+        assert_int_equal(f.client.error, -ECONNREFUSED);
+        assert_int_equal(f.client.opened, 0);
+        tear_down(&f);
+}
+
+static int released;
+static void release(void *user)
+{
+        released += *(int *)user;
+}
+
+static void a_slow_reader_holds_the_writer_back(void **state)
+{
+        enum { SIZE = 8 * 1024 * 1024 };
+        struct fixture f;
+        char *data = malloc(SIZE);
+        int one = 1;
+
+        (void)state;
+        assert_non_null(data);
+        for (size_t i = 0; i < SIZE; i++)
+                data[i] = (char)(i * 7 + i / 251);
+        set_up(&f, "127.0.0.1:0", 0);
+        connect_client(&f);
+        stream_pause(f.server[0].stream);
+        released = 0;
+        stream_write(f.client.stream, (struct stream_piece[]){ { { data, SIZE }, release, &one } },
+                     1);
+        assert_true(stream_pending(f.client.stream) > 0);
+        assert_true(stream_is_congested(f.client.stream));
+        assert_int_equal(released, 0);
+        /* Small copies after it are kept in order. */
+        stream_write_str(f.client.stream, STR("tail"));
+        stream_write_str(f.client.stream, STR("tail"));
+        stream_shutdown(f.client.stream);
+        for (int i = 0; i < 20; i++)
+                uv_run(&f.uv, UV_RUN_NOWAIT);
+        assert_int_equal(f.server[0].got.length, 0);
+        stream_resume(f.server[0].stream);
+        run_until(&f, f.server[0].ended);
+        assert_int_equal(f.server[0].got.length, SIZE + 8);
+        assert_memory_equal(f.server[0].got.data, data, SIZE);
+        assert_int_equal(f.client.drained, 1);
+        assert_int_equal(released, 1);
+        tear_down(&f);
+        free(data);
+}
+
+static void closing_releases_what_was_queued(void **state)
+{
+        enum { SIZE = 32 * 1024 * 1024 };
+        struct fixture f;
+        char *data = calloc(1, SIZE);
+        int one = 1;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        connect_client(&f);
+        stream_pause(f.server[0].stream);
+        released = 0;
+        stream_write(f.client.stream, (struct stream_piece[]){ { { data, SIZE }, release, &one } },
+                     1);
+        assert_int_equal(released, 0);
+        stream_close(f.client.stream);
+        f.client.stream = NULL;
+        assert_int_equal(released, 1);
+        assert_int_equal(f.client.closed, 0);
+        stream_resume(f.server[0].stream);
+        run_until(&f, f.server[0].ended || f.server[0].closed);
+        tear_down(&f);
+        free(data);
+}
+
+static void a_stream_may_be_closed_in_its_callback(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        f.server[0].close_in_data = true;
+        connect_client(&f);
+        stream_write_str(f.client.stream, STR("x"));
+        run_until(&f, f.client.ended || f.client.closed);
+        assert_int_equal(f.server[0].closed, 0);
+        tear_down(&f);
+}
+
+static void an_early_answer_is_read_after_writing_failed(void **state)
+{
+        struct fixture f;
+        char data[65536] = {};
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        connect_client(&f);
+        stream_pause(f.server[0].stream);
+        stream_pause(f.client.stream);
+        stream_write_str(f.client.stream, STR("request"));
+        /* Closing with unread bytes sends a reset after the answer. */
+        stream_write_str(f.server[0].stream, STR("early"));
+        stream_close(f.server[0].stream);
+        f.server[0].stream = NULL;
+        stream_resume(f.client.stream);
+        for (int i = 0; i < 8; i++)
+                stream_write_str(f.client.stream, (struct str){ data, sizeof(data) });
+        run_until(&f, f.client.closed);
+        assert_true(str_equal(buffer_str(&f.client.got), STR("early")));
+        assert_true(f.client.error < 0);
+        tear_down(&f);
+}
+
+static void unix_sockets_know_their_peers(void **state)
+{
+        struct fixture f;
+        char folder[] = "/tmp/cay-stream-XXXXXX", address[80], path[64];
+        struct stat status;
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        snprintf(path, sizeof(path), "%s/s", folder);
+        snprintf(address, sizeof(address), "unix:%s", path);
+        set_up(&f, address, 0);
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_mode & 0777, 0600);
+        connect_client(&f);
+        const struct stream_peer *peer = stream_peer(f.server[0].stream);
+        assert_true(peer->has_credentials);
+        assert_int_equal(peer->pid, getpid());
+        assert_int_equal(peer->uid, getuid());
+
+        /* A second server is refused, a dead one's file replaced. */
+        struct listener_options options = { on_accept, &f };
+        struct listener *second = NULL;
+        struct net_address parsed;
+        struct error error = {};
+        assert_int_equal(net_address_parse(str_from(address), &parsed), 0);
+        assert_int_equal(listener_open(f.loop, &parsed, &options, &error, &second), -EADDRINUSE);
+        assert_non_null(strstr(error.message, path));
+        tear_down(&f);
+        assert_int_equal(stat(path, &status), -1);
+
+        int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_int_equal(bind(stale, &parsed.generic, parsed.length), 0);
+        fd_close(stale);
+        set_up(&f, address, 0);
+        tear_down(&f);
+        assert_int_equal(rmdir(folder), 0);
+}
+
+static void connections_are_limited(void **state)
+{
+        struct fixture f;
+        struct end others[2] = {};
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 1);
+        connect_client(&f);
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(
+                        stream_connect(f.loop, listener_address(f.listener), &others[i].stream), 0);
+                stream_start(others[i].stream, &callbacks, &others[i]);
+        }
+        run_until(&f, others[0].opened && others[1].opened);
+        assert_int_equal(f.accepted, 1);
+        assert_int_equal(listener_connections(f.listener), 1);
+        stream_close(f.server[0].stream);
+        f.server[0].stream = NULL;
+        run_until(&f, f.accepted == 2);
+        stream_close(f.server[1].stream);
+        f.server[1].stream = NULL;
+        run_until(&f, f.accepted == 3);
+        for (int i = 0; i < 2; i++) {
+                stream_close(others[i].stream);
+                buffer_deinit(&others[i].got);
+        }
+        tear_down(&f);
+}
+
+static void accepting_survives_without_descriptors(void **state)
+{
+        struct fixture f;
+        struct rlimit before, none;
+        struct net_address address;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        address = *listener_address(f.listener);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(stream_connect(f.loop, &address, &f.client.stream), 0);
+        stream_start(f.client.stream, &callbacks, &f.client);
+        none = before;
+        none.rlim_cur = 3;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        run_until(&f, f.client.opened);
+        for (int i = 0; i < 3; i++)
+                uv_run(&f.uv, UV_RUN_NOWAIT);
+        assert_int_equal(f.accepted, 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        run_until(&f, f.accepted == 1);
+        tear_down(&f);
+}
+
+static void pipes_are_streams_too(void **state)
+{
+        struct fixture f;
+        int ends[2];
+
+        (void)state;
+        set_up(&f, NULL, 0);
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        assert_int_equal(stream_adopt(f.loop, ends[0], &f.server[0].stream), 0);
+        assert_int_equal(stream_adopt(f.loop, ends[1], &f.client.stream), 0);
+        stream_start(f.server[0].stream, &callbacks, &f.server[0]);
+        stream_start(f.client.stream, &callbacks, &f.client);
+        stream_write_str(f.client.stream, STR("through"));
+        stream_shutdown(f.client.stream);
+        run_until(&f, f.client.closed && f.server[0].closed);
+        assert_true(str_equal(buffer_str(&f.server[0].got), STR("through")));
+        assert_int_equal(f.server[0].error, 0);
+        tear_down(&f);
+}
+
+static void a_detached_stream_waits_for_its_owner(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        set_up(&f, "127.0.0.1:0", 0);
+        connect_client(&f);
+        stream_detach(f.server[0].stream);
+        stream_write_str(f.client.stream, STR("kept"));
+        stream_shutdown(f.client.stream);
+        for (int i = 0; i < 5; i++)
+                uv_run(&f.uv, UV_RUN_NOWAIT);
+        assert_int_equal(f.server[0].got.length, 0);
+        f.server[1].stream = f.server[0].stream;
+        f.server[0].stream = NULL;
+        stream_start(f.server[1].stream, &callbacks, &f.server[1]);
+        run_until(&f, f.server[1].ended);
+        assert_true(str_equal(buffer_str(&f.server[1].got), STR("kept")));
+        tear_down(&f);
+}
+
+/* ---- loop ---- */
+
+struct timed {
+        struct net_timer timer;
+        struct fixture *f;
+        int *order, *count, number;
+};
+
+static void note(struct net_timer *timer)
+{
+        struct timed *t = container_of(timer, struct timed, timer);
+
+        t->order[(*t->count)++] = t->number;
+}
+
+static void timers_fire_in_order_and_can_be_stopped(void **state)
+{
+        enum { COUNT = 40 };
+        struct fixture f;
+        struct timed timed[COUNT] = {};
+        int order[COUNT], count = 0;
+
+        (void)state;
+        set_up(&f, NULL, 0);
+        for (int i = 0; i < COUNT; i++) {
+                timed[i] = (struct timed){
+                        .f = &f, .order = order, .count = &count, .number = (i * 17) % COUNT
+                };
+                net_timer_start(f.loop, &timed[i].timer, 1 + (uint64_t)timed[i].number, note);
+        }
+        for (int i = 0; i < COUNT; i++)
+                if (timed[i].number % 3 == 0)
+                        net_timer_stop(&timed[i].timer);
+        uv_run(&f.uv, UV_RUN_DEFAULT);
+        int expected = 0;
+        for (int i = 0; i < count; i++, expected++) {
+                while (expected % 3 == 0)
+                        expected++;
+                assert_int_equal(order[i], expected);
+        }
+        assert_int_equal(count, COUNT - (COUNT + 2) / 3);
+        tear_down(&f);
+}
+
+struct posted {
+        struct net_task task;
+        struct fixture *f;
+        int runs;
+};
+
+static void run_posted(struct net_task *task)
+{
+        struct posted *posted = container_of(task, struct posted, task);
+
+        if (++posted->runs == 1)
+                net_loop_defer(posted->f->loop, task);
+}
+
+static void post_from_thread(void *argument)
+{
+        struct posted *posted = argument;
+
+        net_loop_post(posted->f->loop, &posted->task);
+}
+
+static void tasks_come_from_other_threads_too(void **state)
+{
+        struct fixture f;
+        struct posted posted = { .task.run = run_posted, .f = &f };
+        struct posted cancelled = { .task.run = run_posted, .f = &f };
+        uv_thread_t thread;
+
+        (void)state;
+        set_up(&f, NULL, 0);
+        net_loop_defer(f.loop, &cancelled.task);
+        net_task_cancel(&cancelled.task);
+        assert_int_equal(uv_thread_create(&thread, post_from_thread, &posted), 0);
+        run_until(&f, posted.runs == 2);
+        assert_int_equal(uv_thread_join(&thread), 0);
+        assert_int_equal(cancelled.runs, 0);
+        tear_down(&f);
+}
+
+static void addresses(void **state)
+{
+        static const struct {
+                const char *text, *again;
+        } cases[] = {
+                { "127.0.0.1:80", "127.0.0.1:80" },
+                { "[::1]:8080", "[::1]:8080" },
+                { ":9090", "[::]:9090" },
+                { "unix:/run/x", "unix:/run/x" },
+                { "unix:@abstract", "unix:@abstract" },
+                { "[::ffff:1.2.3.4]:5", "1.2.3.4:5" },
+                { "localhost:80", NULL },
+                { "127.0.0.1", NULL },
+                { "127.0.0.1:", NULL },
+                { "127.0.0.1:65536", NULL },
+                { "::1:80", NULL },
+                { "[1.2.3.4]:80", NULL },
+                { "[::1:80", NULL },
+                { "unix:", NULL },
+                { "", NULL },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct net_address address;
+                char text[NET_ADDRESS_SIZE];
+                int r = net_address_parse(str_from(cases[i].text), &address);
+                if ((r == 0) != (cases[i].again != NULL))
+                        fail_msg("%s: %d", cases[i].text, r);
+                if (r < 0)
+                        continue;
+                net_address_format(&address, text);
+                assert_string_equal(text, cases[i].again);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(bytes_go_both_ways_and_both_ends_end),
+                cmocka_unit_test(a_refused_connection_is_told),
+                cmocka_unit_test(a_slow_reader_holds_the_writer_back),
+                cmocka_unit_test(closing_releases_what_was_queued),
+                cmocka_unit_test(a_stream_may_be_closed_in_its_callback),
+                cmocka_unit_test(an_early_answer_is_read_after_writing_failed),
+                cmocka_unit_test(unix_sockets_know_their_peers),
+                cmocka_unit_test(connections_are_limited),
+                cmocka_unit_test(accepting_survives_without_descriptors),
+                cmocka_unit_test(pipes_are_streams_too),
+                cmocka_unit_test(a_detached_stream_waits_for_its_owner),
+                cmocka_unit_test(timers_fire_in_order_and_can_be_stopped),
+                cmocka_unit_test(tasks_come_from_other_threads_too),
+                cmocka_unit_test(addresses),
+        };
+
+        return run_unit_tests("stream", tests);
+}
