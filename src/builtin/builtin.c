@@ -12,6 +12,7 @@
         extern const char embedded_##name[], embedded_##name##_end[]
 
 EMBED(core, BUILTIN_CORE);
+EMBED(protobuf, BUILTIN_PROTOBUF);
 EMBED(sandboxes, BUILTIN_SANDBOXES);
 EMBED(sandboxclaims, BUILTIN_SANDBOXCLAIMS);
 EMBED(sandboxtemplates, BUILTIN_SANDBOXTEMPLATES);
@@ -25,6 +26,11 @@ static struct str between(const char *begin, const char *end)
 struct str builtin_core_schema(void)
 {
         return between(embedded_core, embedded_core_end);
+}
+
+struct str builtin_core_protobuf(void)
+{
+        return between(embedded_protobuf, embedded_protobuf_end);
 }
 
 size_t builtin_crd_count(void)
