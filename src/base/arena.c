@@ -47,7 +47,7 @@ void *arena_alloc(struct arena *arena, size_t size)
                 return NULL;
         aligned &= ~(alignof(max_align_t) - 1);
 
-        if (aligned > arena->left) {
+        if (aligned > arena->left || !arena->blocks) {
                 size_t capacity = MAX(aligned, (size_t)ARENA_BLOCK_SIZE);
                 if (capacity > SIZE_MAX / 2)
                         return NULL;
