@@ -19,9 +19,9 @@ struct image_file {
 };
 
 struct image {
-        const char *name; /* canonical: "docker.io/library/busybox:latest" */
-        const char *const *argv;
-        const char *const *env; /* NAME=value */
+        const char *name;        /* canonical: "docker.io/library/busybox:latest" */
+        const char *const *argv; /* a CMD without ENTRYPOINT */
+        const char *const *env;  /* NAME=value */
         const char *working_dir;
         int user, group; /* image USER: the ids inside the container */
         const struct image_file *files;

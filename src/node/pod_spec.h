@@ -210,8 +210,8 @@ struct pod_spec {
  * Reads a Pod document that an API server accepted: defaults are filled in where it left them
  * out. Returns 0; -EOPNOTSUPP when it asks for something that this node lacks (the sentence
  * begins with the field's path); -EINVAL when it makes no sense; -E2BIG beyond a limit; -ENOMEM.
- * On failure namespace, name and uid are set as far as they were readable, so that the refusal can
- * be published.
+ * On failure the metadata is read all the same and there are no containers, so that the refusal can
+ * be published and a deletion be seen.
  */
 int pod_spec_read(struct json_value document, struct arena *arena, struct error *error,
                   struct pod_spec *spec);

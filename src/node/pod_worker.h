@@ -115,6 +115,7 @@ struct pod_container_state {
         uint32_t attempt;       /* starts asked for; the number of the last one */
         uint32_t restart_count; /* as status shows it */
         bool ran;               /* some attempt did run */
+        bool is_restart;        /* the next start counts as one */
         char id[POD_CONTAINER_ID_SIZE];
         uint64_t started_at;        /* realtime */
         uint64_t started_monotonic; /* for the back-off's reset */
@@ -166,18 +167,19 @@ struct pod_worker {
         uint32_t address, host_address; /* 0: none yet */
         enum pod_phase phase;
         struct pod_condition_state conditions[POD_CONDITIONS];
-        uint64_t start_time; /* realtime when the node first saw it */
-        uint64_t start_monotonic;
+        uint64_t start_time;          /* realtime when the node first saw it */
         char reason[POD_REASON_SIZE]; /* status.reason; empty: none */
-        char *message;
+        char *message;                /* status.message; owned */
         bool is_refused, is_past_deadline;
-        bool is_terminal; /* phase is Succeeded or Failed for good */
+        bool is_terminal;  /* phase is Succeeded or Failed for good */
+        bool is_restoring; /* between pod_worker_restore() and POD_EVENT_RESTORED */
         bool is_removed, is_released;
         bool delete_sent;
         uint64_t delete_retry_at;
-        uint64_t stop_by;  /* monotonic: when what still runs is killed; 0: no stop is going on */
-        uint64_t deadline; /* monotonic: call with POD_EVENT_TIMER then; 0: never */
-        bool is_dirty;     /* status changed since PUBLISH was last given out */
+        uint64_t stop_by;    /* monotonic: when what still runs is killed; 0: no stop is going on */
+        uint64_t deadline;   /* monotonic: call with POD_EVENT_TIMER then; 0: never */
+        bool is_dirty;       /* status changed since PUBLISH was last given out */
+        uint64_t publish_by; /* monotonic: progress that can wait a little is published then */
 };
 
 /* `host_address` is the node's, host byte order. The worker is inert until POD_EVENT_DESIRED. */
@@ -186,9 +188,10 @@ void pod_worker_deinit(struct pod_worker *worker);
 
 /*
  * Takes over what an earlier node process wrote into the Pod's status (spec->status): restart
- * counts, times, what ran. Follow with POD_EVENT_SANDBOX_CREATED, POD_EVENT_STARTED and
- * POD_EVENT_EXITED for what the launcher still knows, whose attempts become the worker's, then
- * POD_EVENT_RESTORED: what was not reported counts as lost. Actions begin with that event.
+ * counts, times, what ran. Follow with POD_EVENT_SANDBOX_CREATED, and for each container that the
+ * launcher still knows POD_EVENT_STARTED (its attempt becomes the worker's) and, if it has ended,
+ * POD_EVENT_EXITED; then POD_EVENT_RESTORED: what was not reported counts as lost. Actions begin
+ * with that event.
  */
 void pod_worker_restore(struct pod_worker *worker, const struct pod_spec *spec,
                         struct pod_time now);
