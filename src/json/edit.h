@@ -15,8 +15,10 @@
  *     json_edit_remove(&edit, "/status");
  *     r = json_edit_apply(&edit, &new_doc);
  *
- * Paths are JSON pointers (RFC 6901): "~1" is "/", "~0" is "~"; "-" appends to an array.
- * json_pointer_escape() makes a key safe.
+ * Paths are JSON pointers (RFC 6901): "~1" is "/", "~0" is "~"; "-" appends to an array and makes
+ * it when it is absent. json_pointer_escape() makes a key safe. Array indexes count the elements
+ * that were there before the edit. Pointers and strings are copied; raw JSON and values are
+ * borrowed until the edit is applied.
  */
 struct json_edit {
         const struct json_doc *doc; /* borrowed */
