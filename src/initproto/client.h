@@ -44,9 +44,6 @@ struct initproto_events {
         void (*exited)(void *owner, struct initproto_stream *stream,
                        const struct initproto_exit *exit);
 
-        /* A CONNECT stream ended both ways: gone after the call. */
-        void (*closed)(void *owner, struct initproto_stream *stream);
-
         /* There is room for input again after a short initproto_client_input(). */
         void (*writable)(void *owner, struct initproto_stream *stream);
 
@@ -104,7 +101,8 @@ int initproto_client_resize(struct initproto_client *client, struct initproto_st
 int initproto_client_signal(struct initproto_client *client, struct initproto_stream *stream,
                             int signal);
 
-/* Ends an EXEC (killing its process group) or a CONNECT. No more events; `stream` is gone. */
+/* Ends an EXEC (killing its process group) or a CONNECT, which lives until then, whatever the other
+ * end does. No more events; `stream` is gone. */
 int initproto_client_close(struct initproto_client *client, struct initproto_stream *stream);
 
 /* Asks for one `log` event when the ring ends beyond `log_end`; at once if it does already. */
