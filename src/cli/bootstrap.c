@@ -28,6 +28,8 @@ struct identity {
 
 static const struct identity identities[] = {
         { "admin", "kubernetes-admin", "system:masters", "kubeconfig", 0 },
+        { "control", "system:kube-controller-manager", "system:masters", "control/kubeconfig",
+          UID_CONTROL },
         { "node", "system:node:%s", "system:nodes", "node/kubeconfig", UID_NODE },
         { "router", "system:serviceaccount:agent-sandbox-system:sandbox-router",
           "system:serviceaccounts", "router/kubeconfig", UID_ROUTER },

@@ -134,8 +134,8 @@ int role_table_init(struct role_table *table, const struct instance *instance,
         add(table, "control", UID_CONTROL,
             (const char *const[]){ "cay", "control", "--data",
                                    keep(table, "%s/control", instance->data), "--socket",
-                                   FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--address",
-                                   settings->api_address, "--node-socket", node_socket, NULL },
+                                   FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
+                                   node_socket, NULL },
             settings->api_socket, settings->ready, logs[1]);
         add(table, "node", UID_NODE,
             (const char *const[]){ "cay",
@@ -150,8 +150,6 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                                    host_address,
                                    "--data",
                                    keep(table, "%s/node", instance->data),
-                                   "--run",
-                                   table->launcher.run,
                                    "--libexec",
                                    instance->libexec,
                                    "--listen",
@@ -167,7 +165,6 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                                    keep(table, "%s/router/kubeconfig", instance->data), "--socket",
                                    FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, NULL },
             settings->router_socket, settings->ready, logs[3]);
-
         if (table->is_too_long)
                 return error_set(error, -ENAMETOOLONG, "the data folder's path is too long");
         return 0;

@@ -12,7 +12,6 @@
 struct role_settings {
         const char *pod_cidr;
         const char *node_name;
-        const char *api_address;          /* "127.0.0.1:6443" */
         int api_socket, router_socket;    /* listening */
         int launcher_socket, node_socket; /* the two ends of one SOCK_SEQPACKET pair */
         int ready;                        /* roles write a byte here when they serve */

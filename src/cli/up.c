@@ -203,7 +203,6 @@ static int prepare(struct up *up, struct error *error)
         r = open_sockets(up, error);
         if (r < 0)
                 return r;
-        up->settings.api_address = up->addresses.api;
         for (size_t i = 0; i < up->names.count; i++)
                 names[i] = str_from(up->names.items[i]);
         r = instance_write_addresses(&up->instance, &up->addresses);

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The subcommands that are processes of their own: started by the supervisor or a Deployment. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/command.h"
+#include "control/control.h"
+#include "node/node.h"
+
+/* Options alone, and help; sets *ret_done when there is nothing more to do. */
+static int parse(const char *name, const struct option_spec *specs, int argc, char **argv,
+                 struct error *error, bool *ret_done)
+{
+        int operands = 0;
+
+        *ret_done = command_help(command_find(name), specs, argc, argv);
+        if (*ret_done)
+                return 0;
+        int r = options_parse(specs, argc, argv, false, error, &operands);
+        if (r == 0 && operands > 0)
+                r = error_set(error, -EINVAL, "no operand is taken: '%s'", argv[1]);
+        return r;
+}
+
+int command_control(int argc, char **argv, struct error *error)
+{
+        struct control_config config = {};
+        int64_t socket = -1, ready = -1;
+        const struct option_spec specs[] = {
+                OPTION_STRING("data", 0, &config.data, "FOLDER", "state, certificates and tokens"),
+                OPTION_NUMBER("socket", 0, &socket, "FD", "listening descriptor"),
+                OPTION_NUMBER("ready", 0, &ready, "FD",
+                              "descriptor that gets a byte when it serves"),
+                OPTION_STRING("node-socket", 0, &config.node_socket, "PATH",
+                              "the node's kubelet API"),
+                OPTION_END,
+        };
+        bool done;
+
+        int r = parse("control", specs, argc, argv, error, &done);
+        if (r < 0 || done)
+                return r;
+        if (!config.data || socket < 0)
+                return error_set(error, -EINVAL, "--data and --socket are needed; use cay up");
+        config.socket = (int)socket;
+        config.ready = (int)ready;
+        log_configure("control", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        return control_run(&config, error);
+}
+
+int command_node(int argc, char **argv, struct error *error)
+{
+        struct node_config config = { .launcher_fd = -1, .ready_fd = -1 };
+        int64_t launcher = -1, ready = -1, cpu = 0, memory = 0;
+        const struct option_spec specs[] = {
+                OPTION_STRING("name", 0, &config.name, "NAME", "name of the Node"),
+                OPTION_STRING("kubeconfig", 0, &config.kubeconfig, "FILE", "how to reach the API"),
+                OPTION_STRING("host-address", 0, &config.host_address, "ADDRESS",
+                              "the Node's address"),
+                OPTION_STRING("pod-cidr", 0, &config.pod_cidr, "CIDR", "addresses of Pods"),
+                OPTION_STRING("data", 0, &config.data_folder, "FOLDER", "volumes, logs and state"),
+                OPTION_STRING("libexec", 0, &config.libexec_folder, "FOLDER",
+                              "static init and sandboxd"),
+                OPTION_STRING("images", 0, &config.image_map, "FILE",
+                              "other names of built-in images"),
+                OPTION_STRING("listen", 0, &config.socket_path, "PATH",
+                              "socket of the kubelet API"),
+                OPTION_NUMBER("overcommit-cpu", 0, &cpu, "N", "allocatable CPU, times real (50)"),
+                OPTION_NUMBER("overcommit-memory", 0, &memory, "N",
+                              "allocatable memory, times real (4)"),
+                OPTION_NUMBER("launcher", 0, &launcher, "FD", "connected to the launcher"),
+                OPTION_NUMBER("ready", 0, &ready, "FD",
+                              "descriptor that gets a byte when it serves"),
+                OPTION_END,
+        };
+        bool done;
+
+        int r = parse("node", specs, argc, argv, error, &done);
+        if (r < 0 || done)
+                return r;
+        if (!config.name || !config.kubeconfig || !config.data_folder || launcher < 0 || cpu < 0 ||
+            cpu > 1000 || memory < 0 || memory > 1000)
+                return error_set(error, -EINVAL,
+                                 "--name, --kubeconfig, --data and --launcher are needed; use cay "
+                                 "up");
+        config.launcher_fd = (int)launcher;
+        config.ready_fd = (int)ready;
+        config.overcommit_cpu = (unsigned)cpu;
+        config.overcommit_memory = (unsigned)memory;
+        log_configure("node", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+        return node_run(&config, error);
+}

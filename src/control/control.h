@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/error.h"
+
+/* The control process of one machine. Strings are borrowed. */
+struct control_config {
+        const char *data; /* folder: state, tls.crt, tls.key, ca.crt, tokens.json, kubeconfig */
+        const char *node_socket; /* the node's kubelet API: log, exec, attach, portforward */
+        int socket;              /* listening; owned by control_run */
+        int ready; /* gets one byte when the API serves and controllers run; -1: none */
+};
+
+/*
+ * Serves the Kubernetes API over `socket` and runs controllers and cluster parts against it, until
+ * SIGTERM. Returns 0 after an orderly end, or a negative errno with a sentence when it could not
+ * begin or when it is not known what is on disk (then it is to be started again).
+ */
+int control_run(const struct control_config *config, struct error *error);

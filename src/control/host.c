@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "client/executor.h"
+#include "client/reflector.h"
+
+/* One kind on its way from the API to the controllers. */
+struct feed {
+        struct controller_host *host;
+        const struct kind *kind;
+        struct kube_reflector *reflector;
+        bool synced;
+        bool complained; /* that it cannot be watched: said once until it can */
+};
+
+struct controller_host {
+        struct net_loop *loop;
+        struct controllers *set;
+        struct wire_executor *executor;
+        struct net_task run;   /* something has changed */
+        struct net_timer wake; /* something is due */
+        void (*on_synced)(void *user);
+        void *user;
+        size_t unsynced;
+        size_t feed_count;
+        struct feed feeds[];
+};
+
+static void run_host(struct controller_host *host)
+{
+        const struct instant now = { .monotonic_ns = clock_monotonic_ns(),
+                                     .realtime_ns = clock_realtime_ns() };
+        uint64_t wake = controllers_run(host->set, now);
+
+        net_timer_stop(&host->wake);
+        if (wake == UINT64_MAX)
+                return;
+        uint64_t delay = wake > now.monotonic_ns ? wake - now.monotonic_ns : 0;
+        /* Rounded up: a timer that comes early would find nothing due, and come again. */
+        net_timer_start(host->loop, &host->wake, (delay + NS_PER_MS - 1) / NS_PER_MS,
+                        host->wake.expire);
+}
+
+static void on_run(struct net_task *task)
+{
+        run_host(container_of(task, struct controller_host, run));
+}
+
+static void on_wake(struct net_timer *timer)
+{
+        run_host(container_of(timer, struct controller_host, wake));
+}
+
+static void become_synced(struct feed *feed)
+{
+        struct controller_host *host = feed->host;
+
+        if (feed->synced)
+                return;
+        feed->synced = true;
+        host->unsynced--;
+        if (host->unsynced == 0 && host->on_synced)
+                host->on_synced(host->user);
+}
+
+static void on_event(void *user, const struct kube_event *event)
+{
+        struct feed *feed = user;
+        struct controller_host *host = feed->host;
+        int r = 0;
+
+        switch (event->type) {
+        case KUBE_LIST_BEGIN:
+                controllers_list_begin(host->set, feed->kind);
+                break;
+        case KUBE_LIST_END:
+                controllers_list_end(host->set, feed->kind, event->resource_version);
+                become_synced(feed);
+                break;
+        case KUBE_ADDED:
+                r = controllers_feed(host->set, feed->kind, CACHE_ADDED, event->doc);
+                break;
+        case KUBE_MODIFIED:
+                r = controllers_feed(host->set, feed->kind, CACHE_MODIFIED, event->doc);
+                break;
+        case KUBE_DELETED:
+                r = controllers_feed(host->set, feed->kind, CACHE_DELETED, event->doc);
+                break;
+        }
+        if (r < 0)
+                log_error("an event of %.*s %.*s was lost: %s", STR_FORMAT(feed->kind->plural),
+                          STR_FORMAT(event->name), strerror(-r));
+        net_loop_defer(host->loop, &host->run);
+}
+
+static void on_state(void *user, enum kube_reflector_state state, struct str message)
+{
+        struct feed *feed = user;
+        bool failing = state == KUBE_REFLECTOR_WAITING || state == KUBE_REFLECTOR_FORBIDDEN;
+
+        if (failing && !feed->complained)
+                log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural),
+                            STR_FORMAT(message));
+        feed->complained = failing;
+}
+
+/* Answers arrive at the executor, which may then have more to send: see to it in this turn. */
+static void on_answer(void *user)
+{
+        struct controller_host *host = user;
+
+        net_loop_defer(host->loop, &host->run);
+}
+
+static int start_feed(struct controller_host *host, const struct controller_host_options *options,
+                      const struct kind *kind)
+{
+        struct feed *feed = &host->feeds[host->feed_count];
+
+        *feed = (struct feed){ .host = host, .kind = kind };
+        const struct kube_reflector_options reflector = {
+                .client = options->client,
+                .kind = kind,
+                .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
+                .handler = on_event,
+                .on_state = on_state,
+                .user = feed,
+        };
+        int r = kube_reflector_new(&reflector, &feed->reflector);
+        if (r < 0)
+                return r;
+        host->feed_count++;
+        host->unsynced++;
+        return 0;
+}
+
+int controller_host_new(const struct controller_host_options *options, struct error *error,
+                        struct controller_host **ret_host)
+{
+        size_t kinds = 0;
+        int r;
+
+        while (options->kinds[kinds])
+                kinds++;
+        struct controller_host *host = calloc(1, sizeof(*host) + kinds * sizeof(host->feeds[0]));
+        if (!host)
+                return error_set(error, -ENOMEM, "out of memory");
+        host->loop = options->loop;
+        host->on_synced = options->on_synced;
+        host->user = options->user;
+        host->run.run = on_run;
+        host->wake.expire = on_wake;
+
+        struct controllers_options settings = {};
+        random_bytes(&settings.seed, sizeof(settings.seed));
+        r = wire_executor_new(options->client, on_answer, host, &host->executor);
+        if (r == 0)
+                r = controllers_new(&settings, wire_executor_backend(host->executor), &host->set);
+        if (r == 0)
+                r = options->setup(options->user, host->set);
+        for (size_t i = 0; r == 0 && i < kinds; i++)
+                r = start_feed(host, options, options->kinds[i]);
+        if (r < 0) {
+                controller_host_free(host);
+                return error_set(error, r, "cannot start the controllers: %s", strerror(-r));
+        }
+        *ret_host = host;
+        return 0;
+}
+
+void controller_host_free(struct controller_host *host)
+{
+        if (!host)
+                return;
+        for (size_t i = 0; i < host->feed_count; i++)
+                kube_reflector_free(host->feeds[i].reflector);
+        if (host->executor)
+                wire_executor_free(host->executor);
+        if (host->set)
+                controllers_free(host->set);
+        net_task_cancel(&host->run);
+        net_timer_stop(&host->wake);
+        free(host);
+}
+
+struct controllers *controller_host_set(struct controller_host *host)
+{
+        return host->set;
+}
+
+bool controller_host_is_synced(const struct controller_host *host, char why[static 128])
+{
+        for (size_t i = 0; i < host->feed_count; i++) {
+                if (host->feeds[i].synced)
+                        continue;
+                snprintf(why, 128, "%.*s are not listed yet",
+                         STR_FORMAT(host->feeds[i].kind->plural));
+                return false;
+        }
+        return true;
+}

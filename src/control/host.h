@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "client/client.h"
+#include "net/loop.h"
+#include "plan/controllers.h"
+
+/*
+ * Controllers on a loop: one reflector for each kind that they read feeds them, and they run when
+ * something has changed or is due. Many events of one turn of the loop are planned together.
+ */
+struct controller_host;
+
+struct controller_host_options {
+        struct net_loop *loop;
+        struct kube_client *client; /* borrowed */
+        struct str name_space;      /* only this one; empty: all */
+        /* Adds controllers to the set, before anything is fed. Returns 0 or a negative errno. */
+        int (*setup)(void *user, struct controllers *set);
+        /* The kinds to watch, NULL-terminated. */
+        const struct kind *const *kinds;
+        /* Called once when every kind was listed; may be NULL. */
+        void (*on_synced)(void *user);
+        void *user;
+};
+
+/* Begins at once. Returns 0, -ENOMEM, or what `setup` returned. */
+int controller_host_new(const struct controller_host_options *options, struct error *error,
+                        struct controller_host **ret_host);
+void controller_host_free(struct controller_host *host);
+
+/* For metrics and `cay why`. */
+struct controllers *controller_host_set(struct controller_host *host);
+
+/* Whether every kind was listed. If not, `why` names the first that was not. */
+bool controller_host_is_synced(const struct controller_host *host, char why[static 128]);
