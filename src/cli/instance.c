@@ -61,7 +61,10 @@ static int create_folders(const struct instance *instance, struct error *error)
                 if (r < 0)
                         return r;
         }
-        return ensure_folder(instance->run, 0755, 0, error);
+        int r = ensure_folder(instance->run, 0755, 0, error);
+        if (r == 0)
+                r = join(path, sizeof(path), instance->run, "node");
+        return r < 0 ? r : ensure_folder(path, 0755, UID_NODE, error);
 }
 
 /* libexec stands beside the program in a build folder, and in ../libexec/cay when installed. */

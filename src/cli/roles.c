@@ -121,7 +121,7 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                 files ? keep(table, "%s/log/node.log", instance->data) : NULL,
                 files ? keep(table, "%s/log/router.log", instance->data) : NULL,
         };
-        const char *node_socket = keep(table, "%s/node.sock", instance->run);
+        const char *node_socket = keep(table, "%s/node/kubelet.sock", instance->run);
 
         table->roles[table->count++] = (struct role){
                 .name = "launcher",
