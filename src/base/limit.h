@@ -7,6 +7,7 @@
  */
 enum {
         LIMIT_BODY = 3 * 1024 * 1024,   /* a request body of the Kubernetes API */
+        LIMIT_API_ANSWER = 64 * 1024 * 1024, /* what an API server answers to one request */
         LIMIT_HEAD = 64 * 1024,         /* request line and headers of one message */
         LIMIT_HEADERS = 128,            /* header fields in one message */
         LIMIT_DEPTH = 64,               /* nested arrays and objects in a document */

@@ -3,25 +3,25 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "base/error.h"
 #include "base/str.h"
 #include "client/config.h"
+#include "net/loop.h"
 #include "json/json.h"
 
 /*
- * The wire client: requests to one API server over one HTTP/2 connection (HTTP/1.1 where the
- * server has no h2), on a uv loop. Everything is called on the loop's thread.
+ * The wire client: requests to one API server, on a loop, over kept connections. Everything is
+ * called on the loop's thread.
  *
- * A request that was answered 429 or 503 with Retry-After, or 5xx before it can have had an
- * effect, is repeated as its `attempts` allow. Anything that may have been a write whose answer
- * was lost is reported, never repeated: only the caller knows how to find out.
+ * What was certainly not carried out (no connection; 429; 503 with Retry-After; 401 once, after
+ * the token file was read again) is repeated as `attempts` allow, and so is any failure of a GET.
+ * A write whose answer was lost is reported, never repeated: only the caller knows how to find out.
  */
 struct kube_client;
 
 struct kube_client_options {
-        uv_loop_t *loop;
+        struct net_loop *loop;       /* borrowed */
         struct kube_config *config;  /* borrowed, must outlive the client */
         struct str user_agent;       /* copied */
         unsigned in_flight_limit;    /* short requests at once; 0: 128; more wait in order */
@@ -32,7 +32,7 @@ struct kube_client_options {
 int kube_client_new(const struct kube_client_options *options, struct error *error,
                     struct kube_client **ret_client);
 
-/* Cancels what is open (callbacks come with -ECANCELED before it returns) and frees. */
+/* Withdraws what is open (no callbacks) and frees. */
 void kube_client_free(struct kube_client *client);
 
 struct kube_request {
@@ -41,11 +41,12 @@ struct kube_request {
         struct str content_type; /* empty: application/json where there is a body */
         struct str accept;       /* empty: application/json */
         struct str body;
-        uint64_t timeout_ms; /* 0: the client's; for streams: to the first byte of the answer */
-        unsigned attempts;   /* in all; 0: 1 for writes, 5 for GET */
+        uint64_t timeout_ms;      /* of each attempt; 0: the client's; of streams: to the head */
+        uint64_t idle_timeout_ms; /* of streams: without a byte; 0: for ever */
+        unsigned attempts;        /* in all; 0: 1 for writes, 5 for GET */
 };
 
-/* Why there is no answer; as kube_response.error. Other values are -ECANCELED and -ENOMEM. */
+/* Why there is no answer; as kube_response.error. The only other one is -ENOMEM. */
 enum {
         KUBE_UNREACHABLE = -1001, /* no connection: the request was not sent */
         KUBE_UNTRUSTED = -1002,   /* TLS verification failed, ours or theirs: not sent */
@@ -61,6 +62,7 @@ struct kube_response {
         struct json_doc *doc;   /* the body; NULL if there is none or no JSON */
         struct str body;        /* its bytes as they came */
         unsigned retry_after_s; /* 0: none */
+        bool timed_out;         /* with error: no answer, or no more of it, in time */
 };
 
 static inline bool kube_response_ok(const struct kube_response *response)
@@ -68,7 +70,10 @@ static inline bool kube_response_ok(const struct kube_response *response)
         return response->error == 0 && response->status >= 200 && response->status < 300;
 }
 
-/* Called exactly once, never from within kube_client_request(). The response is borrowed. */
+/*
+ * Called exactly once, from the loop, never from within kube_client_request(). The response is
+ * borrowed. It may make and cancel requests, but not free the client.
+ */
 typedef void (*kube_response_fn)(void *user, const struct kube_response *response);
 
 struct kube_call;
@@ -93,6 +98,11 @@ struct kube_stream_events {
 int kube_client_stream(struct kube_client *client, const struct kube_request *request,
                        const struct kube_stream_events *events, void *user,
                        struct kube_call **ret_call);
+
+/* From now on a stream may be silent so long, 0 for ever. */
+void kube_call_set_idle_timeout(struct kube_call *call, uint64_t idle_timeout_ms);
+
+struct net_loop *kube_client_loop(const struct kube_client *client);
 
 struct kube_client_counters {
         uint64_t requests, retries, failures, connects;

@@ -6,26 +6,28 @@
 
 #include "base/str.h"
 #include "client/client.h"
-#include "client/resource.h"
+#include "kinds/kind.h"
 #include "json/json.h"
 
 /*
  * Keeps a handler up to date with one collection: lists it (streamed by WatchList where the server
  * has it, in chunks where not), then watches from there, for ever. A lost connection resumes from
- * the last resourceVersion; 410 lists again, and what vanished meanwhile is told as deleted.
+ * the last resourceVersion; 410 lists again.
  */
 enum kube_event_type {
-        KUBE_ADDED,    /* not told before, or told deleted */
-        KUBE_MODIFIED, /* told before, another resourceVersion */
+        KUBE_LIST_BEGIN, /* all that exists follows as KUBE_ADDED; may come again before it ends */
+        KUBE_ADDED,
+        KUBE_MODIFIED,
         KUBE_DELETED,
-        KUBE_SYNCED, /* everything that existed has been told; after each list */
+        KUBE_LIST_END, /* what was told before the list and not in it is gone */
 };
 
 struct kube_event {
         enum kube_event_type type;
-        struct str name_space, name; /* empty for KUBE_SYNCED */
-        uint64_t resource_version;   /* 0 if it is no decimal number, or unknown */
-        struct json_doc *doc;        /* borrowed; NULL for KUBE_SYNCED and for what a list missed */
+        struct str name_space, name; /* empty for KUBE_LIST_* */
+        uint64_t resource_version;   /* of object or list; 0 if unknown or no decimal number */
+        struct json_doc
+                *doc; /* borrowed; NULL for KUBE_LIST_* and for what `tell_vanished` tells */
 };
 
 /* The handler must not free the reflector; it may issue requests. */
@@ -40,11 +42,14 @@ enum kube_reflector_state {
 
 struct kube_reflector_options {
         struct kube_client *client; /* borrowed */
-        struct kube_resource resource;
-        struct str name_space; /* empty: all, or a cluster's resource */
+        const struct kind *kind;    /* borrowed */
+        struct str name_space;      /* empty: all, or a cluster's resource */
         struct str label_selector, field_selector;
         unsigned chunk;     /* objects per LIST page; 0: 500 */
         bool no_watch_list; /* never ask for sendInitialEvents */
+        /* Keep the names of what was told, and before KUBE_LIST_END tell what has vanished as
+         * KUBE_DELETED without a document. For handlers that have no cache to compare with. */
+        bool tell_vanished;
         kube_event_fn handler;
         /* Called when the state changes, with a sentence while it fails; may be NULL. */
         void (*on_state)(void *user, enum kube_reflector_state state, struct str message);
@@ -58,6 +63,6 @@ int kube_reflector_new(const struct kube_reflector_options *options,
                        struct kube_reflector **ret_reflector);
 void kube_reflector_free(struct kube_reflector *reflector);
 
-/* Whether KUBE_SYNCED has ever been told. */
+/* Whether KUBE_LIST_END has ever been told. */
 bool kube_reflector_is_synced(const struct kube_reflector *reflector);
 enum kube_reflector_state kube_reflector_state(const struct kube_reflector *reflector);

@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/limit.h"
+#include "base/list.h"
+#include "client/backoff.h"
+#include "crypto/encode.h"
+#include "net/http_client.h"
+#include "net/tls.h"
+
+enum {
+        IN_FLIGHT_DEFAULT = 128,
+        REQUEST_TIMEOUT_MS = 30 * 1000,
+        READ_ATTEMPTS = 5,
+        RETRY_FIRST_MS = 50,
+        RETRY_MOST_MS = 5 * 1000,
+        ERROR_BODY_LIMIT = 64 * 1024, /* of a stream that was refused */
+        HEADERS_MOST = 6,
+};
+
+struct kube_client {
+        struct net_loop *loop;
+        struct kube_config *config;
+        struct http_client *http;
+        struct tls_context *tls;
+        struct buffer user_agent;
+        struct buffer basic; /* "Basic …"; empty: none */
+        struct list calls;   /* begun, or waiting for a repetition */
+        struct list waiting; /* for a place among those in flight */
+        unsigned in_flight_limit;
+        uint64_t timeout_ms;
+        struct kube_client_counters counters;
+};
+
+struct kube_call {
+        struct list link;
+        struct kube_client *client;
+        struct arena arena;
+        struct kube_request request; /* strings in the arena */
+        struct str target;           /* prefix and path */
+        struct kube_stream_events events;
+        void *user;
+        bool is_stream;
+
+        struct http_call *http; /* of this attempt; NULL between attempts */
+        struct net_timer timer; /* the attempt's time, or the wait before the next */
+        struct net_task failed; /* tells what went wrong in the very beginning */
+        int failure;
+        struct backoff backoff;
+        unsigned attempts_left;
+        bool in_flight;  /* begun; else waiting for a place */
+        bool asked_anew; /* after a 401 with a token that may have been old */
+
+        unsigned status;
+        unsigned retry_after_s;
+        bool is_json;
+        struct buffer body;
+};
+
+/* ---- the client ---- */
+
+static int prepare(struct kube_client *client, const struct kube_client_options *options,
+                   struct error *error)
+{
+        struct kube_config *config = options->config;
+        int r = 0;
+
+        if (config->exec)
+                return error_set(error, -EOPNOTSUPP,
+                                 "the kubeconfig's user asks for the credential plugin %s, which "
+                                 "is not supported yet: use a token or a client certificate",
+                                 config->exec->command.data);
+        if (config->proxy.length > 0)
+                return error_set(error, -EOPNOTSUPP, "proxy-url is not supported yet");
+        if (config->tls) {
+                struct tls_client_options tls = { .ca = config->ca,
+                                                  .certificate = config->certificate,
+                                                  .key = config->key,
+                                                  .insecure = config->insecure };
+                r = tls_client_new(&tls, error, &client->tls);
+                if (r < 0)
+                        return error_prefix(error, r, "%s", config->server.data);
+        }
+        struct str agent = options->user_agent.length > 0 ? options->user_agent : STR("cay");
+        r = buffer_append_str(&client->user_agent, agent);
+        if (r == 0 && config->username.length > 0) {
+                _cleanup_buffer_ struct buffer pair = {};
+                r = buffer_printf(&pair, "%s:%.*s", config->username.data,
+                                  STR_FORMAT(config->password));
+                if (r == 0)
+                        r = buffer_append_str(&client->basic, STR("Basic "));
+                if (r == 0)
+                        r = base64_append(&client->basic, BASE64_STANDARD, pair.data, pair.length);
+        }
+        if (r == 0)
+                r = http_client_new(client->loop, NULL, &client->http);
+        return r < 0 ? error_prefix(error, r, "cannot make a client") : 0;
+}
+
+int kube_client_new(const struct kube_client_options *options, struct error *error,
+                    struct kube_client **ret_client)
+{
+        struct kube_client *client = calloc(1, sizeof(*client));
+
+        if (!client)
+                return error_set(error, -ENOMEM, "out of memory");
+        client->loop = options->loop;
+        client->config = options->config;
+        client->in_flight_limit =
+                options->in_flight_limit ? options->in_flight_limit : IN_FLIGHT_DEFAULT;
+        client->timeout_ms =
+                options->request_timeout_ms ? options->request_timeout_ms : REQUEST_TIMEOUT_MS;
+        list_init(&client->calls);
+        list_init(&client->waiting);
+        int r = prepare(client, options, error);
+        if (r < 0) {
+                kube_client_free(client);
+                return r;
+        }
+        *ret_client = client;
+        return 0;
+}
+
+/* Leaves nothing of a call that is in no list any more. */
+static void call_free(struct kube_call *call)
+{
+        if (call->http)
+                http_call_cancel(call->http);
+        net_timer_stop(&call->timer);
+        net_task_cancel(&call->failed);
+        arena_deinit(&call->arena);
+        buffer_deinit(&call->body);
+        free(call);
+}
+
+static void free_calls(struct list *calls)
+{
+        struct kube_call *call;
+
+        list_for_each (call, calls, link) {
+                list_remove(&call->link);
+                call_free(call);
+        }
+}
+
+void kube_client_free(struct kube_client *client)
+{
+        if (!client)
+                return;
+        free_calls(&client->calls);
+        free_calls(&client->waiting);
+        if (client->http)
+                http_client_free(client->http);
+        tls_context_free(client->tls);
+        buffer_deinit(&client->user_agent);
+        buffer_deinit(&client->basic);
+        free(client);
+}
+
+struct kube_client_counters kube_client_counters(const struct kube_client *client)
+{
+        struct kube_client_counters counters = client->counters;
+
+        counters.connects = http_client_counters(client->http).connects;
+        return counters;
+}
+
+/* ---- ending a call ---- */
+
+static void begin(struct kube_call *call);
+static void attempt(struct kube_call *call);
+
+static void leave_flight(struct kube_call *call)
+{
+        struct kube_client *client = call->client;
+
+        if (!call->in_flight)
+                return;
+        call->in_flight = false;
+        if (call->is_stream) {
+                client->counters.streams--;
+                return;
+        }
+        client->counters.in_flight--;
+        if (!list_is_empty(&client->waiting)) {
+                struct kube_call *next = list_entry(client->waiting.next, struct kube_call, link);
+                list_remove(&next->link);
+                client->counters.waiting--;
+                begin(next);
+        }
+}
+
+static void finish(struct kube_call *call, struct kube_response *response)
+{
+        if (response->error != 0 || response->status >= 400)
+                call->client->counters.failures++;
+        list_remove(&call->link);
+        leave_flight(call);
+        if (call->http) {
+                http_call_cancel(call->http);
+                call->http = NULL;
+        }
+        response->body = buffer_str(&call->body);
+        call->events.on_end(call->user, response);
+        call_free(call);
+}
+
+void kube_call_cancel(struct kube_call *call)
+{
+        if (!call->in_flight)
+                call->client->counters.waiting--;
+        list_remove(&call->link);
+        leave_flight(call);
+        call_free(call);
+}
+
+/* ---- repeating ---- */
+
+static void on_retry(struct net_timer *timer)
+{
+        attempt(container_of(timer, struct kube_call, timer));
+}
+
+/* Begins another attempt after `delay_ms`; keeps its place in flight. */
+static void repeat(struct kube_call *call, uint64_t delay_ms)
+{
+        if (call->http) {
+                http_call_cancel(call->http);
+                call->http = NULL;
+        }
+        call->attempts_left--;
+        call->client->counters.retries++;
+        net_timer_start(call->client->loop, &call->timer, delay_ms, on_retry);
+}
+
+static bool is_read(const struct kube_call *call)
+{
+        return str_equal(call->request.method, STR("GET"));
+}
+
+/* ---- answers ---- */
+
+static void fill_status(struct kube_call *call, struct kube_response *response,
+                        struct json_doc *doc, char fallback[static 160])
+{
+        struct json_value root = doc ? json_root(doc) : (struct json_value){};
+
+        response->reason = json_string(json_get(root, "reason"));
+        response->message = json_string(json_get(root, "message"));
+        if (response->message.length == 0) {
+                snprintf(fallback, 160, "the server answered %u %.*s", call->status,
+                         STR_FORMAT(http_reason(call->status)));
+                response->message = str_from(fallback);
+        }
+}
+
+static bool wants_json(const struct kube_call *call)
+{
+        return call->request.accept.length == 0 ||
+               str_starts_with(call->request.accept, STR("application/json"));
+}
+
+/* Whether the answer says that nothing was done, and when to ask again. */
+static bool may_repeat(struct kube_call *call, uint64_t *ret_delay_ms)
+{
+        struct kube_config *config = call->client->config;
+
+        if (call->status == 401 && config->token_file.length > 0 && !call->asked_anew) {
+                call->asked_anew = true;
+                call->attempts_left++;
+                kube_config_forget_token(config);
+                *ret_delay_ms = 0;
+                return true;
+        }
+        bool refused = call->status == 429 || (call->status == 503 && call->retry_after_s > 0);
+        if (call->attempts_left == 0 || !(refused || (is_read(call) && call->status >= 500)))
+                return false;
+        *ret_delay_ms = MAX(backoff_next(&call->backoff), (uint64_t)call->retry_after_s * 1000);
+        return true;
+}
+
+static void answered(struct kube_call *call)
+{
+        _cleanup_doc_ struct json_doc *doc = NULL;
+        struct kube_response response = { .status = call->status,
+                                          .retry_after_s = call->retry_after_s };
+        char fallback[160];
+        uint64_t delay_ms;
+        bool good = call->status < 300;
+
+        net_timer_stop(&call->timer);
+        if (may_repeat(call, &delay_ms)) {
+                repeat(call, delay_ms);
+                return;
+        }
+        if (call->body.length > 0 && (wants_json(call) || (!good && call->is_json))) {
+                struct json_options options = { .size_limit = LIMIT_API_ANSWER };
+                int r = json_doc_parse(buffer_str(&call->body), &options, NULL, NULL, &doc);
+                if (r == -ENOMEM) {
+                        response.error = r;
+                        response.message = STR("out of memory");
+                } else if (r < 0 && good) {
+                        response.error = KUBE_MALFORMED;
+                        snprintf(fallback, sizeof(fallback),
+                                 "the answer is not JSON: is %.*s the address of an API server?",
+                                 (int)MIN(call->client->config->server.length, (size_t)80),
+                                 call->client->config->server.data);
+                        response.message = str_from(fallback);
+                }
+        }
+        response.doc = doc;
+        if (response.error == 0 && !good)
+                fill_status(call, &response, doc, fallback);
+        finish(call, &response);
+}
+
+static void failed(struct kube_call *call, int error, bool timed_out, const char *what)
+{
+        struct kube_response response = { .error = error, .timed_out = timed_out };
+        char message[256];
+
+        net_timer_stop(&call->timer);
+        call->http = NULL;
+        if (call->attempts_left > 0 && error != -ENOMEM && error != KUBE_UNTRUSTED &&
+            (error == KUBE_UNREACHABLE || is_read(call)) && !call->is_stream) {
+                repeat(call, backoff_next(&call->backoff));
+                return;
+        }
+        snprintf(message, sizeof(message), "%.*s: %s",
+                 (int)MIN(call->client->config->server.length, (size_t)100),
+                 call->client->config->server.data, what);
+        response.message = str_from(message);
+        finish(call, &response);
+}
+
+/* ---- what HTTP tells ---- */
+
+static void on_timeout(struct net_timer *timer)
+{
+        struct kube_call *call = container_of(timer, struct kube_call, timer);
+        bool connected = http_call_connection(call->http) != NULL;
+
+        http_call_cancel(call->http);
+        failed(call, connected ? KUBE_LOST : KUBE_UNREACHABLE, true, "no answer came in time");
+}
+
+/* The head of a stream is there: from now on only silence ends it. */
+static void await_bytes(struct kube_call *call)
+{
+        if (call->request.idle_timeout_ms > 0)
+                net_timer_start(call->client->loop, &call->timer, call->request.idle_timeout_ms,
+                                on_timeout);
+        else
+                net_timer_stop(&call->timer);
+}
+
+void kube_call_set_idle_timeout(struct kube_call *call, uint64_t idle_timeout_ms)
+{
+        call->request.idle_timeout_ms = idle_timeout_ms;
+        if (call->http)
+                await_bytes(call);
+}
+
+struct net_loop *kube_client_loop(const struct kube_client *client)
+{
+        return client->loop;
+}
+
+static void on_head(struct http_call *http _unused_, void *user,
+                    const struct http_response_head *head)
+{
+        struct kube_call *call = user;
+        struct str retry_after = http_headers_get(&head->headers, STR("retry-after"));
+        struct str type = http_headers_get(&head->headers, STR("content-type"));
+        uint64_t seconds;
+
+        call->status = head->status;
+        call->is_json = str_starts_with(type, STR("application/json"));
+        call->retry_after_s = 0;
+        if (str_to_u64(retry_after, 3600, &seconds) == 0)
+                call->retry_after_s = (unsigned)seconds;
+        buffer_clear(&call->body);
+        if (!call->is_stream)
+                return;
+        await_bytes(call);
+        if (call->status < 300 && call->events.on_head)
+                call->events.on_head(call->user, call->status);
+}
+
+static void on_body(struct http_call *http _unused_, void *user, struct str data)
+{
+        struct kube_call *call = user;
+        size_t limit = call->is_stream ? (size_t)ERROR_BODY_LIMIT : (size_t)LIMIT_API_ANSWER;
+
+        if (call->is_stream && call->status < 300) {
+                await_bytes(call);
+                call->events.on_data(call->user, data);
+                return;
+        }
+        if (data.length > limit - call->body.length) {
+                http_call_cancel(call->http);
+                failed(call, KUBE_MALFORMED, false, "the answer is too large");
+                return;
+        }
+        if (buffer_append_str(&call->body, data) < 0) {
+                http_call_cancel(call->http);
+                failed(call, -ENOMEM, false, "out of memory");
+        }
+}
+
+static void on_end(struct http_call *http _unused_, void *user)
+{
+        struct kube_call *call = user;
+
+        call->http = NULL;
+        answered(call);
+}
+
+static void on_error(struct http_call *http _unused_, void *user, enum http_error error, int code)
+{
+        struct kube_call *call = user;
+        struct str tls;
+
+        switch (error) {
+        case HTTP_ERROR_DIAL:
+                failed(call, KUBE_UNREACHABLE, code == -ETIMEDOUT, strerror(-code));
+                return;
+        case HTTP_ERROR_TLS:
+                tls = tls_context_last_error(call->client->tls);
+                failed(call, KUBE_UNTRUSTED, false,
+                       tls.length > 0 ? tls.data : "the TLS handshake failed");
+                return;
+        case HTTP_ERROR_CLOSED:
+        case HTTP_ERROR_EOF:
+                failed(call, KUBE_LOST, false, "the connection was lost");
+                return;
+        case HTTP_ERROR_TIMEOUT:
+                failed(call, KUBE_LOST, true, "no answer came in time");
+                return;
+        case HTTP_ERROR_PROTOCOL:
+                failed(call, KUBE_MALFORMED, false, "the answer is not HTTP");
+                return;
+        case HTTP_ERROR_MEMORY:
+                failed(call, -ENOMEM, false, "out of memory");
+                return;
+        }
+}
+
+static const struct http_call_callbacks callbacks = {
+        .on_head = on_head,
+        .on_body = on_body,
+        .on_end = on_end,
+        .on_error = on_error,
+};
+
+/* ---- beginning ---- */
+
+static void on_begin_failed(struct net_task *task)
+{
+        struct kube_call *call = container_of(task, struct kube_call, failed);
+
+        call->attempts_left = 0;
+        failed(call, call->failure == -ENOMEM ? -ENOMEM : KUBE_UNREACHABLE, false,
+               strerror(-call->failure));
+}
+
+static size_t fill_headers(struct kube_call *call, struct arena *arena,
+                           struct http_header headers[static HEADERS_MOST])
+{
+        struct kube_client *client = call->client;
+        const struct kube_request *request = &call->request;
+        struct str token = kube_config_token(client->config, clock_monotonic_ns());
+        size_t count = 0;
+
+        headers[count++] = (struct http_header){ STR("Accept"), request->accept.length > 0
+                                                                        ? request->accept
+                                                                        : STR("application/json") };
+        headers[count++] =
+                (struct http_header){ STR("User-Agent"), buffer_str(&client->user_agent) };
+        if (request->body.length > 0 || request->content_type.length > 0)
+                headers[count++] = (struct http_header){ STR("Content-Type"),
+                                                         request->content_type.length > 0
+                                                                 ? request->content_type
+                                                                 : STR("application/json") };
+        if (token.length > 0)
+                headers[count++] = (struct http_header){
+                        STR("Authorization"), arena_printf(arena, "Bearer %.*s", STR_FORMAT(token))
+                };
+        else if (client->basic.length > 0)
+                headers[count++] =
+                        (struct http_header){ STR("Authorization"), buffer_str(&client->basic) };
+        if (client->config->impersonate.length > 0)
+                headers[count++] = (struct http_header){ STR("Impersonate-User"),
+                                                         client->config->impersonate };
+        return count;
+}
+
+static void attempt(struct kube_call *call)
+{
+        struct kube_client *client = call->client;
+        struct kube_config *config = client->config;
+        struct http_header headers[HEADERS_MOST];
+        _cleanup_arena_ struct arena arena = {};
+        struct http_request request = {
+                .origin = { .host = config->host,
+                            .port = config->port,
+                            .filter = client->tls ? tls_context_filter(client->tls) : NULL,
+                            .server_name = config->server_name },
+                .method = call->request.method,
+                .target = call->target,
+                .headers = headers,
+                .header_count = fill_headers(call, &arena, headers),
+                .body = call->request.body,
+        };
+
+        client->counters.requests++;
+        int r = http_call_start(client->http, &request, &callbacks, call, &call->http);
+        if (r < 0) {
+                call->http = NULL;
+                call->failure = r;
+                call->failed.run = on_begin_failed;
+                net_loop_defer(client->loop, &call->failed);
+                return;
+        }
+        net_timer_start(client->loop, &call->timer, call->request.timeout_ms, on_timeout);
+}
+
+static void begin(struct kube_call *call)
+{
+        struct kube_client *client = call->client;
+
+        list_append(&client->calls, &call->link);
+        call->in_flight = true;
+        if (call->is_stream)
+                client->counters.streams++;
+        else
+                client->counters.in_flight++;
+        attempt(call);
+}
+
+static int copy_request(struct kube_call *call, const struct kube_request *request)
+{
+        struct kube_client *client = call->client;
+        struct str *strings[] = { &call->request.method, &call->request.path,
+                                  &call->request.content_type, &call->request.accept,
+                                  &call->request.body };
+
+        call->request = *request;
+        for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+                *strings[i] = arena_str(&call->arena, *strings[i]);
+                if (!strings[i]->data)
+                        return -ENOMEM;
+        }
+        call->target = call->request.path;
+        if (client->config->prefix.length > 0)
+                call->target =
+                        arena_printf(&call->arena, "%.*s%.*s", STR_FORMAT(client->config->prefix),
+                                     STR_FORMAT(call->request.path));
+        if (!call->target.data)
+                return -ENOMEM;
+        if (call->request.timeout_ms == 0)
+                call->request.timeout_ms = client->timeout_ms;
+        unsigned attempts = request->attempts                   ? request->attempts
+                            : is_read(call) && !call->is_stream ? READ_ATTEMPTS
+                                                                : 1;
+        call->attempts_left = attempts - 1;
+        call->backoff = (struct backoff){ .first_ms = RETRY_FIRST_MS, .most_ms = RETRY_MOST_MS };
+        return 0;
+}
+
+static int start(struct kube_client *client, const struct kube_request *request, bool is_stream,
+                 const struct kube_stream_events *events, void *user, struct kube_call **ret_call)
+{
+        if (request->method.length == 0 || !str_starts_with(request->path, STR("/")))
+                return -EINVAL;
+        struct kube_call *call = calloc(1, sizeof(*call));
+        if (!call)
+                return -ENOMEM;
+        call->client = client;
+        call->events = *events;
+        call->user = user;
+        call->is_stream = is_stream;
+        list_init(&call->link);
+        int r = copy_request(call, request);
+        if (r < 0) {
+                call_free(call);
+                return r;
+        }
+        if (!is_stream && client->counters.in_flight >= client->in_flight_limit) {
+                list_append(&client->waiting, &call->link);
+                client->counters.waiting++;
+        } else {
+                begin(call);
+        }
+        if (ret_call)
+                *ret_call = call;
+        return 0;
+}
+
+int kube_client_request(struct kube_client *client, const struct kube_request *request,
+                        kube_response_fn callback, void *user, struct kube_call **ret_call)
+{
+        struct kube_stream_events events = { .on_end = callback };
+
+        return start(client, request, false, &events, user, ret_call);
+}
+
+int kube_client_stream(struct kube_client *client, const struct kube_request *request,
+                       const struct kube_stream_events *events, void *user,
+                       struct kube_call **ret_call)
+{
+        return start(client, request, true, events, user, ret_call);
+}

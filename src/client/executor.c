@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/executor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "client/resource.h"
+
+struct wire_executor {
+        struct executor_backend backend;
+        struct kube_client *client;
+        struct list submissions;
+};
+
+struct wire_submission {
+        struct list link;
+        struct submission *submission;
+        struct kube_call *call;
+        bool is_delete;
+};
+
+static int error_status(int error)
+{
+        switch (error) {
+        case KUBE_UNREACHABLE:
+        case KUBE_UNTRUSTED:
+                return -ECONNREFUSED;
+        default:
+                return -ETIMEDOUT;
+        }
+}
+
+static void on_response(void *user, const struct kube_response *response)
+{
+        struct wire_submission *sent = user;
+        struct submission *submission = sent->submission;
+        struct action_result result = {
+                .status = response->error ? error_status(response->error) : (int)response->status,
+                .reason = response->reason,
+                .message = response->message,
+                .retry_after_ns = response->retry_after_s * NS_PER_SECOND,
+        };
+
+        /* A deletion that left nothing is answered with a Status instead of an object. */
+        if (kube_response_ok(response) && response->doc &&
+            !(sent->is_delete &&
+              json_string_is(json_get(json_root(response->doc), "kind"), STR("Status"))))
+                result.object = response->doc;
+        list_remove(&sent->link);
+        free(sent);
+        submission_done(submission, 0, &result);
+}
+
+static int fill_request(const struct action *action, struct buffer *path,
+                        struct kube_request *request)
+{
+        struct str name = action->name, subresource = STR_EMPTY;
+
+        *request = (struct kube_request){ .body = action->body, .attempts = 1 };
+        switch (action->type) {
+        case ACTION_CREATE:
+                request->method = STR("POST");
+                name = STR_EMPTY;
+                break;
+        case ACTION_BIND:
+                request->method = STR("POST");
+                subresource = STR("binding");
+                break;
+        case ACTION_PATCH:
+        case ACTION_PATCH_STATUS:
+        case ACTION_PATCH_SCALE:
+                request->method = STR("PATCH");
+                request->content_type = STR("application/merge-patch+json");
+                if (action->type == ACTION_PATCH_STATUS)
+                        subresource = STR("status");
+                else if (action->type == ACTION_PATCH_SCALE)
+                        subresource = STR("scale");
+                break;
+        case ACTION_DELETE:
+                request->method = STR("DELETE");
+                break;
+        }
+        int r = kube_path_append(path, action->kind, action->namespace, name, subresource);
+        request->path = buffer_str(path);
+        return r;
+}
+
+static void submit(void *context, struct submission *submission)
+{
+        struct wire_executor *executor = context;
+        const struct action *action = &submission->actions[0];
+        struct wire_submission *sent = calloc(1, sizeof(*sent));
+        _cleanup_buffer_ struct buffer path = {};
+        struct kube_request request;
+
+        assert(submission->count == 1);
+        int r = sent ? fill_request(action, &path, &request) : -ENOMEM;
+        if (r == 0) {
+                sent->submission = submission;
+                sent->is_delete = action->type == ACTION_DELETE;
+                r = kube_client_request(executor->client, &request, on_response, sent, &sent->call);
+        }
+        if (r < 0) {
+                struct action_result result = { .status = r == -ENOMEM ? -EAGAIN : r };
+                free(sent);
+                submission_done(submission, 0, &result);
+                return;
+        }
+        list_append(&executor->submissions, &sent->link);
+}
+
+int wire_executor_new(struct kube_client *client, struct wire_executor **ret_executor)
+{
+        struct wire_executor *executor = calloc(1, sizeof(*executor));
+
+        if (!executor)
+                return -ENOMEM;
+        executor->client = client;
+        executor->backend = (struct executor_backend){ .context = executor, .submit = submit };
+        list_init(&executor->submissions);
+        *ret_executor = executor;
+        return 0;
+}
+
+void wire_executor_free(struct wire_executor *executor)
+{
+        struct wire_submission *sent;
+
+        if (!executor)
+                return;
+        list_for_each (sent, &executor->submissions, link) {
+                list_remove(&sent->link);
+                kube_call_cancel(sent->call);
+                free(sent);
+        }
+        free(executor);
+}
+
+const struct executor_backend *wire_executor_backend(const struct wire_executor *executor)
+{
+        return &executor->backend;
+}

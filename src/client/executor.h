@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/client.h"
+#include "plan/executor.h"
+
+/*
+ * Carries out plans over the wire: the executor's backend in which every action is one request.
+ * What was not sent for sure is told as -ECONNREFUSED, and what may have happened as -ETIMEDOUT;
+ * nothing is repeated here, for the executor plans anew.
+ */
+struct wire_executor;
+
+int wire_executor_new(struct kube_client *client, struct wire_executor **ret_executor);
+
+/* Withdraws what is on its way, without answers. */
+void wire_executor_free(struct wire_executor *executor);
+
+/* For controllers_new(). Lives as long as the executor. */
+const struct executor_backend *wire_executor_backend(const struct wire_executor *executor);
