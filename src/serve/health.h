@@ -16,6 +16,8 @@ struct health {
 
 void health_deinit(struct health *health);
 
+enum { HEALTH_WHY_SIZE = 128 };
+
 enum health_kind {
         HEALTH_READY = 1, /* counts for /readyz */
         HEALTH_LIVE = 2,  /* counts for /healthz and /livez */
@@ -26,7 +28,7 @@ enum health_kind {
  * `name` is static. Returns 0 or -ENOMEM.
  */
 int health_add(struct health *health, const char *name, unsigned kinds,
-               bool (*check)(void *user, char why[static 128]), void *user);
+               bool (*check)(void *user, char why[static HEALTH_WHY_SIZE]), void *user);
 
 /*
  * Answers one request: `path` is "/readyz", "/livez", "/healthz" or one of them with "/name", with
