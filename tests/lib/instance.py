@@ -44,8 +44,11 @@ class Api:
         server = re.search(r"server\"?: *\"?https://([^\"\s]+?):(\d+)", text)
         self.host, self.port = server.group(1), int(server.group(2))
         self.token = re.search(r"\"?token\"?: *\"?([^\"\s,}]+)", text).group(1)
-        authority = re.search(r"certificate-authority-data\"?: *\"?([A-Za-z0-9+/=]+)", text).group(1)
-        self.tls = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        data = re.search(r"certificate-authority-data\"?: *\"?([A-Za-z0-9+/=]+)", text)
+        file = re.search(r"certificate-authority\"?: *\"?([^\"\s,}]+)", text)
+        self.tls = ssl.create_default_context(
+            cafile=None if data else file.group(1),
+            cadata=base64.b64decode(data.group(1)).decode() if data else None)
         self.connection = None
 
     def connect(self):
@@ -66,7 +69,10 @@ class Api:
             data = None if body is None else json.dumps(body)
             self.connection.request(method, path, data, self.headers(content_type))
             response = self.connection.getresponse()
-            return response.status, json.loads(response.read() or b"null")
+            answer = response.read()
+            if "json" not in response.getheader("Content-Type", ""):
+                return response.status, answer.decode()
+            return response.status, json.loads(answer or b"null")
         except (OSError, http.client.HTTPException):
             self.close()
             raise

@@ -1,0 +1,524 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""How a Kubernetes API behaves, whoever serves it: the local one and a real kube-apiserver.
+
+usage: KUBECONFIG=… api_test.py        (an administrator's kubeconfig with a token)
+
+Everything happens in a namespace of its own, which is deleted at the end.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+import uuid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import objects, tap  # noqa: E402
+from lib.instance import Api, wait_for  # noqa: E402
+
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+class Scene:
+    """A client, a namespace, and names that nobody else uses."""
+
+    def __init__(self, api):
+        self.api = api
+        self.namespace = f"behaviour-{uuid.uuid4().hex[:8]}"
+        api.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+
+    def path(self, resource, name=None):
+        return objects.path(resource, self.namespace, name)
+
+    def config_map(self, name, data=None, **metadata):
+        return self.api.create(self.path("configmaps"), {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata},
+            "data": data or {"k": "v"}})
+
+    def claim(self, name):
+        return self.api.create(self.path("sandboxclaims"), objects.claim(name, "no-such-pool"))
+
+
+def same(expected, actual):
+    assert expected == actual, f"expected {expected!r}, got {actual!r}"
+
+
+def status(answer, code, reason=None):
+    """Asserts that an answer is a Status with this code and reason, and returns it."""
+    same(code, answer[0])
+    document = answer[1]
+    same("Status", document["kind"])
+    same("v1", document["apiVersion"])
+    same(code, document["code"])
+    same("Failure", document["status"])
+    assert document["message"], document
+    if reason:
+        same(reason, document["reason"])
+    return document
+
+
+def test_create_fills_in_metadata(scene):
+    created = scene.config_map("meta")
+    metadata = created["metadata"]
+    assert uuid.UUID(metadata["uid"]) and int(metadata["resourceVersion"]) > 0
+    assert metadata["creationTimestamp"].endswith("Z")
+    same(scene.namespace, metadata["namespace"])
+    same("Update", metadata["managedFields"][0]["operation"])
+    same("v1", metadata["managedFields"][0]["apiVersion"])
+    code, read = scene.api.get(scene.path("configmaps", "meta"))
+    same((200, created), (code, read))
+
+
+def test_create_twice_is_already_exists(scene):
+    scene.config_map("twice")
+    document = status(scene.api.request("POST", scene.path("configmaps"), {
+        "metadata": {"name": "twice"}}), 409, "AlreadyExists")
+    same('configmaps "twice" already exists', document["message"])
+    same({"name": "twice", "kind": "configmaps"}, document["details"])
+
+
+def test_absent_is_not_found(scene):
+    document = status(scene.api.get(scene.path("configmaps", "absent")), 404, "NotFound")
+    same('configmaps "absent" not found', document["message"])
+    document = status(scene.api.get(scene.path("sandboxclaims", "absent")), 404, "NotFound")
+    same('sandboxclaims.extensions.agents.x-k8s.io "absent" not found', document["message"])
+
+
+def test_unknown_groups_and_resources_are_404(scene):
+    for path in ("/apis/nothing.example/v1/things", "/apis/apps/v7/deployments",
+                 "/api/v1/namespaces/default/nothings"):
+        same(404, scene.api.get(path)[0])
+
+
+def test_generate_name(scene):
+    names = {scene.api.create(scene.path("configmaps"), {"metadata": {"generateName": "gen-"}})
+             ["metadata"]["name"] for _ in range(3)}
+    same(3, len(names))
+    assert all(len(name) == 9 and name.startswith("gen-") for name in names), names
+
+
+def test_bad_names_are_invalid(scene):
+    for name in ("UPPER", "under_score", "-dash", "a" * 254, "dots..dots"):
+        document = status(scene.api.request("POST", scene.path("configmaps"),
+                                            {"metadata": {"name": name}}), 422, "Invalid")
+        same("metadata.name", document["details"]["causes"][0]["field"])
+
+
+def test_a_name_is_required(scene):
+    status(scene.api.request("POST", scene.path("configmaps"), {"metadata": {}}), 422, "Invalid")
+
+
+def test_the_namespace_must_exist(scene):
+    status(scene.api.request("POST", "/api/v1/namespaces/nowhere/configmaps",
+                             {"metadata": {"name": "x"}}), 404, "NotFound")
+
+
+def test_the_namespace_must_agree(scene):
+    status(scene.api.request("POST", scene.path("configmaps"),
+                             {"metadata": {"name": "x", "namespace": "other"}}), 400, "BadRequest")
+
+
+def test_malformed_json_is_a_bad_request(scene):
+    scene.api.connection = None
+    connection = scene.api.connect()
+    connection.request("POST", scene.path("configmaps"), b'{"metadata":',
+                       scene.api.headers("application/json"))
+    answer = connection.getresponse()
+    same(400, answer.status)
+    same("BadRequest", json.loads(answer.read())["reason"])
+    connection.close()
+
+
+def test_an_unknown_media_type_is_415(scene):
+    status(scene.api.request("POST", scene.path("configmaps"), {}, "text/csv"), 415,
+           "UnsupportedMediaType")
+    scene.config_map("media")
+    status(scene.api.request("PATCH", scene.path("configmaps", "media"), {}, "text/csv"), 415,
+           "UnsupportedMediaType")
+
+
+def test_update_with_a_stale_version_is_a_conflict(scene):
+    created = scene.config_map("stale")
+    created["data"] = {"k": "2"}
+    code, updated = scene.api.request("PUT", scene.path("configmaps", "stale"), created)
+    same(200, code)
+    created["data"] = {"k": "3"}
+    status(scene.api.request("PUT", scene.path("configmaps", "stale"), created), 409, "Conflict")
+    same({"k": "2"}, scene.api.get(scene.path("configmaps", "stale"))[1]["data"])
+    assert int(updated["metadata"]["resourceVersion"]) > \
+        int(created["metadata"]["resourceVersion"])
+
+
+def test_update_without_a_version(scene):
+    created = scene.config_map("unversioned")
+    del created["metadata"]["resourceVersion"]
+    created["data"] = {"k": "2"}
+    same(200, scene.api.request("PUT", scene.path("configmaps", "unversioned"), created)[0])
+    claim = scene.claim("unversioned")
+    del claim["metadata"]["resourceVersion"]
+    document = status(scene.api.request("PUT", scene.path("sandboxclaims", "unversioned"), claim),
+                      422, "Invalid")
+    same("metadata.resourceVersion", document["details"]["causes"][0]["field"])
+
+
+def test_a_write_without_change_keeps_the_version(scene):
+    created = scene.config_map("same")
+    code, again = scene.api.request("PUT", scene.path("configmaps", "same"), created)
+    same((200, created["metadata"]["resourceVersion"]),
+         (code, again["metadata"]["resourceVersion"]))
+    code, again = scene.api.request("PATCH", scene.path("configmaps", "same"),
+                                    {"data": {"k": "v"}}, MERGE)
+    same((200, created["metadata"]["resourceVersion"]),
+         (code, again["metadata"]["resourceVersion"]))
+
+
+def test_merge_patch(scene):
+    scene.config_map("merge", {"a": "1", "b": "2"})
+    code, patched = scene.api.request("PATCH", scene.path("configmaps", "merge"),
+                                      {"data": {"a": None, "c": "3"}}, MERGE)
+    same((200, {"b": "2", "c": "3"}), (code, patched["data"]))
+
+
+def test_merge_patch_with_an_expected_version(scene):
+    created = scene.config_map("expect")
+    scene.api.request("PATCH", scene.path("configmaps", "expect"), {"data": {"x": "y"}}, MERGE)
+    status(scene.api.request(
+        "PATCH", scene.path("configmaps", "expect"),
+        {"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]},
+         "data": {"z": "z"}}, MERGE), 409, "Conflict")
+
+
+def test_json_patch(scene):
+    scene.config_map("jsonpatch", {"a": "1"})
+    path = scene.path("configmaps", "jsonpatch")
+    code, patched = scene.api.request("PATCH", path, [
+        {"op": "test", "path": "/data/a", "value": "1"},
+        {"op": "add", "path": "/data/b", "value": "2"},
+        {"op": "remove", "path": "/data/a"}], JSON_PATCH)
+    same((200, {"b": "2"}), (code, patched["data"]))
+    same(422, scene.api.request("PATCH", path, [
+        {"op": "test", "path": "/data/b", "value": "9"}], JSON_PATCH)[0])
+
+
+def test_strategic_patch_merges_lists_by_key(scene):
+    pod = {"metadata": {"name": "strategic"}, "spec": {"containers": [
+        {"name": "a", "image": "busybox:latest"}, {"name": "b", "image": "busybox:latest"}]}}
+    scene.api.create(scene.path("pods"), pod)
+    code, patched = scene.api.request(
+        "PATCH", scene.path("pods", "strategic"),
+        {"spec": {"containers": [{"name": "b", "image": "busybox:2"}]}}, STRATEGIC)
+    same(200, code)
+    same([("a", "busybox:latest"), ("b", "busybox:2")],
+         [(c["name"], c["image"]) for c in patched["spec"]["containers"]])
+    scene.claim("strategic")
+    status(scene.api.request("PATCH", scene.path("sandboxclaims", "strategic"), {}, STRATEGIC), 415,
+           "UnsupportedMediaType")
+    scene.api.request("DELETE", scene.path("pods", "strategic"), {"gracePeriodSeconds": 0})
+
+
+def test_the_uid_cannot_change(scene):
+    scene.config_map("uid")
+    answer = scene.api.request("PATCH", scene.path("configmaps", "uid"),
+                               {"metadata": {"uid": str(uuid.uuid4())}}, MERGE)
+    assert answer[0] in (409, 422), answer
+
+
+def test_generation_follows_the_spec_alone(scene):
+    claim = scene.claim("generation")
+    same(1, claim["metadata"]["generation"])
+    path = scene.path("sandboxclaims", "generation")
+    _, patched = scene.api.request("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, MERGE)
+    same(1, patched["metadata"]["generation"])
+    _, patched = scene.api.request("PATCH", path, {"spec": {"warmPoolRef": {"name": "p2"}}}, MERGE)
+    same(2, patched["metadata"]["generation"])
+
+
+def test_status_and_spec_are_apart(scene):
+    document = objects.claim("apart", "no-such-pool")
+    document["status"] = {"sandbox": {"name": "forged"}}
+    created = scene.api.create(scene.path("sandboxclaims"), document)
+    assert "sandbox" not in created.get("status", {}), created
+    path = scene.path("sandboxclaims", "apart")
+    _, patched = scene.api.request("PATCH", path + "/status", {
+        "metadata": {"labels": {"from": "status"}}, "spec": {"warmPoolRef": {"name": "other"}},
+        "status": {"sandbox": {"name": "told"}}}, MERGE)
+    same("told", patched["status"]["sandbox"]["name"])
+    same("no-such-pool", patched["spec"]["warmPoolRef"]["name"])
+    assert "labels" not in patched["metadata"], patched["metadata"]
+    _, patched = scene.api.request("PATCH", path, {"status": {"sandbox": {"name": "no"}}}, MERGE)
+    same("told", patched["status"]["sandbox"]["name"])
+
+
+def test_defaults_are_filled_in(scene):
+    created = scene.api.create(scene.path("sandboxes"), objects.sandbox("defaults"))
+    same("Running", created["spec"]["operatingMode"])
+    same("Retain", created["spec"]["shutdownPolicy"])
+    scene.api.request("DELETE", scene.path("sandboxes", "defaults"))
+
+
+def test_required_fields_and_enums(scene):
+    document = objects.claim("invalid", "x")
+    document["spec"] = {}
+    answer = status(scene.api.request("POST", scene.path("sandboxclaims"), document), 422,
+                    "Invalid")
+    same(("FieldValueRequired", "spec.warmPoolRef"),
+         (answer["details"]["causes"][0]["reason"], answer["details"]["causes"][0]["field"]))
+    document["spec"] = {"warmPoolRef": {"name": "x"}, "lifecycle": {"shutdownPolicy": "Never"}}
+    answer = status(scene.api.request("POST", scene.path("sandboxclaims"), document), 422,
+                    "Invalid")
+    same("FieldValueNotSupported", answer["details"]["causes"][0]["reason"])
+    document["spec"] = {"warmPoolRef": {"name": 7}}
+    answer = status(scene.api.request("POST", scene.path("sandboxclaims"), document), 422,
+                    "Invalid")
+    same("FieldValueTypeInvalid", answer["details"]["causes"][0]["reason"])
+
+
+def test_unknown_fields(scene):
+    document = objects.claim("unknown", "no-such-pool")
+    document["spec"]["surprise"] = True
+    path = scene.path("sandboxclaims")
+    answer = status(scene.api.request("POST", path + "?fieldValidation=Strict", document), 400,
+                    "BadRequest")
+    assert 'unknown field "spec.surprise"' in answer["message"], answer
+    created = scene.api.create(path, document)
+    assert "surprise" not in created["spec"], created
+
+
+def test_dry_run_writes_nothing(scene):
+    created = scene.api.create(scene.path("configmaps") + "?dryRun=All",
+                               {"metadata": {"name": "dry"}})
+    assert created["metadata"]["uid"], created
+    same(404, scene.api.get(scene.path("configmaps", "dry"))[0])
+
+
+def test_list_and_selectors(scene):
+    for number in range(4):
+        scene.config_map(f"list-{number}", labels={"group": "list", "odd": str(number % 2)})
+    def names(query):
+        code, found = scene.api.get(scene.path("configmaps") + query)
+        same(200, code)
+        same("ConfigMapList", found["kind"])
+        assert int(found["metadata"]["resourceVersion"]) > 0
+        return [item["metadata"]["name"] for item in found["items"]]
+    same(["list-0", "list-1", "list-2", "list-3"], names("?labelSelector=group%3Dlist"))
+    same(["list-1", "list-3"], names("?labelSelector=group%3Dlist,odd!%3D0"))
+    same(["list-0", "list-2"], names("?labelSelector=group,odd%20notin%20(1,2)"))
+    same(["list-2"], names("?fieldSelector=metadata.name%3Dlist-2"))
+    same([], names("?labelSelector=group%3Dnone"))
+    same(400, scene.api.get(scene.path("configmaps") + "?fieldSelector=data.k%3Dv")[0])
+    same(400, scene.api.get(scene.path("configmaps") + "?labelSelector=((")[0])
+
+
+def test_list_in_chunks(scene):
+    for number in range(5):
+        scene.config_map(f"chunk-{number}", labels={"group": "chunk"})
+    path = scene.path("configmaps") + "?labelSelector=group%3Dchunk&limit=2"
+    _, page = scene.api.get(path)
+    found, versions = [], {page["metadata"]["resourceVersion"]}
+    while True:
+        found += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue")
+        if not token:
+            break
+        scene.config_map(f"chunk-late-{len(found)}", labels={"group": "chunk"})
+        code, page = scene.api.get(f"{path}&continue={token}")
+        same(200, code)
+        versions.add(page["metadata"]["resourceVersion"])
+    same([f"chunk-{number}" for number in range(5)], found)
+    same(1, len(versions))
+
+
+def collect(scene, path, until, events):
+    for kind, document in scene.api.watch(path):
+        events.append((kind, document))
+        if until(kind, document):
+            return
+
+
+def test_watch_from_a_version(scene):
+    first = scene.config_map("watched", {"n": "0"})
+    path = scene.path("configmaps", "watched")
+    scene.api.request("PATCH", path, {"data": {"n": "1"}}, MERGE)
+    scene.api.request("DELETE", path)
+    events = []
+    collect(scene, scene.path("configmaps") + "?watch=true&fieldSelector=metadata.name%3Dwatched"
+            f"&resourceVersion={first['metadata']['resourceVersion']}",
+            lambda kind, _: kind == "DELETED", events)
+    same(["MODIFIED", "DELETED"], [kind for kind, _ in events])
+    versions = [int(document["metadata"]["resourceVersion"]) for _, document in events]
+    assert int(first["metadata"]["resourceVersion"]) < versions[0] < versions[1], versions
+
+
+def test_watch_without_a_version_begins_with_what_is_there(scene):
+    scene.config_map("there", labels={"group": "there"})
+    events = []
+    collect(scene, scene.path("configmaps") + "?watch=1&labelSelector=group%3Dthere",
+            lambda *_: True, events)
+    same(("ADDED", "there"), (events[0][0], events[0][1]["metadata"]["name"]))
+
+
+def test_watch_by_selector_tells_transitions(scene):
+    scene.config_map("moves", labels={"group": "moves"})
+    _, found = scene.api.get(scene.path("configmaps"))
+    path = scene.path("configmaps", "moves")
+    scene.api.request("PATCH", path, {"metadata": {"labels": {"group": "away"}}}, MERGE)
+    scene.api.request("PATCH", path, {"metadata": {"labels": {"group": "moves"}}}, MERGE)
+    events = []
+    collect(scene, scene.path("configmaps") + "?watch=true&labelSelector=group%3Dmoves"
+            f"&resourceVersion={found['metadata']['resourceVersion']}",
+            lambda kind, _: kind == "ADDED", events)
+    same(["DELETED", "ADDED"], [kind for kind, _ in events])
+    same("moves", events[0][1]["metadata"]["labels"]["group"])
+
+
+def test_watch_list_ends_its_first_part_with_a_bookmark(scene):
+    scene.config_map("initial", labels={"group": "initial"})
+    events = []
+    collect(scene, scene.path("configmaps") + "?watch=true&labelSelector=group%3Dinitial"
+            "&sendInitialEvents=true&allowWatchBookmarks=true"
+            "&resourceVersionMatch=NotOlderThan&resourceVersion=",
+            lambda kind, _: kind == "BOOKMARK", events)
+    same(["ADDED", "BOOKMARK"], [kind for kind, _ in events])
+    bookmark = events[1][1]
+    same("ConfigMap", bookmark["kind"])
+    same("true", bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"])
+
+
+def test_watch_ends_at_its_timeout(scene):
+    _, found = scene.api.get(scene.path("configmaps"))
+    same([], list(scene.api.watch(
+        scene.path("configmaps") + "?watch=true&timeoutSeconds=1&resourceVersion=" +
+        found["metadata"]["resourceVersion"])))
+
+
+def test_a_watch_that_is_open_sees_a_write(scene):
+    _, found = scene.api.get(scene.path("configmaps"))
+    events, ready = [], threading.Event()
+    def watch():
+        ready.set()
+        collect(scene, scene.path("configmaps") + "?watch=true&fieldSelector=metadata.name%3Dlive"
+                f"&resourceVersion={found['metadata']['resourceVersion']}",
+                lambda *_: True, events)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    ready.wait()
+    created = scene.config_map("live")
+    thread.join(30)
+    same([("ADDED", created)], events)
+
+
+def test_delete(scene):
+    created = scene.config_map("gone")
+    path = scene.path("configmaps", "gone")
+    status(scene.api.request("DELETE", path, {
+        "preconditions": {"uid": str(uuid.uuid4())}}), 409, "Conflict")
+    code, answer = scene.api.request("DELETE", path, {
+        "preconditions": {"uid": created["metadata"]["uid"]}})
+    same((200, "Status", "Success"), (code, answer["kind"], answer["status"]))
+    same(404, scene.api.request("DELETE", path)[0])
+
+
+def test_finalizers_hold_a_deletion(scene):
+    scene.config_map("held", finalizers=["example.com/hold"])
+    path = scene.path("configmaps", "held")
+    same(200, scene.api.request("DELETE", path)[0])
+    _, found = scene.api.get(path)
+    assert found["metadata"]["deletionTimestamp"], found
+    status(scene.api.request("PATCH", path, {"metadata": {
+        "finalizers": ["example.com/hold", "example.com/late"]}}, MERGE), 422, "Invalid")
+    same(200, scene.api.request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)[0])
+    same(404, scene.api.get(path)[0])
+
+
+def test_deletion_raises_the_generation(scene):
+    document = objects.claim("generations", "no-such-pool")
+    document["metadata"]["finalizers"] = ["example.com/hold"]
+    scene.api.create(scene.path("sandboxclaims"), document)
+    path = scene.path("sandboxclaims", "generations")
+    scene.api.request("DELETE", path)
+    _, found = scene.api.get(path)
+    same(2, found["metadata"]["generation"])
+    scene.api.request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+
+
+def test_delete_collection(scene):
+    for number in range(3):
+        scene.config_map(f"many-{number}", labels={"group": "many"})
+    scene.config_map("survivor", labels={"group": "other"})
+    same(200, scene.api.request(
+        "DELETE", scene.path("configmaps") + "?labelSelector=group%3Dmany")[0])
+    _, found = scene.api.get(scene.path("configmaps") + "?labelSelector=group")
+    names = [item["metadata"]["name"] for item in found["items"]]
+    assert "survivor" in names and not [name for name in names if name.startswith("many")], names
+
+
+def test_scale_is_a_subresource(scene):
+    pool = objects.warm_pool("scaled", "no-such-template", 0)
+    scene.api.create(scene.path("sandboxwarmpools"), pool)
+    path = scene.path("sandboxwarmpools", "scaled")
+    code, scale = scene.api.get(path + "/scale")
+    same((200, "Scale", 0), (code, scale["kind"], scale["spec"].get("replicas", 0)))
+    code, scale = scene.api.request("PATCH", path + "/scale", {"spec": {"replicas": 3}}, MERGE)
+    same((200, 3), (code, scale["spec"]["replicas"]))
+    same(3, scene.api.get(path)[1]["spec"]["replicas"])
+    scene.api.request("DELETE", path)
+
+
+def test_discovery_names_the_kinds(scene):
+    _, groups = scene.api.get("/apis")
+    versions = {group["name"]: [v["version"] for v in group["versions"]]
+                for group in groups["groups"]}
+    assert "v1" in versions["apps"] and "v1beta1" in versions["agents.x-k8s.io"], versions
+    _, core = scene.api.get("/api/v1")
+    pods = next(r for r in core["resources"] if r["name"] == "pods")
+    same(("Pod", True, ["po"]), (pods["kind"], pods["namespaced"], pods["shortNames"]))
+    _, ours = scene.api.get("/apis/extensions.agents.x-k8s.io/v1beta1")
+    names = {resource["name"] for resource in ours["resources"]}
+    assert {"sandboxclaims", "sandboxclaims/status", "sandboxwarmpools/scale"} <= names, names
+
+
+def test_immutable_volume_claim_templates(scene):
+    document = objects.sandbox("immutable")
+    document["spec"]["operatingMode"] = "Suspended"
+    scene.api.create(scene.path("sandboxes"), document)
+    answer = scene.api.request(
+        "PATCH", scene.path("sandboxes", "immutable"), {"spec": {"volumeClaimTemplates": [
+            {"metadata": {"name": "v"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]}}, MERGE)
+    assert "volumeClaimTemplates is immutable" in status(answer, 422, "Invalid")["message"]
+    scene.api.request("DELETE", scene.path("sandboxes", "immutable"))
+
+
+def test_a_request_without_a_token_is_refused(scene):
+    token, scene.api.token = scene.api.token, "wrong"
+    try:
+        status(scene.api.get(scene.path("configmaps")), 401, "Unauthorized")
+    finally:
+        scene.api.token = token
+
+
+def test_health_and_version(scene):
+    code, version = scene.api.get("/version")
+    same((200, "1"), (code, version["major"]))
+    connection = scene.api.connect()
+    for path in ("/healthz", "/livez", "/readyz"):
+        connection.request("GET", path, headers=scene.api.headers("application/json"))
+        answer = connection.getresponse()
+        same((200, b"ok"), (answer.status, answer.read()))
+    connection.close()
+
+
+def test_zz_deleting_the_namespace_empties_it(scene):
+    scene.config_map("last")
+    same(200, scene.api.request("DELETE", f"/api/v1/namespaces/{scene.namespace}")[0])
+    wait_for(lambda: scene.api.get(f"/api/v1/namespaces/{scene.namespace}")[0] == 404, 60,
+             "the namespace to go")
+    same(404, scene.api.get(scene.path("configmaps", "last"))[0])
+
+
+if __name__ == "__main__":
+    tap.main(globals(), (Scene(Api(os.environ["KUBECONFIG"])),))
