@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "net/http.h"
 #include "net/stream.h"
@@ -125,8 +126,12 @@ struct http_exchange {
         const struct http_exchange_ops *ops;
         const struct http_exchange_callbacks *on;
         void *user;
+        struct http_server *server;
         uint64_t sent; /* bytes of body given to send */
-        bool begun;    /* an answer has begun */
+        unsigned status;
+        bool active;  /* the handler's to answer */
+        bool begun;   /* an answer has begun */
+        bool refused; /* its head could not be sent: a 500 went instead, pieces are dropped */
         bool collecting;
         size_t collect_limit;
         struct buffer collected;
@@ -147,10 +152,14 @@ void http_exchange_collect(struct http_exchange *exchange, size_t limit,
 void http_exchange_pause(struct http_exchange *exchange);
 void http_exchange_resume(struct http_exchange *exchange);
 
+/* Pieces in one http_exchange_send(). */
+enum { HTTP_PIECES_MAX = STREAM_PIECES_MAX - 4 };
+
 /*
- * Answers whole, and ends the exchange. Content-Length, Date and Connection are added; a body is
- * left out where there is none (HEAD, 204, 304). A field that may not be sent (http_is_token,
- * http_is_field_value) makes it a 500, logged: check what comes from outside.
+ * Answers whole, and ends the exchange. Content-Length, Date and Connection are added (given ones
+ * of them are left out, but for Date); a body is left out where there is none (HEAD, 204, 304). A
+ * field that may not be sent (http_is_token, http_is_field_value) makes it a 500, logged: check
+ * what comes from outside.
  */
 void http_exchange_respond(struct http_exchange *exchange, unsigned status,
                            const struct http_header *headers, size_t count,
@@ -203,8 +212,9 @@ int http_exchange_take_over(struct http_exchange *exchange, unsigned status,
 /* ---- for protocols ---- */
 
 struct http_exchange_ops {
-        void (*begin)(struct http_exchange *exchange, unsigned status,
-                      const struct http_header *headers, size_t count, int64_t length);
+        /* Returns 0, or -EINVAL or -ENOMEM with nothing begun. */
+        int (*begin)(struct http_exchange *exchange, unsigned status,
+                     const struct http_header *headers, size_t count, int64_t length);
         void (*send)(struct http_exchange *exchange, const struct stream_piece *pieces,
                      size_t count);
         void (*flush)(struct http_exchange *exchange);

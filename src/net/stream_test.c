@@ -9,8 +9,8 @@
 
 #include "base/buffer.h"
 #include "base/fd.h"
-#include "base/test.h"
 #include "net/stream.h"
+#include "net/test_loop.h"
 
 /* What one end of a connection has seen. */
 struct end {
@@ -22,12 +22,10 @@ struct end {
 };
 
 struct fixture {
-        uv_loop_t uv;
-        struct net_loop *loop;
+        struct test_loop t;
         struct listener *listener;
         struct end server[8], client;
         size_t accepted;
-        bool timed_out;
 };
 
 static void on_open(struct stream *stream, void *user)
@@ -91,12 +89,11 @@ static void set_up(struct fixture *f, const char *address, unsigned max)
         struct error error;
 
         *f = (struct fixture){};
-        assert_int_equal(uv_loop_init(&f->uv), 0);
-        assert_int_equal(net_loop_new(&f->uv, &f->loop), 0);
+        test_loop_set_up(&f->t);
         if (!address)
                 return;
         assert_int_equal(net_address_parse(str_from(address), &parsed), 0);
-        assert_int_equal(listener_open(f->loop, &parsed, &options, &error, &f->listener), 0);
+        assert_int_equal(listener_open(f->t.net, &parsed, &options, &error, &f->listener), 0);
 }
 
 static void tear_down(struct fixture *f)
@@ -108,40 +105,15 @@ static void tear_down(struct fixture *f)
                 stream_close(f->server[i].stream);
                 buffer_deinit(&f->server[i].got);
         }
-        net_loop_free(f->loop);
-        assert_int_equal(uv_run(&f->uv, UV_RUN_DEFAULT), 0);
-        assert_int_equal(uv_loop_close(&f->uv), 0);
+        test_loop_tear_down(&f->t);
 }
-
-struct deadline {
-        struct net_timer timer;
-        struct fixture *f;
-};
-
-static void time_out(struct net_timer *timer)
-{
-        container_of(timer, struct deadline, timer)->f->timed_out = true;
-}
-
-/* Runs the loop until `condition`; fails after five seconds. */
-#define run_until(fixture_, condition)                                                             \
-        do {                                                                                       \
-                struct deadline _deadline = { .f = (fixture_) };                                   \
-                uv_update_time(&(fixture_)->uv);                                                   \
-                net_timer_start((fixture_)->loop, &_deadline.timer, 5000, time_out);               \
-                while (!(condition) && !(fixture_)->timed_out)                                     \
-                        uv_run(&(fixture_)->uv, UV_RUN_ONCE);                                      \
-                net_timer_stop(&_deadline.timer);                                                  \
-                if ((fixture_)->timed_out)                                                         \
-                        fail_msg("not so in time: %s", #condition);                                \
-        } while (0)
 
 static void connect_client(struct fixture *f)
 {
-        assert_int_equal(stream_connect(f->loop, listener_address(f->listener), &f->client.stream),
+        assert_int_equal(stream_connect(f->t.net, listener_address(f->listener), &f->client.stream),
                          0);
         stream_start(f->client.stream, &callbacks, &f->client);
-        run_until(f, f->client.opened && f->accepted);
+        test_run_until(&f->t, f->client.opened && f->accepted);
 }
 
 static void bytes_go_both_ways_and_both_ends_end(void **state)
@@ -154,18 +126,18 @@ static void bytes_go_both_ways_and_both_ends_end(void **state)
         f.server[0].echo = true;
         connect_client(&f);
         stream_write(f.client.stream, (struct stream_piece[]){ { STR("ab") }, { STR("cd") } }, 2);
-        run_until(&f, f.client.got.length == 4);
+        test_run_until(&f.t, f.client.got.length == 4);
         assert_true(str_equal(buffer_str(&f.client.got), STR("abcd")));
         assert_true(net_address_is_loopback(&stream_peer(f.server[0].stream)->address));
         assert_false(stream_is_secure(f.client.stream));
         assert_true(stream_is_fresh(f.client.stream));
 
         stream_shutdown(f.client.stream);
-        run_until(&f, f.server[0].ended);
+        test_run_until(&f.t, f.server[0].ended);
         assert_int_equal(f.server[0].closed, 0);
         stream_write_str(f.server[0].stream, STR("last"));
         stream_shutdown(f.server[0].stream);
-        run_until(&f, f.client.closed && f.server[0].closed);
+        test_run_until(&f.t, f.client.closed && f.server[0].closed);
         assert_true(str_equal(buffer_str(&f.client.got), STR("abcdlast")));
         assert_int_equal(f.client.ended, 0);
         assert_int_equal(f.client.error, 0);
@@ -183,9 +155,9 @@ static void a_refused_connection_is_told(void **state)
         address = *listener_address(f.listener);
         listener_close(f.listener);
         f.listener = NULL;
-        assert_int_equal(stream_connect(f.loop, &address, &f.client.stream), 0);
+        assert_int_equal(stream_connect(f.t.net, &address, &f.client.stream), 0);
         stream_start(f.client.stream, &callbacks, &f.client);
-        run_until(&f, f.client.closed);
+        test_run_until(&f.t, f.client.closed);
         assert_int_equal(f.client.error, -ECONNREFUSED);
         assert_int_equal(f.client.opened, 0);
         tear_down(&f);
@@ -221,11 +193,10 @@ static void a_slow_reader_holds_the_writer_back(void **state)
         stream_write_str(f.client.stream, STR("tail"));
         stream_write_str(f.client.stream, STR("tail"));
         stream_shutdown(f.client.stream);
-        for (int i = 0; i < 20; i++)
-                uv_run(&f.uv, UV_RUN_NOWAIT);
+        test_run_turns(&f.t, 20);
         assert_int_equal(f.server[0].got.length, 0);
         stream_resume(f.server[0].stream);
-        run_until(&f, f.server[0].ended);
+        test_run_until(&f.t, f.server[0].ended);
         assert_int_equal(f.server[0].got.length, SIZE + 8);
         assert_memory_equal(f.server[0].got.data, data, SIZE);
         assert_int_equal(f.client.drained, 1);
@@ -254,7 +225,7 @@ static void closing_releases_what_was_queued(void **state)
         assert_int_equal(released, 1);
         assert_int_equal(f.client.closed, 0);
         stream_resume(f.server[0].stream);
-        run_until(&f, f.server[0].ended || f.server[0].closed);
+        test_run_until(&f.t, f.server[0].ended || f.server[0].closed);
         tear_down(&f);
         free(data);
 }
@@ -268,7 +239,7 @@ static void a_stream_may_be_closed_in_its_callback(void **state)
         f.server[0].close_in_data = true;
         connect_client(&f);
         stream_write_str(f.client.stream, STR("x"));
-        run_until(&f, f.client.ended || f.client.closed);
+        test_run_until(&f.t, f.client.ended || f.client.closed);
         assert_int_equal(f.server[0].closed, 0);
         tear_down(&f);
 }
@@ -291,7 +262,7 @@ static void an_early_answer_is_read_after_writing_failed(void **state)
         stream_resume(f.client.stream);
         for (int i = 0; i < 8; i++)
                 stream_write_str(f.client.stream, (struct str){ data, sizeof(data) });
-        run_until(&f, f.client.closed);
+        test_run_until(&f.t, f.client.closed);
         assert_true(str_equal(buffer_str(&f.client.got), STR("early")));
         assert_true(f.client.error < 0);
         tear_down(&f);
@@ -322,7 +293,7 @@ static void unix_sockets_know_their_peers(void **state)
         struct net_address parsed;
         struct error error = {};
         assert_int_equal(net_address_parse(str_from(address), &parsed), 0);
-        assert_int_equal(listener_open(f.loop, &parsed, &options, &error, &second), -EADDRINUSE);
+        assert_int_equal(listener_open(f.t.net, &parsed, &options, &error, &second), -EADDRINUSE);
         assert_non_null(strstr(error.message, path));
         tear_down(&f);
         assert_int_equal(stat(path, &status), -1);
@@ -345,18 +316,19 @@ static void connections_are_limited(void **state)
         connect_client(&f);
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(
-                        stream_connect(f.loop, listener_address(f.listener), &others[i].stream), 0);
+                        stream_connect(f.t.net, listener_address(f.listener), &others[i].stream),
+                        0);
                 stream_start(others[i].stream, &callbacks, &others[i]);
         }
-        run_until(&f, others[0].opened && others[1].opened);
+        test_run_until(&f.t, others[0].opened && others[1].opened);
         assert_int_equal(f.accepted, 1);
         assert_int_equal(listener_connections(f.listener), 1);
         stream_close(f.server[0].stream);
         f.server[0].stream = NULL;
-        run_until(&f, f.accepted == 2);
+        test_run_until(&f.t, f.accepted == 2);
         stream_close(f.server[1].stream);
         f.server[1].stream = NULL;
-        run_until(&f, f.accepted == 3);
+        test_run_until(&f.t, f.accepted == 3);
         for (int i = 0; i < 2; i++) {
                 stream_close(others[i].stream);
                 buffer_deinit(&others[i].got);
@@ -374,17 +346,16 @@ static void accepting_survives_without_descriptors(void **state)
         set_up(&f, "127.0.0.1:0", 0);
         address = *listener_address(f.listener);
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-        assert_int_equal(stream_connect(f.loop, &address, &f.client.stream), 0);
+        assert_int_equal(stream_connect(f.t.net, &address, &f.client.stream), 0);
         stream_start(f.client.stream, &callbacks, &f.client);
         none = before;
         none.rlim_cur = 3;
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-        run_until(&f, f.client.opened);
-        for (int i = 0; i < 3; i++)
-                uv_run(&f.uv, UV_RUN_NOWAIT);
+        test_run_until(&f.t, f.client.opened);
+        test_run_turns(&f.t, 3);
         assert_int_equal(f.accepted, 0);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-        run_until(&f, f.accepted == 1);
+        test_run_until(&f.t, f.accepted == 1);
         tear_down(&f);
 }
 
@@ -396,13 +367,13 @@ static void pipes_are_streams_too(void **state)
         (void)state;
         set_up(&f, NULL, 0);
         assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-        assert_int_equal(stream_adopt(f.loop, ends[0], &f.server[0].stream), 0);
-        assert_int_equal(stream_adopt(f.loop, ends[1], &f.client.stream), 0);
+        assert_int_equal(stream_adopt(f.t.net, ends[0], &f.server[0].stream), 0);
+        assert_int_equal(stream_adopt(f.t.net, ends[1], &f.client.stream), 0);
         stream_start(f.server[0].stream, &callbacks, &f.server[0]);
         stream_start(f.client.stream, &callbacks, &f.client);
         stream_write_str(f.client.stream, STR("through"));
         stream_shutdown(f.client.stream);
-        run_until(&f, f.client.closed && f.server[0].closed);
+        test_run_until(&f.t, f.client.closed && f.server[0].closed);
         assert_true(str_equal(buffer_str(&f.server[0].got), STR("through")));
         assert_int_equal(f.server[0].error, 0);
         tear_down(&f);
@@ -418,13 +389,12 @@ static void a_detached_stream_waits_for_its_owner(void **state)
         stream_detach(f.server[0].stream);
         stream_write_str(f.client.stream, STR("kept"));
         stream_shutdown(f.client.stream);
-        for (int i = 0; i < 5; i++)
-                uv_run(&f.uv, UV_RUN_NOWAIT);
+        test_run_turns(&f.t, 5);
         assert_int_equal(f.server[0].got.length, 0);
         f.server[1].stream = f.server[0].stream;
         f.server[0].stream = NULL;
         stream_start(f.server[1].stream, &callbacks, &f.server[1]);
-        run_until(&f, f.server[1].ended);
+        test_run_until(&f.t, f.server[1].ended);
         assert_true(str_equal(buffer_str(&f.server[1].got), STR("kept")));
         tear_down(&f);
 }
@@ -457,12 +427,12 @@ static void timers_fire_in_order_and_can_be_stopped(void **state)
                 timed[i] = (struct timed){
                         .f = &f, .order = order, .count = &count, .number = (i * 17) % COUNT
                 };
-                net_timer_start(f.loop, &timed[i].timer, 1 + (uint64_t)timed[i].number, note);
+                net_timer_start(f.t.net, &timed[i].timer, 1 + (uint64_t)timed[i].number, note);
         }
         for (int i = 0; i < COUNT; i++)
                 if (timed[i].number % 3 == 0)
                         net_timer_stop(&timed[i].timer);
-        uv_run(&f.uv, UV_RUN_DEFAULT);
+        uv_run(&f.t.uv, UV_RUN_DEFAULT);
         int expected = 0;
         for (int i = 0; i < count; i++, expected++) {
                 while (expected % 3 == 0)
@@ -484,14 +454,14 @@ static void run_posted(struct net_task *task)
         struct posted *posted = container_of(task, struct posted, task);
 
         if (++posted->runs == 1)
-                net_loop_defer(posted->f->loop, task);
+                net_loop_defer(posted->f->t.net, task);
 }
 
 static void post_from_thread(void *argument)
 {
         struct posted *posted = argument;
 
-        net_loop_post(posted->f->loop, &posted->task);
+        net_loop_post(posted->f->t.net, &posted->task);
 }
 
 static void tasks_come_from_other_threads_too(void **state)
@@ -503,10 +473,10 @@ static void tasks_come_from_other_threads_too(void **state)
 
         (void)state;
         set_up(&f, NULL, 0);
-        net_loop_defer(f.loop, &cancelled.task);
+        net_loop_defer(f.t.net, &cancelled.task);
         net_task_cancel(&cancelled.task);
         assert_int_equal(uv_thread_create(&thread, post_from_thread, &posted), 0);
-        run_until(&f, posted.runs == 2);
+        test_run_until(&f.t, posted.runs == 2);
         assert_int_equal(uv_thread_join(&thread), 0);
         assert_int_equal(cancelled.runs, 0);
         tear_down(&f);
