@@ -11,10 +11,13 @@
 struct wire_executor {
         struct executor_backend backend;
         struct kube_client *client;
+        void (*on_answer)(void *user);
+        void *user;
         struct list submissions;
 };
 
 struct wire_submission {
+        struct wire_executor *executor;
         struct list link;
         struct submission *submission;
         struct kube_call *call;
@@ -35,6 +38,7 @@ static int error_status(int error)
 static void on_response(void *user, const struct kube_response *response)
 {
         struct wire_submission *sent = user;
+        struct wire_executor *executor = sent->executor;
         struct submission *submission = sent->submission;
         struct action_result result = {
                 .status = response->error ? error_status(response->error) : (int)response->status,
@@ -51,6 +55,7 @@ static void on_response(void *user, const struct kube_response *response)
         list_remove(&sent->link);
         free(sent);
         submission_done(submission, 0, &result);
+        executor->on_answer(executor->user);
 }
 
 static int fill_request(const struct action *action, struct buffer *path,
@@ -98,6 +103,7 @@ static void submit(void *context, struct submission *submission)
         assert(submission->count == 1);
         int r = sent ? fill_request(action, &path, &request) : -ENOMEM;
         if (r == 0) {
+                sent->executor = executor;
                 sent->submission = submission;
                 sent->is_delete = action->type == ACTION_DELETE;
                 r = kube_client_request(executor->client, &request, on_response, sent, &sent->call);
@@ -111,13 +117,16 @@ static void submit(void *context, struct submission *submission)
         list_append(&executor->submissions, &sent->link);
 }
 
-int wire_executor_new(struct kube_client *client, struct wire_executor **ret_executor)
+int wire_executor_new(struct kube_client *client, void (*on_answer)(void *user), void *user,
+                      struct wire_executor **ret_executor)
 {
         struct wire_executor *executor = calloc(1, sizeof(*executor));
 
         if (!executor)
                 return -ENOMEM;
         executor->client = client;
+        executor->on_answer = on_answer;
+        executor->user = user;
         executor->backend = (struct executor_backend){ .context = executor, .submit = submit };
         list_init(&executor->submissions);
         *ret_executor = executor;

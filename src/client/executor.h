@@ -11,7 +11,9 @@
  */
 struct wire_executor;
 
-int wire_executor_new(struct kube_client *client, struct wire_executor **ret_executor);
+/* `on_answer` is called after each answer was told: keys may then be due. */
+int wire_executor_new(struct kube_client *client, void (*on_answer)(void *user), void *user,
+                      struct wire_executor **ret_executor);
 
 /* Withdraws what is on its way, without answers. */
 void wire_executor_free(struct wire_executor *executor);
