@@ -23,12 +23,6 @@
 #include "client/reflector.h"
 #include "client/resource.h"
 
-static const struct kube_resource claims = { STR("extensions.agents.x-k8s.io"), STR("v1beta1"),
-                                             STR("sandboxclaims") };
-static const struct kube_resource pools = { STR("extensions.agents.x-k8s.io"), STR("v1beta1"),
-                                            STR("sandboxwarmpools") };
-static const struct kube_resource config_maps = { STR(""), STR("v1"), STR("configmaps") };
-
 enum step {
         STEP_POOL,        /* until the pool is whole */
         STEP_CLAIM,       /* until the claim is Ready */
@@ -37,7 +31,8 @@ enum step {
 };
 
 struct bench {
-        uv_loop_t loop;
+        uv_loop_t uv;
+        struct net_loop *loop;
         struct kube_client *client;
         const char *name_space, *pool;
         int64_t count, done;
@@ -55,12 +50,12 @@ static void fail(const char *what, const struct kube_response *response)
         exit(1);
 }
 
-static void request(struct bench *bench, const char *method, struct kube_resource resource,
+static void request(struct bench *bench, const char *method, const struct kind *kind,
                     const char *name, struct str body, const char *content_type,
                     kube_response_fn callback)
 {
         _cleanup_buffer_ struct buffer path = {};
-        int r = kube_path_append(&path, resource, str_from(bench->name_space), str_from(name),
+        int r = kube_path_append(&path, kind, str_from(bench->name_space), str_from(name),
                                  STR_EMPTY);
         const struct kube_request request = {
                 .method = str_from(method),
@@ -100,7 +95,7 @@ static void on_patched(void *user, const struct kube_response *response)
         if (!kube_response_ok(response))
                 fail("PATCH of a ConfigMap", response);
         bench->floor_ns[bench->done++] = clock_monotonic_ns() - bench->began;
-        request(bench, "DELETE", config_maps, bench->name, STR_EMPTY, "", on_deleted);
+        request(bench, "DELETE", &kind_config_map, bench->name, STR_EMPTY, "", on_deleted);
         bench->step = STEP_POOL;
         advance(bench);
 }
@@ -112,11 +107,11 @@ static void on_config_map_posted(void *user, const struct kube_response *respons
         if (!kube_response_ok(response))
                 fail("POST of a ConfigMap", response);
         bench->step = STEP_FLOOR_PATCH;
-        request(bench, "PATCH", config_maps, bench->name, STR("{\"data\":{\"n\":\"2\"}}"),
+        request(bench, "PATCH", &kind_config_map, bench->name, STR("{\"data\":{\"n\":\"2\"}}"),
                 "application/merge-patch+json", on_patched);
 }
 
-static void post(struct bench *bench, struct kube_resource resource, const char *format,
+static void post(struct bench *bench, const struct kind *kind, const char *format,
                  kube_response_fn callback)
 {
         _cleanup_arena_ struct arena arena = {};
@@ -133,7 +128,7 @@ static void post(struct bench *bench, struct kube_resource resource, const char 
                                       "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\","
                                       "\"metadata\":{\"name\":\"%s\"},\"data\":{\"n\":\"1\"}}",
                                       bench->name);
-        request(bench, "POST", resource, "", body, "application/json", callback);
+        request(bench, "POST", kind, "", body, "application/json", callback);
 }
 
 /* Goes on when what the present step waits for is there. */
@@ -143,12 +138,12 @@ static void advance(struct bench *bench)
             bench->ready < bench->wanted || bench->wanted == 0)
                 return;
         if (bench->done == bench->count) {
-                uv_stop(&bench->loop);
+                uv_stop(&bench->uv);
                 return;
         }
         snprintf(bench->name, sizeof(bench->name), "bench-%d-%d", (int)getpid(), (int)bench->done);
         bench->step = STEP_CLAIM;
-        post(bench, claims, "SandboxClaim", on_claim_posted);
+        post(bench, &kind_sandbox_claim, "SandboxClaim", on_claim_posted);
 }
 
 static bool is_ready(struct json_value object)
@@ -163,26 +158,27 @@ static void on_claim_event(void *user, const struct kube_event *event)
 {
         struct bench *bench = user;
 
-        if (event->type == KUBE_SYNCED) {
+        if (event->type == KUBE_LIST_END) {
                 bench->synced_claims = true;
                 advance(bench);
                 return;
         }
         if (bench->step != STEP_CLAIM || event->type == KUBE_DELETED ||
-            !str_equal(event->name, str_from(bench->name)) || !is_ready(json_root(event->doc)))
+            event->type == KUBE_LIST_BEGIN || !str_equal(event->name, str_from(bench->name)) ||
+            !is_ready(json_root(event->doc)))
                 return;
         bench->claim_ns[bench->done] = clock_monotonic_ns() - bench->began;
         bench->ready = 0; /* until the pool says that it is whole again */
-        request(bench, "DELETE", claims, bench->name, STR_EMPTY, "", on_deleted);
+        request(bench, "DELETE", &kind_sandbox_claim, bench->name, STR_EMPTY, "", on_deleted);
         bench->step = STEP_FLOOR_POST;
-        post(bench, config_maps, "ConfigMap", on_config_map_posted);
+        post(bench, &kind_config_map, "ConfigMap", on_config_map_posted);
 }
 
 static void on_pool_event(void *user, const struct kube_event *event)
 {
         struct bench *bench = user;
 
-        if (event->type == KUBE_SYNCED)
+        if (event->type == KUBE_LIST_END)
                 bench->synced_pools = true;
         if (event->doc && event->type != KUBE_DELETED) {
                 struct json_value pool = json_root(event->doc);
@@ -217,12 +213,12 @@ static void print_result(struct bench *bench)
         printf("ratio                             p50 %.2f\n", claim50 / floor50);
 }
 
-static int watch(struct bench *bench, struct kube_resource resource, const char *field,
+static int watch(struct bench *bench, const struct kind *kind, const char *field,
                  kube_event_fn handler, struct kube_reflector **ret_reflector)
 {
         const struct kube_reflector_options options = {
                 .client = bench->client,
-                .resource = resource,
+                .kind = kind,
                 .name_space = str_from(bench->name_space),
                 .field_selector = str_from(field),
                 .handler = handler,
@@ -242,12 +238,12 @@ static int run(struct bench *bench, struct error *error)
         bench->floor_ns = arena_new(&arena, uint64_t, (size_t)bench->count);
         if (!field.data || !bench->claim_ns || !bench->floor_ns)
                 return -ENOMEM;
-        int r = watch(bench, claims, NULL, on_claim_event, &claim_watch);
+        int r = watch(bench, &kind_sandbox_claim, NULL, on_claim_event, &claim_watch);
         if (r == 0)
-                r = watch(bench, pools, field.data, on_pool_event, &pool_watch);
+                r = watch(bench, &kind_sandbox_warm_pool, field.data, on_pool_event, &pool_watch);
         if (r < 0)
                 return error_set(error, r, "cannot watch: %s", strerror(-r));
-        uv_run(&bench->loop, UV_RUN_DEFAULT);
+        uv_run(&bench->uv, UV_RUN_DEFAULT);
         print_result(bench);
         kube_reflector_free(claim_watch);
         kube_reflector_free(pool_watch);
@@ -273,8 +269,10 @@ int main(int argc, char **argv)
         if (r == 0)
                 r = kube_config_find(kubeconfig, STR_EMPTY, &error, &config);
         if (r == 0)
-                r = uv_loop_init(&bench.loop);
-        const struct kube_client_options options = { .loop = &bench.loop,
+                r = uv_loop_init(&bench.uv);
+        if (r == 0)
+                r = net_loop_new(&bench.uv, &bench.loop);
+        const struct kube_client_options options = { .loop = bench.loop,
                                                      .config = &config,
                                                      .user_agent = STR("cay-bench") };
         if (r == 0)

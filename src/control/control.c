@@ -199,7 +199,7 @@ static int start_controllers(struct control *control, struct error *error)
         if (r < 0)
                 return r;
         const struct kube_client_options client = {
-                .loop = &control->uv,
+                .loop = control->loop,
                 .config = &control->kubeconfig,
                 .user_agent = STR("cay-controller"),
                 .in_flight_limit = 256,
