@@ -339,6 +339,16 @@ int kube_config_load(const char *path, struct str context, struct error *error,
 
 /* ---- in a cluster ---- */
 
+/* Without the line ends that files of one value mostly have. */
+static struct str one_line(const struct buffer *contents)
+{
+        struct str text = buffer_str(contents);
+
+        while (str_ends_with(text, STR("\n")) || str_ends_with(text, STR("\r")))
+                text.length--;
+        return text;
+}
+
 int kube_config_in_cluster(const char *folder, struct error *error, struct kube_config *ret_config)
 {
         _cleanup_kube_config_ struct kube_config config = {};
@@ -373,7 +383,7 @@ int kube_config_in_cluster(const char *folder, struct error *error, struct kube_
         if (file_read(AT_FDCWD, path, LIMIT_NAME, &contents) < 0 || contents.length == 0)
                 r = copy(&reader, STR("default"), &config.name_space);
         else
-                r = copy(&reader, str_trim(buffer_str(&contents)), &config.name_space);
+                r = copy(&reader, one_line(&contents), &config.name_space);
         if (r < 0)
                 return r;
 
@@ -428,9 +438,7 @@ struct str kube_config_token(struct kube_config *config, uint64_t now)
         if (config->token_read_at == 0 || now - config->token_read_at >= TOKEN_REREAD_NS) {
                 _cleanup_buffer_ struct buffer contents = {};
                 int r = file_read(AT_FDCWD, config->token_file.data, TOKEN_LIMIT, &contents);
-                while (contents.length > 0 && (contents.data[contents.length - 1] == '\n' ||
-                                               contents.data[contents.length - 1] == '\r'))
-                        contents.length--;
+                contents.length = one_line(&contents).length;
                 if (r == 0 && contents.length > 0) {
                         struct buffer old = config->token_read;
                         config->token_read = contents;
