@@ -19,7 +19,6 @@ struct wire_executor {
 struct wire_submission {
         struct wire_executor *executor;
         struct list link;
-        struct wire_executor *executor;
         struct submission *submission;
         struct kube_call *call;
         bool is_delete;
