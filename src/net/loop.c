@@ -255,6 +255,9 @@ void net_loop_free(struct net_loop *loop)
         if (!loop)
                 return;
         assert(!loop->timers);
+        /* What was closed just now may wait for its turn to free its memory. */
+        while (!list_is_empty(&loop->tasks))
+                run_tasks(&loop->idle);
         uv_close((uv_handle_t *)&loop->async, handle_closed);
         uv_close((uv_handle_t *)&loop->idle, handle_closed);
         uv_close((uv_handle_t *)&loop->timer, handle_closed);
