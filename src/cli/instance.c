@@ -67,22 +67,22 @@ static int create_folders(const struct instance *instance, struct error *error)
         return r < 0 ? r : ensure_folder(path, 0755, UID_NODE, error);
 }
 
-/* libexec stands beside the program in a build folder, and in ../libexec/cay when installed. */
-static int find_libexec(const char *program, char *path, size_t size, struct error *error)
+/*
+ * The private program `name`: in ../libexec/cay when installed, in src/<name>/ of a build folder.
+ */
+static int find_private(const char *program, const char *name, char *path, size_t size,
+                        struct error *error)
 {
-        static const char *const places[] = { "libexec", "../libexec/cay" };
-        char folder[PATH_MAX], candidate[PATH_MAX];
+        int folder = (int)(strrchr(program, '/') - program);
 
-        snprintf(folder, sizeof(folder), "%s", program);
-        *strrchr(folder, '/') = '\0';
-        for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-                if (join(candidate, sizeof(candidate), folder, places[i]) == 0 &&
-                    access(candidate, X_OK) == 0 &&
-                    (size_t)snprintf(path, size, "%s", candidate) < size)
-                        return 0;
-        }
-        return error_set(error, -ENOENT, "%s/libexec is missing: build it with make, or install it",
-                         folder);
+        if ((size_t)snprintf(path, size, "%.*s/../libexec/cay/%s", folder, program, name) < size &&
+            access(path, X_OK) == 0)
+                return 0;
+        if ((size_t)snprintf(path, size, "%.*s/src/%s/%s", folder, program, name, name) < size &&
+            access(path, X_OK) == 0)
+                return 0;
+        return error_set(error, -ENOENT,
+                         "the program %s is missing: build cay, or install it whole", name);
 }
 
 static int copy_program(const char *from, const char *to, struct error *error)
@@ -106,20 +106,17 @@ static int copy_program(const char *from, const char *to, struct error *error)
 static int copy_programs(const struct instance *instance, struct error *error)
 {
         static const char *const names[] = { "init", "sandboxd" };
-        char program[PATH_MAX], libexec[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+        char program[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
         ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-        int r;
 
         if (length < 0)
                 return error_set(error, -errno, "/proc is not mounted");
         program[length] = '\0';
-        r = find_libexec(program, libexec, sizeof(libexec), error);
-        if (r == 0)
-                r = join(to, sizeof(to), instance->libexec, "cay");
+        int r = join(to, sizeof(to), instance->libexec, "cay");
         if (r == 0)
                 r = copy_program(program, to, error);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++) {
-                r = join(from, sizeof(from), libexec, names[i]);
+                r = find_private(program, names[i], from, sizeof(from), error);
                 if (r == 0)
                         r = join(to, sizeof(to), instance->libexec, names[i]);
                 if (r == 0)
