@@ -62,6 +62,8 @@ static void finish_if_complete(struct command *command)
                 return;
         command->reported = true;
         list_remove(&command->running);
+        if (list_is_empty(&command->commands->running))
+                uv_unref((uv_handle_t *)&command->commands->child_signal);
         if (getpid() != 1)
                 waitpid(command->pid, NULL, WNOHANG);
         command->done(command->owner, &command->result);
@@ -232,6 +234,7 @@ int command_start(struct commands *commands, char *const *argv, uint64_t timeout
         command->done = done;
         command->owner = owner;
         list_append(&commands->running, &command->running);
+        uv_ref((uv_handle_t *)&commands->child_signal);
 
         /* None of these allocates or makes a descriptor, so they fail only on misuse. */
         r = uv_timer_init(commands->loop, &command->timer);
