@@ -128,11 +128,15 @@ static int run(const struct sandboxd_options *options, struct error *error)
                         return error_set(error, r, "cannot catch signals: %s", strerror(-r));
         }
         r = sandboxd_init(&sandboxd, &uv, options, error);
-        if (r < 0)
-                return r;
-        uv_run(&uv, UV_RUN_DEFAULT);
-        sandboxd_deinit(&sandboxd);
-        return 0;
+        if (r == 0)
+                uv_run(&uv, UV_RUN_DEFAULT);
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+                uv_close((uv_handle_t *)&handles[i], NULL);
+        if (r == 0)
+                sandboxd_deinit(&sandboxd);
+        uv_run(&uv, UV_RUN_NOWAIT);
+        uv_loop_close(&uv);
+        return r;
 }
 
 int main(int argc, char **argv)

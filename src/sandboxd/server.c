@@ -184,6 +184,10 @@ void sandboxd_deinit(struct sandboxd *sandboxd)
         http_server_free(sandboxd->server);
         net_loop_free(sandboxd->loop);
         commands_close(&sandboxd->commands);
+        uv_run(sandboxd->uv, UV_RUN_NOWAIT);
+        /* A thread may still work for a client that has gone. Nothing waits for it. */
+        if (uv_loop_alive(sandboxd->uv))
+                return;
         root_close(&sandboxd->root);
         root_close(&sandboxd->base);
 }

@@ -52,7 +52,7 @@ int sandboxd_init(struct sandboxd *sandboxd, uv_loop_t *uv, const struct sandbox
  */
 void sandboxd_stop(struct sandboxd *sandboxd, void (*on_stopped)(struct sandboxd *sandboxd));
 
-/* After `on_stopped`; run the loop once more before closing it. */
+/* After `on_stopped`, when nothing else stands on the loop. The process must end soon after. */
 void sandboxd_deinit(struct sandboxd *sandboxd);
 
 /* ---- for the APIs ---- */
