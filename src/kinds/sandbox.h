@@ -62,10 +62,7 @@ void sandbox_warm_pool_read(struct json_value object, void *ret_pool);
 
 enum claim_shutdown { CLAIM_SHUTDOWN_RETAIN, CLAIM_SHUTDOWN_DELETE, CLAIM_SHUTDOWN_FOREGROUND };
 
-/*
- * extensions.agents.x-k8s.io/v1beta1 SandboxClaim. A claim of the v1alpha1 generation names a
- * template; its v1alpha1 fields are read from the state that conversion keeps in an annotation.
- */
+/* extensions.agents.x-k8s.io/v1beta1 SandboxClaim. */
 struct sandbox_claim {
         struct str pool_name; /* warmPoolRef.name */
         uint64_t shutdown_ns;
@@ -79,9 +76,11 @@ struct sandbox_claim {
         struct str sandbox_name; /* status.sandbox.name */
         bool ready;
         enum generation generation;
-        bool by_template;         /* v1alpha1: sandboxTemplateRef decides */
-        struct str template_name; /* by_template */
-        struct str warm_pool;     /* by_template: "default", "none" or a pool's name */
+        /* v1alpha1: the claim names a template and takes from any pool of it; the hub form has
+         * "shadow-pool-<template>" as its pool. */
+        bool by_template;
+        struct str template_name; /* if by_template */
+        bool cold_only;           /* if by_template: warmpool "none" */
 };
 void sandbox_claim_read(struct json_value object, void *ret_claim);
 

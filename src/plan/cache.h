@@ -32,25 +32,25 @@ enum cache_event {
         CACHE_DELETED, /* `doc` is the last state, with the deletion's resourceVersion */
 };
 
-int cache_new(struct cache **ret_cache);
+/* `seed` keys the hash tables, so that nobody outside can choose names that collide. */
+int cache_new(uint64_t seed, struct cache **ret_cache);
 void cache_free(struct cache *cache);
 DEFINE_POINTER_CLEANUP(cache_freep, struct cache, cache_free)
-
-/* Announces a kind; the cache then takes its events. Known kinds need not be announced. */
-int cache_add_kind(struct cache *cache, const struct kind *kind);
 
 /*
  * An index: `keys` gives the values under which an object is to be found (at most
  * CACHE_KEYS_MAX). The same keys must come for the same object. Register before feeding.
- * `kind` NULL indexes every kind. Returns the index's number, or -ENOMEM, -ENOSPC.
+ * `kind` NULL indexes every kind. With `by_namespace` a key is only found with the object's
+ * namespace. Returns the index's number, or -ENOMEM, -ENOSPC.
  */
 enum { CACHE_KEYS_MAX = 8, CACHE_INDEXES_MAX = 16 };
 typedef size_t (*cache_keys_fn)(const struct cache_entry *entry,
                                 struct str ret_keys[static CACHE_KEYS_MAX]);
-int cache_add_index(struct cache *cache, const struct kind *kind, cache_keys_fn keys);
+int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namespace,
+                    cache_keys_fn keys);
 
 /* Built in: objects of any kind by the uid of each of their owners. */
-extern const int cache_index_owner;
+enum { CACHE_INDEX_OWNER = 0 };
 
 /* ---- looking up ---- */
 
@@ -64,22 +64,30 @@ struct cache_iterator {
         struct list *next, *head;
         const struct kind *kind;
         struct str namespace;
+        bool by_index;
 };
 struct cache_iterator cache_iterate(const struct cache *cache, const struct kind *kind,
                                     struct str namespace);
-/* Objects with `key` in `index`, in the order in which they came under it, of `kind` or of any. */
+/* Objects with `key` in `index` (`namespace` is empty unless it is by namespace), in the order in
+ * which they came under it, of `kind` or of any. */
 struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
-                                          const struct kind *kind, struct str key);
+                                          const struct kind *kind, struct str namespace,
+                                          struct str key);
 bool cache_next(struct cache_iterator *iterator);
 #define cache_for_each(it, ...)                                                                    \
         for (struct cache_iterator it = cache_iterate(__VA_ARGS__); cache_next(&it);)
 #define cache_for_each_in(it, ...)                                                                 \
         for (struct cache_iterator it = cache_iterate_index(__VA_ARGS__); cache_next(&it);)
 
+/* Objects that the one with this uid owns. */
+#define cache_for_each_owned(it, cache, kind, uid)                                                 \
+        cache_for_each_in(it, cache, CACHE_INDEX_OWNER, kind, STR_EMPTY, uid)
+
 size_t cache_count(const struct cache *cache, const struct kind *kind);
 
 /* How many objects stand under a key. Constant time. */
-size_t cache_index_count(const struct cache *cache, int index, struct str key);
+size_t cache_index_count(const struct cache *cache, int index, struct str namespace,
+                         struct str key);
 
 /* ---- feeding ---- */
 
@@ -114,9 +122,15 @@ bool cache_is_synced(const struct cache *cache, const struct kind *kind);
  * events of that uid are ignored, until the watch reports the deletion. */
 void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid);
 
-/* Marks an object (or the name of one to be made) as being written. Returns -EBUSY if it is. */
-int cache_lock(struct cache *cache, const struct kind *kind, struct str namespace, struct str name);
+/*
+ * Marks an object (or the name of one to be made) as being written by `owner` (not NULL). Returns
+ * -EBUSY if it is marked by another, 1 if by the same, -ENOMEM, else 0.
+ */
+int cache_lock(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
+               void *owner);
 void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
                   struct str name);
-bool cache_is_locked(const struct cache *cache, const struct kind *kind, struct str namespace,
-                     struct str name);
+
+/* Who marked it; NULL when nobody did. */
+void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,
+                       struct str name);

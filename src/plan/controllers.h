@@ -26,13 +26,23 @@ struct view {
         struct str namespace, name; /* the key */
         struct instant now;
         const void *context; /* of the controller: its options and index numbers */
+        /* How often in a row plans of this key failed, and what the API refused the last time: a
+         * sentence, empty unless the status is 4xx other than 404, 409, 410 and 429. */
+        unsigned failures;
+        struct str refusal;
+        /* When a plan of this key last wrote a status (monotonic; 0: not known), for controllers
+         * that space their status writes. */
+        uint64_t status_written_ns;
 };
+
+enum { CONTROLLER_PRIORITIES = 3, CONTROLLERS_MAX = 32 };
 
 struct controller {
         const char *name;
         /* The kinds whose events it maps, NULL-terminated; nothing is planned before all are
          * synced. */
         const struct kind *const *kinds;
+        bool every_kind; /* also gets the events of all other kinds (garbage collection) */
         /*
          * Says by controllers_enqueue() which keys a change may concern. `before` or `after` is
          * NULL when the object came or went.
@@ -45,6 +55,8 @@ struct controller {
         /* Several plans of one key may be in flight: the plan function leaves out entries that are
          * locked. Else a key waits for its plan's last answer. */
         bool overlapping;
+        bool spaces_status; /* view.status_written_ns is kept for its keys */
+        unsigned priority;  /* 0 goes first, up to CONTROLLER_PRIORITIES - 1 */
 };
 
 struct controllers_options {
@@ -52,6 +64,7 @@ struct controllers_options {
         uint64_t backoff_first_ns; /* 0: 5 ms; doubled for each failure, with jitter */
         uint64_t backoff_most_ns;  /* 0: 30 s */
         unsigned writes_in_flight; /* 0: 256 */
+        unsigned plans_per_run;    /* 0: 64; so that one call of controllers_run() stays short */
         unsigned ring_size;        /* decisions kept for controllers_why(); 0: 1024 */
 };
 

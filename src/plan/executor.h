@@ -13,6 +13,8 @@
  * plan/plan.h only.
  */
 
+struct run;
+
 /* What became of one action. */
 struct action_result {
         /*
@@ -35,7 +37,9 @@ struct action_result {
  */
 struct submission {
         const struct action *actions;
-        size_t count; /* 1 unless the backend takes batches */
+        size_t count;    /* 1 unless the backend takes batches */
+        struct run *run; /* the executor's own, as is the next */
+        size_t first;
 };
 
 /* Answers one action, once, from the loop's thread. May be called inside submit(). The submission

@@ -19,7 +19,6 @@ enum action_type {
         ACTION_CREATE,       /* POST `body` */
         ACTION_PATCH,        /* merge patch `body` */
         ACTION_PATCH_STATUS, /* merge patch `body` on the status subresource */
-        ACTION_PATCH_SCALE,  /* not used by our kinds; merge patch on /scale */
         ACTION_DELETE,       /* DELETE with `body`, a DeleteOptions that carries preconditions */
         ACTION_BIND,         /* POST `body`, a Binding, to the Pod's binding subresource */
 };
@@ -44,6 +43,7 @@ struct action {
         const struct kind *kind;
         struct str namespace; /* empty for cluster-scoped kinds */
         struct str name;
+        struct str uid;  /* of what is deleted; else empty */
         struct str body; /* JSON */
         const struct action_fixup *fixups;
         size_t fixup_count;
@@ -112,8 +112,9 @@ int plan_patch(struct plan *plan, const struct kind *kind, const struct object_m
                struct json_value before, int after);
 int plan_patch_status(struct plan *plan, const struct kind *kind, const struct object_meta *meta,
                       struct json_value before, int after);
-/* The status of the object that action `created` makes; no precondition but its uid. */
-int plan_patch_created_status(struct plan *plan, int created);
+/* The status of the object that action `created` makes. The caller has opened a body with
+ * plan_body() and an object, and leaves that object open, as after plan_patch_body(). */
+int plan_patch_created_status(struct plan *plan, int created, int after);
 
 enum propagation { PROPAGATION_DEFAULT, PROPAGATION_BACKGROUND, PROPAGATION_FOREGROUND };
 
@@ -125,14 +126,20 @@ int plan_delete(struct plan *plan, const struct kind *kind, const struct object_
 
 /* An Event about an object (core/v1), best effort. `type` is "Normal" or "Warning". */
 void plan_event(struct plan *plan, const struct kind *kind, const struct object_meta *about,
-                const char *type, const char *reason, uint64_t now_ns, const char *format, ...)
-        _printf_(7, 8);
+                const char *type, const char *reason, uint64_t now_ns, int after,
+                const char *format, ...) _printf_(8, 9);
+
+/* The plan cannot be made: it is dropped and tried again later. The first failure is kept. */
+void plan_fail(struct plan *plan, int error);
 
 /* Plan this key again at the latest then (realtime). */
 void plan_come_back(struct plan *plan, uint64_t realtime_ns);
 
 /* A sentence for `cay why`. */
 void plan_note(struct plan *plan, const char *format, ...) _printf_(2, 3);
+
+/* Some of the plan's own random bits. */
+uint64_t plan_random(struct plan *plan);
 
 /* Five characters as Kubernetes' generateName makes, from the plan's generator; NUL-terminated. */
 void plan_name_suffix(struct plan *plan, char text[static 6]);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kinds/core.h"
+
+#include "kube/condition.h"
+
+static enum pod_phase read_phase(struct str phase)
+{
+        if (str_equal(phase, STR("Running")))
+                return POD_RUNNING;
+        if (str_equal(phase, STR("Succeeded")))
+                return POD_SUCCEEDED;
+        if (str_equal(phase, STR("Failed")))
+                return POD_FAILED;
+        if (str_equal(phase, STR("Unknown")))
+                return POD_UNKNOWN;
+        return POD_PENDING;
+}
+
+void pod_read(struct json_value object, void *ret_pod)
+{
+        struct pod *pod = ret_pod;
+        struct json_value status = json_get(object, "status");
+
+        *pod = (struct pod){
+                .spec = json_get(object, "spec"),
+                .conditions = json_get(status, "conditions"),
+                .ips = json_get(status, "podIPs"),
+                .ip = json_string(json_get(status, "podIP")),
+                .node_name = json_string(json_get(object, "spec", "nodeName")),
+                .phase = read_phase(json_string(json_get(status, "phase"))),
+                .status_reason = json_string(json_get(status, "reason")),
+                .status_message = json_string(json_get(status, "message")),
+        };
+        pod->ready = condition_is_true(pod->conditions, STR("Ready"));
+        pod->has_ip = json_count(pod->ips) > 0;
+}
+
+void service_read(struct json_value object, void *ret_service)
+{
+        struct json_value spec = json_get(object, "spec");
+
+        *(struct service *)ret_service = (struct service){
+                .cluster_ip = json_string(json_get(spec, "clusterIP")),
+                .selector = json_get(spec, "selector"),
+                .ports = json_get(spec, "ports"),
+                .publish_not_ready =
+                        json_bool_or(json_get(spec, "publishNotReadyAddresses"), false),
+        };
+}
+
+void namespace_read(struct json_value object, void *ret_namespace)
+{
+        *(struct namespace *)ret_namespace = (struct namespace){
+                .terminating =
+                        json_string_is(json_get(object, "status", "phase"), STR("Terminating")),
+                .finalizers = json_get(object, "spec", "finalizers"),
+        };
+}
+
+void replica_set_read(struct json_value object, void *ret_replica_set)
+{
+        struct json_value spec = json_get(object, "spec");
+
+        *(struct replica_set *)ret_replica_set = (struct replica_set){
+                .replicas = json_int64_or(json_get(spec, "replicas"), 1),
+                .selector = json_get(spec, "selector"),
+                .template = json_get(spec, "template"),
+                .status = json_get(object, "status"),
+        };
+}
+
+void deployment_read(struct json_value object, void *ret_deployment)
+{
+        struct json_value spec = json_get(object, "spec");
+
+        *(struct deployment *)ret_deployment = (struct deployment){
+                .replicas = json_int64_or(json_get(spec, "replicas"), 1),
+                .selector = json_get(spec, "selector"),
+                .template = json_get(spec, "template"),
+                .status = json_get(object, "status"),
+                .paused = json_bool_or(json_get(spec, "paused"), false),
+        };
+}

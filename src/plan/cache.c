@@ -1,0 +1,733 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/cache.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/table.h"
+
+enum {
+        KINDS_MAX = 1024,
+        /* Deleted uids that are remembered, so that a late event does not bring them back. */
+        TOMBSTONES_MAX = 8192,
+};
+
+struct bucket {
+        struct table_node node;
+        struct list links; /* of struct link, oldest first */
+        size_t count;
+        int index;
+        size_t namespace_length, key_length;
+        char text[]; /* namespace, key */
+};
+
+/* That an object stands in a bucket. */
+struct link {
+        struct list in_bucket;
+        struct link *next; /* of the same object */
+        struct bucket *bucket;
+        struct stored *stored;
+        bool wanted;
+};
+
+struct stored {
+        struct cache_entry entry;
+        struct table_node by_name, by_uid;
+        struct list of_kind;
+        struct link *links;
+        uint64_t list_round; /* the kind's list round in which it was last reported */
+};
+
+struct kind_state {
+        const struct kind *kind;
+        struct list objects;
+        size_t count;
+        uint64_t list_round;
+        bool synced;
+};
+
+struct lock {
+        struct table_node node;
+        const struct kind *kind;
+        void *owner;
+        size_t namespace_length, name_length;
+        char text[]; /* namespace, name */
+};
+
+struct tombstone {
+        struct table_node node;
+        struct list order;
+        size_t uid_length;
+        char uid[];
+};
+
+struct index {
+        const struct kind *kind;
+        bool by_namespace;
+        cache_keys_fn keys;
+};
+
+struct cache {
+        uint64_t seed;
+        struct table by_name, by_uid, buckets, locks, tombstones;
+        struct list tombstone_order;
+        struct kind_state **kinds;
+        size_t kind_count, kind_capacity;
+        struct index indexes[CACHE_INDEXES_MAX];
+        int index_count;
+        cache_changed_fn changed;
+        void *changed_context;
+};
+
+static size_t owner_keys(const struct cache_entry *entry,
+                         struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        struct json_iterator it = json_iterate(entry->meta.owner_references);
+        struct owner_reference owner;
+        size_t count = 0;
+
+        while (count < CACHE_KEYS_MAX && owner_reference_next(&it, &owner))
+                ret_keys[count++] = owner.uid;
+        return count;
+}
+
+int cache_new(uint64_t seed, struct cache **ret_cache)
+{
+        struct cache *cache = calloc(1, sizeof(*cache));
+
+        if (!cache)
+                return -ENOMEM;
+        cache->seed = seed;
+        list_init(&cache->tombstone_order);
+        cache->indexes[CACHE_INDEX_OWNER].keys = owner_keys;
+        cache->index_count = 1;
+        *ret_cache = cache;
+        return 0;
+}
+
+/* ---- kinds ---- */
+
+static struct kind_state *find_kind(const struct cache *cache, const struct kind *kind)
+{
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                if (cache->kinds[i]->kind == kind)
+                        return cache->kinds[i];
+        }
+        return NULL;
+}
+
+static struct kind_state *get_kind(struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        if (state || cache->kind_count == KINDS_MAX)
+                return state;
+        if (cache->kind_count == cache->kind_capacity) {
+                size_t capacity = cache->kind_capacity ? 2 * cache->kind_capacity : 16;
+                void *kinds = reallocarray(cache->kinds, capacity, sizeof(*cache->kinds));
+
+                if (!kinds)
+                        return NULL;
+                cache->kinds = kinds;
+                cache->kind_capacity = capacity;
+        }
+        state = calloc(1, sizeof(*state));
+        if (!state)
+                return NULL;
+        state->kind = kind;
+        list_init(&state->objects);
+        cache->kinds[cache->kind_count++] = state;
+        return state;
+}
+
+/* ---- buckets ---- */
+
+int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namespace,
+                    cache_keys_fn keys)
+{
+        if (cache->index_count == CACHE_INDEXES_MAX)
+                return -ENOSPC;
+        cache->indexes[cache->index_count] =
+                (struct index){ .kind = kind, .by_namespace = by_namespace, .keys = keys };
+        return cache->index_count++;
+}
+
+static uint64_t bucket_hash(const struct cache *cache, int index, struct str namespace,
+                            struct str key)
+{
+        return table_hash(table_hash(cache->seed + (uint64_t)index, namespace), key);
+}
+
+static bool bucket_is(const struct bucket *bucket, int index, struct str namespace, struct str key)
+{
+        return bucket->index == index &&
+               str_equal((struct str){ bucket->text, bucket->namespace_length }, namespace) &&
+               str_equal(
+                       (struct str){ bucket->text + bucket->namespace_length, bucket->key_length },
+                       key);
+}
+
+static struct bucket *find_bucket(const struct cache *cache, int index, struct str namespace,
+                                  struct str key)
+{
+        struct table_node *node =
+                table_find(&cache->buckets, bucket_hash(cache, index, namespace, key));
+
+        for (; node; node = table_find_next(node)) {
+                struct bucket *bucket = container_of(node, struct bucket, node);
+
+                if (bucket_is(bucket, index, namespace, key))
+                        return bucket;
+        }
+        return NULL;
+}
+
+static struct bucket *get_bucket(struct cache *cache, int index, struct str namespace,
+                                 struct str key)
+{
+        struct bucket *bucket = find_bucket(cache, index, namespace, key);
+
+        if (bucket)
+                return bucket;
+        bucket = calloc(1, sizeof(*bucket) + namespace.length + key.length);
+        if (!bucket)
+                return NULL;
+        bucket->index = index;
+        bucket->namespace_length = namespace.length;
+        bucket->key_length = key.length;
+        if (namespace.length)
+                memcpy(bucket->text, namespace.data, namespace.length);
+        if (key.length)
+                memcpy(bucket->text + namespace.length, key.data, key.length);
+        list_init(&bucket->links);
+        if (table_add(&cache->buckets, &bucket->node, bucket_hash(cache, index, namespace, key)) <
+            0) {
+                free(bucket);
+                return NULL;
+        }
+        return bucket;
+}
+
+static void release_bucket(struct cache *cache, struct bucket *bucket)
+{
+        if (bucket->count == 0) {
+                table_remove(&cache->buckets, &bucket->node);
+                free(bucket);
+        }
+}
+
+static int link_key(struct cache *cache, struct stored *stored, int index, struct str key)
+{
+        struct str namespace =
+                cache->indexes[index].by_namespace ? stored->entry.meta.namespace : STR_EMPTY;
+        struct bucket *bucket;
+        struct link *link;
+
+        for (link = stored->links; link; link = link->next) {
+                if (bucket_is(link->bucket, index, namespace, key)) {
+                        link->wanted = true;
+                        return 0;
+                }
+        }
+        bucket = get_bucket(cache, index, namespace, key);
+        link = bucket ? malloc(sizeof(*link)) : NULL;
+        if (!link) {
+                if (bucket)
+                        release_bucket(cache, bucket);
+                return -ENOMEM;
+        }
+        *link = (struct link){
+                .next = stored->links, .bucket = bucket, .stored = stored, .wanted = true
+        };
+        stored->links = link;
+        list_append(&bucket->links, &link->in_bucket);
+        bucket->count++;
+        return 0;
+}
+
+static void unlink_unwanted(struct cache *cache, struct stored *stored)
+{
+        struct link **slot = &stored->links;
+
+        while (*slot) {
+                struct link *link = *slot;
+
+                if (link->wanted) {
+                        slot = &link->next;
+                        continue;
+                }
+                *slot = link->next;
+                list_remove(&link->in_bucket);
+                link->bucket->count--;
+                release_bucket(cache, link->bucket);
+                free(link);
+        }
+}
+
+/* Puts the object under the keys that it has now. On failure it may be missing under some. */
+static int reindex(struct cache *cache, struct stored *stored)
+{
+        int r = 0;
+
+        for (struct link *link = stored->links; link; link = link->next)
+                link->wanted = false;
+        for (int i = 0; i < cache->index_count; i++) {
+                struct str keys[CACHE_KEYS_MAX];
+                size_t count;
+
+                if (cache->indexes[i].kind && cache->indexes[i].kind != stored->entry.kind)
+                        continue;
+                count = cache->indexes[i].keys(&stored->entry, keys);
+                for (size_t j = 0; j < count && r == 0; j++)
+                        r = link_key(cache, stored, i, keys[j]);
+        }
+        unlink_unwanted(cache, stored);
+        return r;
+}
+
+/* ---- looking up ---- */
+
+static uint64_t name_key(const struct cache *cache, const struct kind *kind, struct str namespace,
+                         struct str name)
+{
+        return table_hash(table_hash(cache->seed ^ (uint64_t)(uintptr_t)kind, namespace), name);
+}
+
+static struct stored *find_name(const struct cache *cache, const struct kind *kind,
+                                struct str namespace, struct str name)
+{
+        struct table_node *node =
+                table_find(&cache->by_name, name_key(cache, kind, namespace, name));
+
+        for (; node; node = table_find_next(node)) {
+                struct stored *stored = container_of(node, struct stored, by_name);
+
+                if (stored->entry.kind == kind && str_equal(stored->entry.meta.name, name) &&
+                    str_equal(stored->entry.meta.namespace, namespace))
+                        return stored;
+        }
+        return NULL;
+}
+
+static struct stored *find_uid(const struct cache *cache, struct str uid)
+{
+        struct table_node *node = table_find(&cache->by_uid, table_hash(cache->seed, uid));
+
+        for (; node; node = table_find_next(node)) {
+                struct stored *stored = container_of(node, struct stored, by_uid);
+
+                if (str_equal(stored->entry.meta.uid, uid))
+                        return stored;
+        }
+        return NULL;
+}
+
+const struct cache_entry *cache_get(const struct cache *cache, const struct kind *kind,
+                                    struct str namespace, struct str name)
+{
+        struct stored *stored = find_name(cache, kind, namespace, name);
+
+        return stored ? &stored->entry : NULL;
+}
+
+const struct cache_entry *cache_get_uid(const struct cache *cache, struct str uid)
+{
+        struct stored *stored = find_uid(cache, uid);
+
+        return stored ? &stored->entry : NULL;
+}
+
+struct cache_iterator cache_iterate(const struct cache *cache, const struct kind *kind,
+                                    struct str namespace)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        return (struct cache_iterator){
+                .next = state ? state->objects.next : NULL,
+                .head = state ? &state->objects : NULL,
+                .kind = kind,
+                .namespace = namespace,
+        };
+}
+
+struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
+                                          const struct kind *kind, struct str namespace,
+                                          struct str key)
+{
+        struct bucket *bucket = find_bucket(cache, index, namespace, key);
+
+        return (struct cache_iterator){
+                .next = bucket ? bucket->links.next : NULL,
+                .head = bucket ? &bucket->links : NULL,
+                .kind = kind,
+                .by_index = true,
+        };
+}
+
+bool cache_next(struct cache_iterator *iterator)
+{
+        while (iterator->next != iterator->head) {
+                const struct cache_entry *entry;
+
+                if (iterator->by_index)
+                        entry = &list_entry(iterator->next, struct link, in_bucket)->stored->entry;
+                else
+                        entry = &list_entry(iterator->next, struct stored, of_kind)->entry;
+                iterator->next = iterator->next->next;
+                if ((iterator->kind && entry->kind != iterator->kind) ||
+                    (iterator->namespace.data &&
+                     !str_equal(entry->meta.namespace, iterator->namespace)))
+                        continue;
+                iterator->entry = entry;
+                return true;
+        }
+        iterator->entry = NULL;
+        return false;
+}
+
+size_t cache_count(const struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        return state ? state->count : 0;
+}
+
+size_t cache_index_count(const struct cache *cache, int index, struct str namespace, struct str key)
+{
+        struct bucket *bucket = find_bucket(cache, index, namespace, key);
+
+        return bucket ? bucket->count : 0;
+}
+
+/* ---- tombstones ---- */
+
+static struct tombstone *find_tombstone(const struct cache *cache, struct str uid)
+{
+        struct table_node *node = table_find(&cache->tombstones, table_hash(cache->seed, uid));
+
+        for (; node; node = table_find_next(node)) {
+                struct tombstone *stone = container_of(node, struct tombstone, node);
+
+                if (str_equal((struct str){ stone->uid, stone->uid_length }, uid))
+                        return stone;
+        }
+        return NULL;
+}
+
+static void drop_tombstone(struct cache *cache, struct tombstone *stone)
+{
+        table_remove(&cache->tombstones, &stone->node);
+        list_remove(&stone->order);
+        free(stone);
+}
+
+/* Without memory there is none: a late event may then show the object until the next list. */
+static void add_tombstone(struct cache *cache, struct str uid)
+{
+        struct tombstone *stone;
+
+        if (find_tombstone(cache, uid))
+                return;
+        if (cache->tombstones.count == TOMBSTONES_MAX)
+                drop_tombstone(cache,
+                               list_entry(cache->tombstone_order.next, struct tombstone, order));
+        stone = malloc(sizeof(*stone) + uid.length);
+        if (!stone)
+                return;
+        stone->uid_length = uid.length;
+        memcpy(stone->uid, uid.data, uid.length);
+        if (table_add(&cache->tombstones, &stone->node, table_hash(cache->seed, uid)) < 0) {
+                free(stone);
+                return;
+        }
+        list_append(&cache->tombstone_order, &stone->order);
+}
+
+/* ---- locks ---- */
+
+static struct lock *find_lock(const struct cache *cache, const struct kind *kind,
+                              struct str namespace, struct str name)
+{
+        struct table_node *node = table_find(&cache->locks, name_key(cache, kind, namespace, name));
+
+        for (; node; node = table_find_next(node)) {
+                struct lock *lock = container_of(node, struct lock, node);
+
+                if (lock->kind == kind &&
+                    str_equal((struct str){ lock->text, lock->namespace_length }, namespace) &&
+                    str_equal(
+                            (struct str){ lock->text + lock->namespace_length, lock->name_length },
+                            name))
+                        return lock;
+        }
+        return NULL;
+}
+
+int cache_lock(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
+               void *owner)
+{
+        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct stored *stored;
+
+        if (lock)
+                return lock->owner == owner ? 1 : -EBUSY;
+        lock = malloc(sizeof(*lock) + namespace.length + name.length);
+        if (!lock)
+                return -ENOMEM;
+        lock->kind = kind;
+        lock->owner = owner;
+        lock->namespace_length = namespace.length;
+        lock->name_length = name.length;
+        if (namespace.length)
+                memcpy(lock->text, namespace.data, namespace.length);
+        if (name.length)
+                memcpy(lock->text + namespace.length, name.data, name.length);
+        if (table_add(&cache->locks, &lock->node, name_key(cache, kind, namespace, name)) < 0) {
+                free(lock);
+                return -ENOMEM;
+        }
+        stored = find_name(cache, kind, namespace, name);
+        if (stored)
+                stored->entry.locked = true;
+        return 0;
+}
+
+void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
+                  struct str name)
+{
+        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct stored *stored = find_name(cache, kind, namespace, name);
+
+        if (stored)
+                stored->entry.locked = false;
+        if (lock) {
+                table_remove(&cache->locks, &lock->node);
+                free(lock);
+        }
+}
+
+void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,
+                       struct str name)
+{
+        struct lock *lock = find_lock(cache, kind, namespace, name);
+
+        return lock ? lock->owner : NULL;
+}
+
+/* ---- feeding ---- */
+
+void cache_on_change(struct cache *cache, cache_changed_fn changed, void *context)
+{
+        cache->changed = changed;
+        cache->changed_context = context;
+}
+
+static void tell(struct cache *cache, const struct cache_entry *before,
+                 const struct cache_entry *after)
+{
+        if (cache->changed)
+                cache->changed(cache->changed_context, before, after);
+}
+
+/* Fills what comes from the document. Takes a reference. */
+static int fill_entry(struct cache_entry *entry, const struct kind *kind, struct json_doc *doc)
+{
+        entry->typed = NULL;
+        if (kind->typed_size) {
+                entry->typed = malloc(kind->typed_size);
+                if (!entry->typed)
+                        return -ENOMEM;
+        }
+        entry->kind = kind;
+        entry->doc = json_doc_ref(doc);
+        object_meta_read(json_root(doc), &entry->meta);
+        if (entry->typed)
+                kind->read(json_root(doc), entry->typed);
+        return 0;
+}
+
+static void release_entry(struct cache_entry *entry)
+{
+        free(entry->typed);
+        json_doc_unref(entry->doc);
+}
+
+static void remove_stored(struct cache *cache, struct kind_state *state, struct stored *stored)
+{
+        for (struct link *link = stored->links; link; link = link->next)
+                link->wanted = false;
+        unlink_unwanted(cache, stored);
+        table_remove(&cache->by_name, &stored->by_name);
+        table_remove(&cache->by_uid, &stored->by_uid);
+        list_remove(&stored->of_kind);
+        state->count--;
+        tell(cache, &stored->entry, NULL);
+        release_entry(&stored->entry);
+        free(stored);
+}
+
+static int add_stored(struct cache *cache, struct kind_state *state, struct json_doc *doc,
+                      uint64_t monotonic_ns)
+{
+        struct stored *stored = calloc(1, sizeof(*stored));
+        struct cache_entry *entry;
+        int r;
+
+        if (!stored)
+                return -ENOMEM;
+        entry = &stored->entry;
+        r = fill_entry(entry, state->kind, doc);
+        if (r < 0) {
+                free(stored);
+                return r;
+        }
+        entry->seen_ns = monotonic_ns;
+        entry->locked = find_lock(cache, state->kind, entry->meta.namespace, entry->meta.name);
+        r = table_add(&cache->by_name, &stored->by_name,
+                      name_key(cache, state->kind, entry->meta.namespace, entry->meta.name));
+        if (r < 0)
+                goto fail_entry;
+        r = table_add(&cache->by_uid, &stored->by_uid, table_hash(cache->seed, entry->meta.uid));
+        if (r < 0)
+                goto fail_name;
+        list_append(&state->objects, &stored->of_kind);
+        state->count++;
+        stored->list_round = state->list_round;
+        r = reindex(cache, stored);
+        tell(cache, NULL, entry);
+        return r < 0 ? r : 1;
+
+fail_name:
+        table_remove(&cache->by_name, &stored->by_name);
+fail_entry:
+        release_entry(entry);
+        free(stored);
+        return r;
+}
+
+static int replace_stored(struct cache *cache, struct stored *stored, struct json_doc *doc)
+{
+        struct cache_entry before = stored->entry, after = stored->entry;
+        int r = fill_entry(&after, before.kind, doc);
+
+        if (r < 0)
+                return r;
+        stored->entry = after;
+        r = reindex(cache, stored);
+        tell(cache, &before, &stored->entry);
+        release_entry(&before);
+        return r < 0 ? r : 1;
+}
+
+int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
+                struct json_doc *doc, uint64_t monotonic_ns)
+{
+        struct kind_state *state = get_kind(cache, kind);
+        struct object_meta meta;
+        struct stored *stored;
+
+        if (!state)
+                return -ENOMEM;
+        object_meta_read(json_root(doc), &meta);
+        if (meta.name.length == 0 || meta.uid.length == 0)
+                return -EINVAL;
+        stored = find_name(cache, kind, meta.namespace, meta.name);
+        if (event == CACHE_DELETED) {
+                add_tombstone(cache, meta.uid);
+                if (!stored || !str_equal(stored->entry.meta.uid, meta.uid))
+                        return 0;
+                remove_stored(cache, state, stored);
+                return 1;
+        }
+        if (find_tombstone(cache, meta.uid))
+                return 0;
+        if (stored && !str_equal(stored->entry.meta.uid, meta.uid)) {
+                /* One of the two is gone: the older. */
+                if (meta.resource_version <= stored->entry.meta.resource_version)
+                        return 0;
+                add_tombstone(cache, stored->entry.meta.uid);
+                remove_stored(cache, state, stored);
+                stored = NULL;
+        }
+        if (!stored)
+                return add_stored(cache, state, doc, monotonic_ns);
+        stored->list_round = state->list_round;
+        if (meta.resource_version <= stored->entry.meta.resource_version)
+                return 0;
+        return replace_stored(cache, stored, doc);
+}
+
+void cache_list_begin(struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = get_kind(cache, kind);
+
+        if (state)
+                state->list_round++;
+}
+
+void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version)
+{
+        struct kind_state *state = find_kind(cache, kind);
+        struct stored *stored;
+
+        if (!state)
+                return;
+        state->synced = true;
+        list_for_each (stored, &state->objects, of_kind) {
+                if (stored->list_round == state->list_round ||
+                    stored->entry.meta.resource_version > resource_version)
+                        continue;
+                add_tombstone(cache, stored->entry.meta.uid);
+                remove_stored(cache, state, stored);
+        }
+}
+
+bool cache_is_synced(const struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        return state && state->synced;
+}
+
+void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
+{
+        struct stored *stored = find_uid(cache, uid);
+        struct kind_state *state = find_kind(cache, kind);
+
+        add_tombstone(cache, uid);
+        if (stored && state && stored->entry.kind == kind)
+                remove_stored(cache, state, stored);
+}
+
+void cache_free(struct cache *cache)
+{
+        cache->changed = NULL;
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                struct kind_state *state = cache->kinds[i];
+
+                while (!list_is_empty(&state->objects))
+                        remove_stored(cache, state,
+                                      list_entry(state->objects.next, struct stored, of_kind));
+                free(state);
+        }
+        while (!list_is_empty(&cache->tombstone_order))
+                drop_tombstone(cache,
+                               list_entry(cache->tombstone_order.next, struct tombstone, order));
+        for (size_t i = 0; i < cache->locks.slot_count; i++) {
+                while (cache->locks.slots[i]) {
+                        struct lock *lock = container_of(cache->locks.slots[i], struct lock, node);
+
+                        table_remove(&cache->locks, &lock->node);
+                        free(lock);
+                }
+        }
+        table_deinit(&cache->by_name);
+        table_deinit(&cache->by_uid);
+        table_deinit(&cache->buckets);
+        table_deinit(&cache->locks);
+        table_deinit(&cache->tombstones);
+        free(cache->kinds);
+        free(cache);
+}

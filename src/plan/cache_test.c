@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/test.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "kinds/kind.h"
+#include "plan/cache.h"
+
+static struct json_doc *make(const char *name, const char *uid, unsigned version, const char *more)
+{
+        struct json_doc *doc = NULL;
+        char text[512];
+
+        snprintf(text, sizeof(text),
+                 "{\"metadata\":{\"namespace\":\"n\",\"name\":\"%s\",\"uid\":\"%s\","
+                 "\"resourceVersion\":\"%u\"%s}}",
+                 name, uid, version, more);
+        assert_int_equal(json_doc_parse(str_from(text), NULL, NULL, NULL, &doc), 0);
+        return doc;
+}
+
+static int apply(struct cache *cache, enum cache_event event, const char *name, const char *uid,
+                 unsigned version, const char *more)
+{
+        _cleanup_doc_ struct json_doc *doc = make(name, uid, version, more);
+
+        return cache_apply(cache, &kind_pod, event, doc, 1);
+}
+
+static uint64_t version_of(struct cache *cache, const char *name)
+{
+        const struct cache_entry *entry = cache_get(cache, &kind_pod, STR("n"), str_from(name));
+
+        return entry ? entry->meta.resource_version : 0;
+}
+
+static void newer_wins(void **state)
+{
+        static const struct {
+                enum cache_event event;
+                const char *uid;
+                unsigned version;
+                int r;
+                uint64_t after;
+        } steps[] = {
+                { CACHE_ADDED, "u1", 5, 1, 5 },
+                { CACHE_MODIFIED, "u1", 5, 0, 5 }, /* an echo */
+                { CACHE_MODIFIED, "u1", 4, 0, 5 }, /* late */
+                { CACHE_MODIFIED, "u1", 7, 1, 7 },
+                { CACHE_ADDED, "u0", 6, 0, 7 }, /* an earlier object of this name */
+                { CACHE_DELETED, "u0", 6, 0, 7 },
+                { CACHE_ADDED, "u2", 9, 1, 9 }, /* made anew; the deletion is still to come */
+                { CACHE_DELETED, "u1", 8, 0, 9 },
+                { CACHE_MODIFIED, "u1", 10, 0, 9 }, /* nobody rises from the dead */
+                { CACHE_DELETED, "u2", 11, 1, 0 },
+                { CACHE_MODIFIED, "u2", 12, 0, 0 },
+        };
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+                int r = apply(cache, steps[i].event, "a", steps[i].uid, steps[i].version, "");
+
+                if (r != steps[i].r || version_of(cache, "a") != steps[i].after)
+                        fail_msg("step %zu: %d, version %llu", i, r,
+                                 (unsigned long long)version_of(cache, "a"));
+        }
+        assert_int_equal(cache_count(cache, &kind_pod), 0);
+}
+
+static void refuses_what_has_no_identity(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        assert_int_equal(apply(cache, CACHE_ADDED, "", "u", 1, ""), -EINVAL);
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "", 1, ""), -EINVAL);
+}
+
+static void lists_replace(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        assert_false(cache_is_synced(cache, &kind_pod));
+        apply(cache, CACHE_ADDED, "gone", "u1", 1, "");
+        apply(cache, CACHE_ADDED, "kept", "u2", 2, "");
+        apply(cache, CACHE_ADDED, "ours", "u3", 30, ""); /* acknowledged after the list was made */
+        cache_list_begin(cache, &kind_pod);
+        apply(cache, CACHE_ADDED, "kept", "u2", 2, "");
+        apply(cache, CACHE_ADDED, "new", "u4", 10, "");
+        cache_list_end(cache, &kind_pod, 20);
+        assert_true(cache_is_synced(cache, &kind_pod));
+        assert_int_equal(version_of(cache, "gone"), 0);
+        assert_int_equal(version_of(cache, "kept"), 2);
+        assert_int_equal(version_of(cache, "ours"), 30);
+        assert_int_equal(version_of(cache, "new"), 10);
+        /* The next list knows of its end. */
+        cache_list_begin(cache, &kind_pod);
+        cache_list_end(cache, &kind_pod, 40);
+        assert_int_equal(cache_count(cache, &kind_pod), 0);
+}
+
+static void our_deletion_hides_at_once(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+        cache_deleted(cache, &kind_pod, STR("u1"));
+        assert_int_equal(version_of(cache, "a"), 0);
+        assert_int_equal(apply(cache, CACHE_MODIFIED, "a", "u1", 2, ""), 0);
+        assert_int_equal(version_of(cache, "a"), 0);
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "u2", 3, ""), 1);
+}
+
+static size_t label_keys(const struct cache_entry *entry,
+                         struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        ret_keys[0] = object_meta_label(&entry->meta, STR("k"));
+        return ret_keys[0].length > 0;
+}
+
+static void indexes_follow_changes(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        int index;
+        char names[16] = "";
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        index = cache_add_index(cache, &kind_pod, true, label_keys);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, ",\"labels\":{\"k\":\"x\"}");
+        apply(cache, CACHE_ADDED, "b", "u2", 2, ",\"labels\":{\"k\":\"x\"}");
+        apply(cache, CACHE_ADDED, "c", "u3", 3,
+              ",\"labels\":{\"k\":\"y\"},\"ownerReferences\":[{\"uid\":\"o1\"},{\"uid\":\"o2\"}]");
+        assert_int_equal(cache_index_count(cache, index, STR("n"), STR("x")), 2);
+        assert_int_equal(cache_index_count(cache, index, STR("m"), STR("x")), 0);
+        assert_int_equal(cache_index_count(cache, CACHE_INDEX_OWNER, STR_EMPTY, STR("o2")), 1);
+        apply(cache, CACHE_MODIFIED, "a", "u1", 4, ",\"labels\":{\"k\":\"y\"}");
+        apply(cache, CACHE_MODIFIED, "c", "u3", 5, ",\"labels\":{\"k\":\"y\"}");
+        assert_int_equal(cache_index_count(cache, index, STR("n"), STR("x")), 1);
+        assert_int_equal(cache_index_count(cache, CACHE_INDEX_OWNER, STR_EMPTY, STR("o2")), 0);
+        cache_for_each_in(it, cache, index, &kind_pod, STR("n"), STR("y"))
+                strncat(names, it.entry->meta.name.data, 1);
+        assert_string_equal(names, "ca"); /* in the order in which they came under the key */
+        apply(cache, CACHE_DELETED, "b", "u2", 6, "");
+        assert_int_equal(cache_index_count(cache, index, STR("n"), STR("x")), 0);
+        assert_ptr_equal(cache_get_uid(cache, STR("u1")),
+                         cache_get(cache, &kind_pod, STR("n"), STR("a")));
+}
+
+static void locks_mark_what_is_and_what_comes(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        int me, you;
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+        assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("a"), &me), 0);
+        assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("a"), &me), 1);
+        assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("a"), &you), -EBUSY);
+        assert_ptr_equal(cache_lock_owner(cache, &kind_pod, STR("n"), STR("a")), &me);
+        assert_int_equal(cache_lock(cache, &kind_service, STR("n"), STR("a"), &you), 0);
+        assert_true(cache_get(cache, &kind_pod, STR("n"), STR("a"))->locked);
+        apply(cache, CACHE_MODIFIED, "a", "u1", 2, "");
+        assert_true(cache_get(cache, &kind_pod, STR("n"), STR("a"))->locked);
+        assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("b"), &me), 0);
+        apply(cache, CACHE_ADDED, "b", "u2", 3, "");
+        assert_true(cache_get(cache, &kind_pod, STR("n"), STR("b"))->locked);
+        cache_unlock(cache, &kind_pod, STR("n"), STR("b"));
+        assert_false(cache_get(cache, &kind_pod, STR("n"), STR("b"))->locked);
+        assert_null(cache_lock_owner(cache, &kind_pod, STR("n"), STR("b")));
+}
+
+static void count_changes(void *context, const struct cache_entry *before,
+                          const struct cache_entry *after)
+{
+        int *counts = context;
+
+        counts[0] += !before;
+        counts[1] += before && after;
+        counts[2] += !after;
+}
+
+static void tells_changes_once(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        int counts[3] = { 0 };
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        cache_on_change(cache, count_changes, counts);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+        apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+        apply(cache, CACHE_MODIFIED, "a", "u1", 2, "");
+        apply(cache, CACHE_ADDED, "a", "u2", 3, "");
+        apply(cache, CACHE_DELETED, "a", "u2", 4, "");
+        assert_int_equal(counts[0], 2);
+        assert_int_equal(counts[1], 1);
+        assert_int_equal(counts[2], 2);
+}
+
+static void remembers_few_dead(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        char uid[16];
+
+        (void)state;
+        assert_int_equal(cache_new(1, &cache), 0);
+        for (unsigned i = 0; i < 20000; i++) {
+                snprintf(uid, sizeof(uid), "u%u", i);
+                assert_int_equal(apply(cache, CACHE_ADDED, "a", uid, 2 * i + 1, ""), 1);
+                assert_int_equal(apply(cache, CACHE_DELETED, "a", uid, 2 * i + 2, ""), 1);
+        }
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "u19999", 50000, ""), 0);
+        /* The oldest were forgotten: memory is bounded. */
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "u1", 50001, ""), 1);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(newer_wins),
+                cmocka_unit_test(refuses_what_has_no_identity),
+                cmocka_unit_test(lists_replace),
+                cmocka_unit_test(our_deletion_hides_at_once),
+                cmocka_unit_test(indexes_follow_changes),
+                cmocka_unit_test(locks_mark_what_is_and_what_comes),
+                cmocka_unit_test(tells_changes_once),
+                cmocka_unit_test(remembers_few_dead),
+        };
+
+        return run_unit_tests("cache", tests);
+}

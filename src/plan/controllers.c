@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/controllers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "plan/set.h"
+
+static void on_change(void *context, const struct cache_entry *before,
+                      const struct cache_entry *after);
+
+int controllers_new(const struct controllers_options *options,
+                    const struct executor_backend *backend, struct controllers **ret_set)
+{
+        struct controllers *set = calloc(1, sizeof(*set));
+        int r;
+
+        if (!set)
+                return -ENOMEM;
+        if (options)
+                set->options = *options;
+        if (set->options.backoff_first_ns == 0)
+                set->options.backoff_first_ns = UINT64_C(5000000);
+        if (set->options.backoff_most_ns == 0)
+                set->options.backoff_most_ns = UINT64_C(30000000000);
+        if (set->options.writes_in_flight == 0)
+                set->options.writes_in_flight = 256;
+        if (set->options.plans_per_run == 0)
+                set->options.plans_per_run = 64;
+        if (set->options.ring_size == 0)
+                set->options.ring_size = 1024;
+        set->random = set->options.seed;
+        set->backend = backend;
+        list_init(&set->runs);
+        list_init(&set->pending);
+        list_init(&set->resend);
+        r = cache_new(set_random(set), &set->cache);
+        if (r < 0) {
+                free(set);
+                return r;
+        }
+        r = ring_init(&set->ring, set->options.ring_size);
+        if (r < 0) {
+                cache_free(set->cache);
+                free(set);
+                return r;
+        }
+        queue_init(&set->queue, set_random(set));
+        cache_on_change(set->cache, on_change, set);
+        *ret_set = set;
+        return 0;
+}
+
+void controllers_free(struct controllers *set)
+{
+        executor_free(set);
+        ring_deinit(&set->ring);
+        queue_deinit(&set->queue);
+        cache_free(set->cache);
+        free(set);
+}
+
+int controllers_add(struct controllers *set, const struct controller *controller)
+{
+        if (set->count == CONTROLLERS_MAX)
+                return -ENOSPC;
+        assert(controller->priority < CONTROLLER_PRIORITIES);
+        list_init(&set->unsynced[set->count]);
+        set->list[set->count++] = controller;
+        return 0;
+}
+
+struct cache *controllers_cache(struct controllers *set)
+{
+        return set->cache;
+}
+
+uint64_t set_random(struct controllers *set)
+{
+        uint64_t x = set->random += UINT64_C(0x9e3779b97f4a7c15);
+
+        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+        return x ^ (x >> 31);
+}
+
+/* ---- what comes in ---- */
+
+static bool watches(const struct controller *controller, const struct kind *kind)
+{
+        for (size_t i = 0; controller->kinds[i]; i++) {
+                if (controller->kinds[i] == kind)
+                        return true;
+        }
+        return false;
+}
+
+static void on_change(void *context, const struct cache_entry *before,
+                      const struct cache_entry *after)
+{
+        struct controllers *set = context;
+        const struct kind *kind = after ? after->kind : before->kind;
+
+        for (size_t i = 0; i < set->count; i++) {
+                if (set->list[i]->every_kind || watches(set->list[i], kind))
+                        set->list[i]->map(set, set->list[i], before, after);
+        }
+}
+
+int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
+                     struct json_doc *doc)
+{
+        return cache_apply(set->cache, kind, event, doc, set->now.monotonic_ns);
+}
+
+void controllers_list_begin(struct controllers *set, const struct kind *kind)
+{
+        cache_list_begin(set->cache, kind);
+}
+
+static bool is_synced(const struct controllers *set, const struct controller *controller)
+{
+        for (size_t i = 0; controller->kinds[i]; i++) {
+                if (!cache_is_synced(set->cache, controller->kinds[i]))
+                        return false;
+        }
+        return true;
+}
+
+void controllers_list_end(struct controllers *set, const struct kind *kind,
+                          uint64_t resource_version)
+{
+        cache_list_end(set->cache, kind, resource_version);
+        for (size_t i = 0; i < set->count; i++) {
+                if (set->synced[i] || !is_synced(set, set->list[i]))
+                        continue;
+                set->synced[i] = true;
+                while (!list_is_empty(&set->unsynced[i])) {
+                        struct key *key = list_entry(set->unsynced[i].next, struct key, list);
+
+                        list_remove(&key->list);
+                        key->state = KEY_IDLE;
+                        queue_push(&set->queue, key);
+                }
+        }
+}
+
+static size_t controller_index(const struct controllers *set, const struct controller *controller)
+{
+        size_t i = 0;
+
+        while (set->list[i] != controller)
+                i++;
+        return i;
+}
+
+void controllers_enqueue(struct controllers *set, const struct controller *controller,
+                         struct str namespace, struct str name)
+{
+        struct key *key = queue_key(&set->queue, controller, namespace, name);
+
+        /* Without memory the change is found by the next resync. */
+        if (key)
+                queue_push(&set->queue, key);
+}
+
+void controllers_enqueue_after(struct controllers *set, const struct controller *controller,
+                               struct str namespace, struct str name, uint64_t delay_ns)
+{
+        struct key *key = queue_key(&set->queue, controller, namespace, name);
+
+        if (key)
+                queue_push_at(&set->queue, key, set->now.monotonic_ns + delay_ns);
+}
+
+/* ---- planning ---- */
+
+static uint64_t backoff(struct controllers *set, unsigned failures)
+{
+        uint64_t delay = set->options.backoff_most_ns;
+
+        if (failures < 32 && set->options.backoff_first_ns << (failures - 1) < delay)
+                delay = set->options.backoff_first_ns << (failures - 1);
+        return delay / 2 + set_random(set) % (delay / 2 + 1);
+}
+
+static void retry_later(struct controllers *set, struct key *key, uint64_t at_least_ns)
+{
+        uint64_t delay;
+
+        if (key->failures < 32)
+                key->failures++;
+        delay = backoff(set, key->failures);
+        queue_push_at(&set->queue, key, set->now.monotonic_ns + MAX(delay, at_least_ns));
+}
+
+static void forget_failures(struct key *key)
+{
+        key->failures = 0;
+        free(key->refusal);
+        key->refusal = NULL;
+}
+
+void set_refused(struct key *key, const struct action_result *result)
+{
+        static const int passing[] = { 404, 409, 410, 429 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+                if (result->status == passing[i])
+                        return;
+        }
+        if (result->status < 400 || result->status > 499 || result->message.length == 0)
+                return;
+        free(key->refusal);
+        key->refusal = str_dup(result->message);
+}
+
+void set_plan_ended(struct controllers *set, struct key *key, int status, uint64_t retry_after_ns)
+{
+        key->in_flight--;
+        if (status == 0)
+                forget_failures(key);
+        else
+                retry_later(set, key, retry_after_ns);
+        if (key->dirty && key->in_flight == 0) {
+                key->dirty = false;
+                /* What changed meanwhile may be all that was missing, but a key that only ever
+                 * fails must not spin. */
+                if (status == 0)
+                        queue_push(&set->queue, key);
+        }
+        queue_release(&set->queue, key);
+}
+
+static void come_back(struct controllers *set, struct key *key, const struct plan *plan)
+{
+        uint64_t delay;
+
+        if (plan->come_back_ns == 0)
+                return;
+        delay = plan->come_back_ns > set->now.realtime_ns
+                        ? plan->come_back_ns - set->now.realtime_ns
+                        : 0;
+        queue_push_at(&set->queue, key, set->now.monotonic_ns + delay);
+}
+
+static void note_status_write(struct controllers *set, struct key *key, const struct plan *plan)
+{
+        if (!key->controller->spaces_status)
+                return;
+        for (size_t i = 0; i < plan->count; i++) {
+                if (plan->actions[i].type == ACTION_PATCH_STATUS)
+                        key->status_written_ns = set->now.monotonic_ns;
+        }
+}
+
+static void plan_key(struct controllers *set, struct key *key)
+{
+        _cleanup_arena_ struct arena arena = { 0 };
+        _cleanup_plan_ struct plan plan = { 0 };
+        struct view view = {
+                .cache = set->cache,
+                .namespace = key_namespace(key),
+                .name = key_name(key),
+                .now = set->now,
+                .context = key->controller->context,
+                .failures = key->failures,
+                .refusal = str_from(key->refusal),
+                .status_written_ns = key->status_written_ns,
+        };
+        int r;
+
+        plan_init(&plan, &arena, set_random(set));
+        key->controller->plan(&view, &plan);
+        r = plan.failure;
+        if (r == 0) {
+                come_back(set, key, &plan);
+                note_status_write(set, key, &plan);
+                r = plan.count ? executor_run(set, key, &plan, &arena) : 1;
+        }
+        if (r == -EBUSY)
+                return;
+        if (r < 0) {
+                retry_later(set, key, 0);
+                return;
+        }
+        if (r == 1) {
+                set->counters.empty_plans++;
+                forget_failures(key);
+                if (plan.notes.length)
+                        (void)ring_add(&set->ring, set, key, &plan);
+                queue_release(&set->queue, key);
+        }
+}
+
+uint64_t controllers_run(struct controllers *set, struct instant now)
+{
+        unsigned left = set->options.plans_per_run;
+        struct key *key;
+
+        set->now = now;
+        queue_tick(&set->queue, now.monotonic_ns);
+        executor_pump(set);
+        while (!set->stopped && left > 0 && set->writes_in_flight < set->options.writes_in_flight &&
+               (key = queue_pop(&set->queue))) {
+                size_t index = controller_index(set, key->controller);
+
+                if (!set->synced[index]) {
+                        queue_wait(&set->queue, key, &set->unsynced[index]);
+                        continue;
+                }
+                plan_key(set, key);
+                left--;
+        }
+        if (set->stopped)
+                return executor_next_due(set);
+        if (queue_has_ready(&set->queue) && set->writes_in_flight < set->options.writes_in_flight)
+                return now.monotonic_ns;
+        return MIN(queue_next_due(&set->queue), executor_next_due(set));
+}
+
+bool controllers_is_due(const struct controllers *set, struct instant now)
+{
+        if (set->stopped)
+                return false;
+        return (queue_has_ready(&set->queue) &&
+                set->writes_in_flight < set->options.writes_in_flight) ||
+               queue_next_due(&set->queue) <= now.monotonic_ns ||
+               executor_next_due(set) <= now.monotonic_ns;
+}
+
+void controllers_stop(struct controllers *set)
+{
+        set->stopped = true;
+        executor_pump(set);
+}
+
+size_t controllers_in_flight(const struct controllers *set)
+{
+        return set->writes_in_flight;
+}
+
+const struct executor_counters *controllers_counters(const struct controllers *set)
+{
+        return &set->counters;
+}
+
+int controllers_why(const struct controllers *set, struct str namespace, struct str name,
+                    struct buffer *out)
+{
+        return ring_write(&set->ring, namespace, name, out);
+}

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/executor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "plan/set.h"
+#include "json/patch.h"
+
+enum run_action_state {
+        RUN_WAITING, /* for the action that it comes after */
+        RUN_PENDING, /* may be sent */
+        RUN_SENT,
+        RUN_RESEND, /* its outcome was unknown; to be sent again as it is */
+        RUN_DONE,
+        RUN_FAILED,
+};
+
+struct run_action {
+        struct submission submission; /* of this action alone */
+        struct list list;             /* pending or resend */
+        struct run *run;
+        struct action sent; /* with fix-ups filled in */
+        enum run_action_state state;
+        uint64_t resend_ns;
+        unsigned attempts;
+};
+
+/* A plan on its way. */
+struct run {
+        struct submission batch; /* if the backend takes batches */
+        bool is_batch;
+        struct list list;
+        struct controllers *set;
+        struct key *key;
+        struct arena arena;
+        struct action *actions;
+        struct run_action *states;
+        struct json_doc **objects; /* what actions returned */
+        size_t count, open;        /* open: not yet done or failed */
+        struct list waiters;       /* keys whose plan wanted an object of ours */
+        int status;                /* the first failure */
+        uint64_t retry_after_ns;
+        struct ring_entry *entry;
+};
+
+static bool succeeded(int status)
+{
+        return status >= 200 && status < 300;
+}
+
+/* ---- locks ---- */
+
+static bool takes_lock(const struct action *action)
+{
+        return !action->best_effort;
+}
+
+static void wake_waiters(struct run *run)
+{
+        while (!list_is_empty(&run->waiters)) {
+                struct key *key = list_entry(run->waiters.next, struct key, list);
+
+                list_remove(&key->list);
+                key->state = KEY_IDLE;
+                queue_push(&run->set->queue, key);
+        }
+}
+
+static bool same_object(const struct action *a, const struct action *b)
+{
+        return a->kind == b->kind && str_equal(a->name, b->name) &&
+               str_equal(a->namespace, b->namespace);
+}
+
+/* An object is free when the last of the plan's actions on it is over. */
+static void unlock_object(struct run *run, size_t index)
+{
+        const struct action *action = &run->actions[index];
+
+        if (!takes_lock(action))
+                return;
+        for (size_t i = 0; i < run->count; i++) {
+                if (i != index && run->states[i].state < RUN_DONE && takes_lock(&run->actions[i]) &&
+                    same_object(&run->actions[i], action))
+                        return;
+        }
+        cache_unlock(run->set->cache, action->kind, action->namespace, action->name);
+        wake_waiters(run);
+}
+
+/* Locks everything or nothing. Returns 0, -EBUSY with the owner of what is busy, -ENOMEM. */
+static int lock_objects(struct run *run, struct run **ret_owner)
+{
+        struct cache *cache = run->set->cache;
+        size_t i;
+        int r = 0;
+
+        for (i = 0; i < run->count; i++) {
+                const struct action *action = &run->actions[i];
+
+                if (!takes_lock(action) || run->states[i].state == RUN_DONE)
+                        continue;
+                r = cache_lock(cache, action->kind, action->namespace, action->name, run);
+                if (r < 0) {
+                        if (r == -EBUSY)
+                                *ret_owner = cache_lock_owner(cache, action->kind,
+                                                              action->namespace, action->name);
+                        break;
+                }
+        }
+        if (r >= 0)
+                return 0;
+        while (i-- > 0) {
+                const struct action *action = &run->actions[i];
+
+                if (takes_lock(action) &&
+                    cache_lock_owner(cache, action->kind, action->namespace, action->name) == run)
+                        cache_unlock(cache, action->kind, action->namespace, action->name);
+        }
+        return r;
+}
+
+/* ---- the life of a run ---- */
+
+static void free_run(struct run *run)
+{
+        struct arena arena = run->arena;
+
+        for (size_t i = 0; i < run->count; i++) {
+                if (run->objects[i])
+                        json_doc_unref(run->objects[i]);
+        }
+        arena_deinit(&arena);
+}
+
+static void end_run(struct run *run)
+{
+        struct controllers *set = run->set;
+        struct key *key = run->key;
+        int status = run->status;
+        uint64_t retry_after_ns = run->retry_after_ns;
+
+        if (run->entry && run->entry->run == run) {
+                run->entry->run = NULL;
+                run->entry->outcome = status;
+        }
+        wake_waiters(run);
+        list_remove(&run->list);
+        set->run_count--;
+        free_run(run);
+        set_plan_ended(set, key, status, retry_after_ns);
+}
+
+static void settle(struct run *run, size_t index, enum run_action_state state)
+{
+        run->states[index].state = state;
+        run->open--;
+        unlock_object(run, index);
+}
+
+static void make_pending(struct run *run, size_t index)
+{
+        run->states[index].state = RUN_PENDING;
+        list_append(&run->set->pending, &run->states[index].list);
+}
+
+/* Lets go or cancels the actions that come after this one. */
+static void release_dependents(struct run *run, size_t index)
+{
+        bool success = run->states[index].state == RUN_DONE;
+
+        for (size_t i = index + 1; i < run->count; i++) {
+                if (run->actions[i].after != (int)index || run->states[i].state != RUN_WAITING)
+                        continue;
+                if (success) {
+                        make_pending(run, i);
+                } else {
+                        settle(run, i, RUN_FAILED);
+                        release_dependents(run, i);
+                }
+        }
+}
+
+/* ---- answers ---- */
+
+static void count_answer(struct controllers *set, const struct action *action,
+                         const struct action_result *result)
+{
+        struct executor_counters *counters = &set->counters;
+
+        if (succeeded(result->status) || result->status == -ECANCELED)
+                return;
+        if (result->status == 409 && action->type == ACTION_CREATE)
+                counters->exists++;
+        else if (result->status == 409)
+                counters->conflicts++;
+        else if (result->status == 429)
+                counters->throttled++;
+        else if (result->status == -ETIMEDOUT)
+                counters->unknown++;
+        else if (result->status != 404 || action->type != ACTION_DELETE)
+                counters->failures++;
+}
+
+/* What we wrote is true from now on, before any watch says so. */
+static void overlay(struct controllers *set, const struct action *action,
+                    const struct action_result *result)
+{
+        struct object_meta meta;
+
+        if (action->type == ACTION_BIND || action->best_effort)
+                return;
+        if (action->type != ACTION_DELETE) {
+                if (result->object)
+                        (void)cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
+                                          set->now.monotonic_ns);
+                return;
+        }
+        if (result->object && succeeded(result->status)) {
+                object_meta_read(json_root(result->object), &meta);
+                /* A grace period or finalizers keep it; else it is the last state of what went. */
+                if (object_meta_is_deleting(&meta) &&
+                    (json_count(meta.finalizers) || meta.deletion_grace_seconds > 0)) {
+                        (void)cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
+                                          set->now.monotonic_ns);
+                        return;
+                }
+        }
+        cache_deleted(set->cache, action->kind, action->uid);
+}
+
+static uint64_t resend_delay(struct controllers *set, unsigned attempts)
+{
+        uint64_t delay = set->options.backoff_first_ns << MIN(attempts, 10U);
+
+        return delay / 2 + set_random(set) % (delay / 2 + 1);
+}
+
+/* Returns true when the action is not settled: it will be sent again. */
+static bool send_again(struct run *run, size_t index, const struct action_result *result)
+{
+        struct run_action *state = &run->states[index];
+
+        /*
+         * A creation that may have happened is repeated under the same name until the answer is
+         * certain: a new plan would choose another name and so make two. Patches and deletions
+         * carry preconditions, so a new plan finds out.
+         */
+        if (result->status != -ETIMEDOUT || run->is_batch || run->actions[index].best_effort ||
+            run->actions[index].type != ACTION_CREATE || run->set->stopped)
+                return false;
+        state->attempts++;
+        state->state = RUN_RESEND;
+        state->resend_ns = run->set->now.monotonic_ns + resend_delay(run->set, state->attempts);
+        list_append(&run->set->resend, &state->list);
+        return true;
+}
+
+static void answer(struct run *run, size_t index, const struct action_result *result)
+{
+        struct controllers *set = run->set;
+        const struct action *action = &run->actions[index];
+        bool success = succeeded(result->status);
+
+        count_answer(set, action, result);
+        if (action->type == ACTION_DELETE && result->status == 404)
+                success = true;
+        if (success) {
+                if (result->object)
+                        run->objects[index] = json_doc_ref(result->object);
+                overlay(set, action, result);
+        } else if (!action->best_effort && result->status != -ECANCELED && run->status == 0) {
+                run->status = result->status ? result->status : -EIO;
+                run->retry_after_ns = result->retry_after_ns;
+                set_refused(run->key, result);
+        }
+        settle(run, index, success ? RUN_DONE : RUN_FAILED);
+}
+
+void submission_done(struct submission *submission, size_t index,
+                     const struct action_result *result)
+{
+        struct run *run = submission->run;
+        struct controllers *set = run->set;
+
+        index += submission->first;
+        assert(index < run->count && run->states[index].state == RUN_SENT);
+        set->writes_in_flight--;
+        if (!send_again(run, index, result)) {
+                answer(run, index, result);
+                if (!run->is_batch)
+                        release_dependents(run, index);
+                if (run->open == 0)
+                        end_run(run);
+        }
+        if (!set->backend->takes_batches)
+                executor_pump(set);
+}
+
+/* ---- sending ---- */
+
+static void send(struct run_action *state)
+{
+        struct run *run = state->run;
+        size_t index = (size_t)(state - run->states);
+        struct controllers *set = run->set;
+        const struct action *action = &run->actions[index];
+        _cleanup_buffer_ struct buffer body = { 0 };
+        int r = 0;
+
+        state->sent = *action;
+        if (action->fixup_count) {
+                r = action_body(action, run->objects, run->count, &body);
+                if (r == 0) {
+                        state->sent.body = arena_str(&run->arena, buffer_str(&body));
+                        if (!state->sent.body.data)
+                                r = -ENOMEM;
+                }
+                state->sent.fixups = NULL;
+                state->sent.fixup_count = 0;
+        }
+        /* Once stopped nothing is sent: it is as if it had failed. */
+        if (set->stopped)
+                r = -ECONNABORTED;
+        state->state = RUN_SENT;
+        state->submission = (struct submission){
+                .actions = &state->sent, .count = 1, .run = run, .first = index
+        };
+        set->writes_in_flight++;
+        if (r < 0) {
+                submission_done(&state->submission, 0, &(struct action_result){ .status = r });
+                return;
+        }
+        set->counters.writes++;
+        if (action->best_effort)
+                set->counters.events++;
+        set->backend->submit(set->backend->context, &state->submission);
+}
+
+void executor_pump(struct controllers *set)
+{
+        struct run_action *state;
+
+        if (set->pumping)
+                return;
+        set->pumping = true;
+        list_for_each (state, &set->resend, list) {
+                if (!set->stopped && state->resend_ns > set->now.monotonic_ns)
+                        continue;
+                list_remove(&state->list);
+                make_pending(state->run, (size_t)(state - state->run->states));
+        }
+        while (!list_is_empty(&set->pending) &&
+               set->writes_in_flight < set->options.writes_in_flight) {
+                state = list_entry(set->pending.next, struct run_action, list);
+                list_remove(&state->list);
+                send(state);
+        }
+        set->pumping = false;
+}
+
+uint64_t executor_next_due(const struct controllers *set)
+{
+        uint64_t due = UINT64_MAX;
+
+        for (const struct list *list = set->resend.next; list != &set->resend; list = list->next)
+                due = MIN(due, list_entry(list, const struct run_action, list)->resend_ns);
+        return due;
+}
+
+/* Whether the API would answer with the object as it is. Unsure means no. */
+static bool changes_nothing(const struct action *action)
+{
+        _cleanup_doc_ struct json_doc *patch = NULL, *after = NULL;
+        struct json_value before = action->before;
+
+        if ((action->type != ACTION_PATCH && action->type != ACTION_PATCH_STATUS) ||
+            action->fixup_count || !json_exists(before))
+                return false;
+        if (json_doc_parse(action->body, NULL, NULL, NULL, &patch) < 0 ||
+            json_merge_patch(before.doc, json_root(patch), NULL, &after) < 0)
+                return false;
+        return after == before.doc || str_equal(json_doc_text(after), json_doc_text(before.doc));
+}
+
+static void drop_idle_writes(struct run *run)
+{
+        for (size_t i = 0; i < run->count; i++) {
+                if (!changes_nothing(&run->actions[i]))
+                        continue;
+                run->set->counters.dropped_writes++;
+                run->states[i].state = RUN_DONE;
+                run->open--;
+        }
+}
+
+static void begin(struct run *run)
+{
+        struct controllers *set = run->set;
+
+        if (!run->is_batch) {
+                for (size_t i = 0; i < run->count; i++) {
+                        int after = run->actions[i].after;
+
+                        if (run->states[i].state == RUN_WAITING &&
+                            (after == ACTION_NONE || run->states[after].state == RUN_DONE))
+                                make_pending(run, i);
+                }
+                executor_pump(set);
+                return;
+        }
+        for (size_t i = 0; i < run->count; i++) {
+                run->states[i].state = RUN_SENT;
+                set->counters.events += run->actions[i].best_effort;
+        }
+        set->counters.writes += run->count;
+        set->writes_in_flight += run->count;
+        run->batch =
+                (struct submission){ .actions = run->actions, .count = run->count, .run = run };
+        set->backend->submit(set->backend->context, &run->batch);
+}
+
+/* In a batch, actions that were dropped are left out, with the numbers in others moved. */
+static void compact(struct run *run)
+{
+        int moved[PLAN_ACTIONS_MAX];
+        size_t count = 0;
+
+        for (size_t i = 0; i < run->count; i++) {
+                struct action *action = &run->actions[i];
+
+                moved[i] = ACTION_NONE;
+                if (run->states[i].state == RUN_DONE)
+                        continue;
+                if (action->after != ACTION_NONE)
+                        action->after = moved[action->after];
+                for (size_t j = 0; j < action->fixup_count; j++) {
+                        /* Nobody refers to a write that changes nothing: it would be for
+                         * nothing too. */
+                        struct action_fixup *fixup = (struct action_fixup *)&action->fixups[j];
+
+                        fixup->action = moved[fixup->action];
+                }
+                moved[i] = (int)count;
+                run->actions[count] = *action;
+                run->states[count].state = RUN_WAITING;
+                run->states[count].run = run;
+                count++;
+        }
+        run->count = run->open = count;
+}
+
+int executor_run(struct controllers *set, struct key *key, struct plan *plan, struct arena *arena)
+{
+        struct run *run = arena_new(arena, struct run, 1);
+        struct run *owner = NULL;
+        int r;
+
+        if (!run)
+                return -ENOMEM;
+        *run = (struct run){
+                .set = set,
+                .key = key,
+                .is_batch = set->backend->takes_batches,
+                .actions = plan->actions,
+                .count = plan->count,
+                .open = plan->count,
+                .states = arena_new(arena, struct run_action, plan->count),
+                .objects = arena_new(arena, struct json_doc *, plan->count),
+        };
+        if (!run->states || !run->objects)
+                return -ENOMEM;
+        list_init(&run->list);
+        list_init(&run->waiters);
+        for (size_t i = 0; i < run->count; i++) {
+                run->states[i].run = run;
+                list_init(&run->states[i].list);
+        }
+        drop_idle_writes(run);
+        if (run->open == 0)
+                return 1;
+        if (run->is_batch)
+                compact(run);
+        r = lock_objects(run, &owner);
+        if (r < 0) {
+                if (owner)
+                        queue_wait(&set->queue, key, &owner->waiters);
+                return r;
+        }
+        run->entry = ring_add(&set->ring, set, key, plan);
+        if (run->entry) {
+                run->entry->run = run;
+                run->entry->outcome = 1;
+        }
+        for (size_t i = 0; i < run->count; i++)
+                run->actions[i].before = (struct json_value){ 0 };
+        run->arena = *arena;
+        *arena = (struct arena){ 0 };
+        plan->actions = NULL;
+        plan->count = plan->capacity = 0;
+        list_append(&set->runs, &run->list);
+        set->run_count++;
+        set->counters.plans++;
+        key->in_flight++;
+        begin(run);
+        return 0;
+}
+
+void executor_free(struct controllers *set)
+{
+        while (!list_is_empty(&set->runs)) {
+                struct run *run = list_entry(set->runs.next, struct run, list);
+
+                list_remove(&run->list);
+                free_run(run);
+        }
+}
