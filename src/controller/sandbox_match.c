@@ -1,0 +1,641 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "controller/internal.h"
+#include "kinds/blueprint.h"
+
+/*
+ * Gives sandboxes to claims: all unbound claims of one pool (or, for claims by template, of all
+ * pools of it) are matched in one pass, each with a member of its own; who finds none gets a cold
+ * Sandbox. The ownerReference that the adoption writes is the binding; nothing else is.
+ */
+
+/* A member that could be given away. */
+struct candidate {
+        const struct cache_entry *entry;
+        const struct cache_entry *pod; /* of a Sandbox, or the member itself */
+        struct str node;
+        size_t node_members; /* how many candidates share its node */
+        bool ready, taken;
+};
+
+struct match {
+        const struct view *seen;
+        struct plan *plan;
+        const struct sandbox_context *context;
+        struct candidate *candidates;
+        size_t candidate_count, left;
+        bool gathered;
+        bool by_template;
+        const struct cache_entry *pool;     /* unless by_template; NULL: absent */
+        const struct cache_entry *template; /* NULL: absent */
+        struct str template_name;
+        char template_hash[BLUEPRINT_HASH_SIZE], template_ref_hash[NAME_HASH_SIZE];
+};
+
+/* ---- candidates ---- */
+
+static const struct cache_entry *sandbox_pod(const struct view *seen,
+                                             const struct cache_entry *sandbox)
+{
+        const struct cache_entry *found = NULL;
+
+        cache_for_each_owned(it, seen->cache, &kind_pod, sandbox->meta.uid)
+        {
+                if (found)
+                        return NULL; /* more than one: nothing to give away */
+                found = it.entry;
+        }
+        return found;
+}
+
+static bool is_stale(const struct match *match, const struct cache_entry *pool,
+                     const struct cache_entry *member)
+{
+        return ((const struct sandbox_warm_pool *)pool->typed)->recreate &&
+               (!str_equal(object_meta_label(&member->meta, LABEL_TEMPLATE_HASH),
+                           str_from(match->template_hash)) ||
+                !str_equal(object_meta_label(&member->meta, LABEL_TEMPLATE_REF_HASH),
+                           str_from(match->template_ref_hash)));
+}
+
+static bool is_expired(const struct match *match, const struct sandbox *sandbox)
+{
+        return sandbox->shutdown_ns && sandbox->shutdown_ns <= match->seen->now.realtime_ns;
+}
+
+/* Whether a member can be given away, Ready or on its way there. */
+static bool is_free(const struct match *match, const struct cache_entry *pool,
+                    const struct cache_entry *member, bool *ret_ready)
+{
+        if (member->locked || object_meta_is_deleting(&member->meta) ||
+            !controlled_by_uid(&member->meta, pool->meta.uid) ||
+            !str_equal(member->meta.namespace, pool->meta.namespace) ||
+            is_stale(match, pool, member))
+                return false;
+        if (member->kind == &kind_sandbox) {
+                const struct sandbox *sandbox = member->typed;
+
+                *ret_ready = sandbox->ready;
+                return !sandbox->suspended && !is_expired(match, sandbox) &&
+                       !condition_is_true(sandbox->conditions, STR("Finished"));
+        }
+        if (member->kind == &kind_pod) {
+                const struct pod *pod = member->typed;
+
+                *ret_ready = pod->ready && pod->has_ip && pod->phase == POD_RUNNING;
+                return !pod_is_finished(pod);
+        }
+        return false;
+}
+
+/* A member that has been starting for longer than it may is no better than a new one. */
+static bool is_promising(const struct match *match, const struct cache_entry *member)
+{
+        uint64_t age = match->seen->now.realtime_ns - member->meta.creation_ns;
+
+        return match->seen->now.realtime_ns < member->meta.creation_ns ||
+               age < match->context->options.pool_readiness_grace_ns;
+}
+
+static int add_candidates(struct match *match, const struct cache_entry *pool, bool ready_only)
+{
+        int index = ready_only ? match->context->index_ready : CACHE_INDEX_OWNER;
+        size_t most = cache_index_count(match->seen->cache, index, STR_EMPTY, pool->meta.uid);
+        struct candidate *list;
+
+        if (most == 0)
+                return 0;
+        list = arena_new(match->plan->arena, struct candidate, match->candidate_count + most);
+        if (!list)
+                return -ENOMEM;
+        if (match->candidate_count)
+                memcpy(list, match->candidates, match->candidate_count * sizeof(*list));
+        match->candidates = list;
+        cache_for_each_in(it, match->seen->cache, index, NULL, STR_EMPTY, pool->meta.uid)
+        {
+                struct candidate *candidate = &list[match->candidate_count];
+
+                if (!is_free(match, pool, it.entry, &candidate->ready) ||
+                    candidate->ready != ready_only ||
+                    (!ready_only && !is_promising(match, it.entry)))
+                        continue;
+                *candidate = (struct candidate){ .entry = it.entry, .ready = ready_only };
+                match->candidate_count++;
+                match->left++;
+        }
+        return 0;
+}
+
+/* The pools that this key's claims may take from. */
+static int add_pools(struct match *match, bool ready_only)
+{
+        int r = 0;
+
+        if (!match->by_template)
+                return match->pool ? add_candidates(match, match->pool, ready_only) : 0;
+        cache_for_each_in(it, match->seen->cache, match->context->index_template,
+                          &kind_sandbox_warm_pool, match->seen->namespace, match->template_name)
+        {
+                if (r == 0)
+                        r = add_candidates(match, it.entry, ready_only);
+        }
+        return r;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+        const struct candidate *x = a, *y = b;
+
+        return str_compare(x->node, y->node);
+}
+
+static int compare_candidates(const void *a, const void *b)
+{
+        const struct candidate *x = a, *y = b;
+        int r;
+
+        if (x->ready != y->ready)
+                return x->ready ? -1 : 1;
+        if (x->node_members != y->node_members)
+                return x->node_members > y->node_members ? -1 : 1;
+        if (x->entry->meta.creation_ns != y->entry->meta.creation_ns)
+                return x->entry->meta.creation_ns < y->entry->meta.creation_ns ? -1 : 1;
+        r = str_compare(x->node, y->node);
+        return r ? r : str_compare(x->entry->meta.name, y->entry->meta.name);
+}
+
+static struct str member_node(const struct cache_entry *member)
+{
+        return member->kind == &kind_pod ? ((const struct pod *)member->typed)->node_name
+                                         : ((const struct sandbox *)member->typed)->node_name;
+}
+
+static void count_nodes(struct match *match)
+{
+        struct candidate *list = match->candidates;
+        size_t count = match->candidate_count;
+        bool several = false;
+
+        for (size_t i = 0; i < count; i++) {
+                list[i].node = member_node(list[i].entry);
+                several |= i && !str_equal(list[i].node, list[0].node);
+        }
+        if (!several)
+                return;
+        qsort(list, count, sizeof(*list), compare_nodes);
+        for (size_t i = 0; i < count;) {
+                size_t end = i;
+
+                while (end < count && str_equal(list[end].node, list[i].node))
+                        end++;
+                for (size_t j = i; j < end; j++)
+                        list[j].node_members = end - i;
+                i = end;
+        }
+}
+
+/* First those that are Ready; the others only when claims are left over. */
+static int gather(struct match *match, bool ready_only)
+{
+        int r = add_pools(match, ready_only);
+
+        if (r == 0)
+                count_nodes(match);
+        return r;
+}
+
+/* The best that is left. Few claims meet many candidates, so no sorting. */
+static struct candidate *take_best(struct match *match)
+{
+        struct candidate *best = NULL;
+
+        if (match->left == 0 && !match->gathered) {
+                match->gathered = true;
+                match->candidate_count = 0;
+                if (gather(match, false) < 0)
+                        plan_fail(match->plan, -ENOMEM);
+        }
+        for (size_t i = 0; i < match->candidate_count; i++) {
+                struct candidate *candidate = &match->candidates[i];
+
+                if (!candidate->taken && (!best || compare_candidates(candidate, best) < 0))
+                        best = candidate;
+        }
+        if (best) {
+                best->taken = true;
+                match->left--;
+        }
+        return best;
+}
+
+/* ---- giving a member to a claim ---- */
+
+static void write_null(struct json_writer *writer, struct str key)
+{
+        json_key(writer, key);
+        json_write_null(writer);
+}
+
+static void write_field(struct json_writer *writer, struct str key, struct str value)
+{
+        json_key(writer, key);
+        json_write_string(writer, value);
+}
+
+static void write_map(struct json_writer *writer, const char *field, struct json_value map)
+{
+        if (json_count(map) == 0)
+                return;
+        json_field_value(writer, field, map);
+}
+
+/* The binding: one patch, of the Sandbox exactly as it was seen. */
+static int adopt_sandbox(struct match *match, const struct cache_entry *claim,
+                         const struct cache_entry *sandbox)
+{
+        const struct sandbox_claim *typed = claim->typed;
+        struct str by = object_meta_label(&claim->meta, LABEL_CREATED_BY);
+        struct json_writer *writer = plan_patch_body(match->plan, &sandbox->meta, EXPECT_VERSION);
+
+        json_field_object(writer, "labels");
+        write_null(writer, LABEL_WARM_POOL);
+        write_null(writer, LABEL_POOL);
+        write_field(writer, LABEL_CLAIM_UID, claim->meta.uid);
+        write_field(writer, LABEL_LAUNCH_TYPE, STR("warm"));
+        write_field(writer, LABEL_CREATED_BY, by.length ? by : STR("unknown"));
+        json_end_object(writer);
+        json_field_object(writer, "annotations");
+        write_claim_annotations(writer, claim);
+        json_end_object(writer);
+        write_owner(writer, &kind_sandbox_claim, &claim->meta);
+        json_end_object(writer);
+        if (json_count(typed->extra_labels) || json_count(typed->extra_annotations)) {
+                json_field_object(writer, "spec");
+                json_field_object(writer, "podTemplate");
+                json_field_object(writer, "metadata");
+                write_map(writer, "labels", typed->extra_labels);
+                write_map(writer, "annotations", typed->extra_annotations);
+                json_end_object(writer);
+                json_end_object(writer);
+                json_end_object(writer);
+        }
+        return plan_patch(match->plan, &kind_sandbox, &sandbox->meta, json_root(sandbox->doc),
+                          ACTION_NONE);
+}
+
+static void give_sandbox(struct match *match, const struct cache_entry *claim,
+                         const struct candidate *candidate)
+{
+        const struct cache_entry *sandbox = candidate->entry;
+        const struct cache_entry *pod = sandbox_pod(match->seen, sandbox);
+        const struct sandbox_claim *typed = claim->typed;
+        struct claim_status status;
+        struct pod_identity identity;
+        int adopted, told;
+
+        adopted = adopt_sandbox(match, claim, sandbox);
+        /* What the Sandbox controller would do next, at the same time as the claim learns. */
+        if (pod && !pod->locked && !object_meta_is_deleting(&pod->meta)) {
+                pod_identity_read(sandbox, &identity);
+                identity.pool_hash = STR_EMPTY;
+                identity.claim_uid = claim->meta.uid;
+                identity.extra_labels = typed->extra_labels;
+                identity.extra_annotations = typed->extra_annotations;
+                pod_patch(match->plan, &identity, pod, false, adopted);
+        }
+        claim_status_of_sandbox(sandbox, &status);
+        told = claim_status_patch(match->plan, match->seen, claim, &status, adopted);
+        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxAdopted",
+                   match->seen->now.realtime_ns, told, "Adopted Sandbox %.*s",
+                   STR_FORMAT(sandbox->meta.name));
+        plan_note(match->plan, "claim %.*s gets Sandbox %.*s", STR_FORMAT(claim->meta.name),
+                  STR_FORMAT(sandbox->meta.name));
+}
+
+/* The status that the Sandbox controller would write, so that one plan brings the claim to Ready.
+ */
+static int tell_created_sandbox(struct match *match, const struct cache_entry *pod, int created,
+                                int taken, bool service, struct str name,
+                                struct condition_list *list)
+{
+        struct sandbox_status status = {
+                .name = name,
+                .namespace = match->seen->namespace,
+                .pod = pod,
+                .service_required = service,
+                .service_exists = service,
+                .fqdn = arena_printf(match->plan->arena, "%.*s.%.*s.svc.%.*s", STR_FORMAT(name),
+                                     STR_FORMAT(match->seen->namespace),
+                                     STR_FORMAT(match->context->options.cluster_domain)),
+        };
+        struct json_writer *writer = plan_body(match->plan);
+
+        conditions_init(list, (struct json_value){ 0 }, 1, match->seen->now.realtime_ns);
+        sandbox_status_conditions(&status, list);
+        json_begin_object(writer);
+        json_field_object(writer, "metadata");
+        json_key(writer, STR("resourceVersion"));
+        plan_write_result(match->plan, created, ACTION_FIELD_RESOURCE_VERSION);
+        json_end_object(writer);
+        json_key(writer, STR("status"));
+        sandbox_status_write(&status, list, writer);
+        return plan_patch_created_status(match->plan, created, taken);
+}
+
+/* A bare Pod gets a Sandbox named as the claim around it. */
+static void give_pod(struct match *match, const struct cache_entry *claim,
+                     const struct candidate *candidate)
+{
+        const struct cache_entry *pod = candidate->entry;
+        const struct sandbox_template *template = match->template->typed;
+        const struct sandbox_claim *typed = claim->typed;
+        struct sandbox_origin origin = {
+                .namespace = match->seen->namespace,
+                .name = claim->meta.name,
+                .template = match->template,
+                .claim = claim,
+                .pod_name = pod->meta.name,
+                .warm = true,
+                .generation = GENERATION_V1ALPHA1,
+        };
+        struct pod_identity identity = {
+                .namespace = match->seen->namespace,
+                .sandbox_name = claim->meta.name,
+                .labels = template->blueprint.pod_labels,
+                .annotations = template->blueprint.pod_annotations,
+                .extra_labels = typed->extra_labels,
+                .extra_annotations = typed->extra_annotations,
+                .template_ref_hash = str_from(match->template_ref_hash),
+                .claim_uid = claim->meta.uid,
+        };
+        bool service = template->blueprint.service != TRISTATE_FALSE;
+        struct condition_list list;
+        const struct condition *ready;
+        int created, taken, serving, told;
+
+        created = sandbox_create(match->plan, &origin, ACTION_NONE);
+        identity.created_owner = created;
+        taken = pod_patch(match->plan, &identity, pod, true, created);
+        serving = taken;
+        if (service)
+                serving = service_create(match->plan, match->seen->namespace, claim->meta.name,
+                                         NULL, created, template->blueprint.pod_spec, taken);
+        if (match->plan->failure)
+                return;
+        told = tell_created_sandbox(match, pod, created, serving, service, claim->meta.name, &list);
+        ready = conditions_get(&list, STR("Ready"));
+        claim_status_patch(match->plan, match->seen, claim,
+                           &(struct claim_status){
+                                   .sandbox_name = claim->meta.name,
+                                   .pod_ips = ((const struct pod *)pod->typed)->ips,
+                                   .status = ready->status,
+                                   .reason = ready->reason,
+                                   .message = ready->message,
+                           },
+                           serving);
+        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxAdopted",
+                   match->seen->now.realtime_ns, told, "Adopted Pod %.*s",
+                   STR_FORMAT(pod->meta.name));
+        plan_note(match->plan, "claim %.*s gets Pod %.*s", STR_FORMAT(claim->meta.name),
+                  STR_FORMAT(pod->meta.name));
+}
+
+/* ---- a Sandbox of its own ---- */
+
+static void start_cold(struct match *match, const struct cache_entry *claim)
+{
+        const struct sandbox_claim *typed = claim->typed;
+        struct sandbox_origin origin = {
+                .namespace = match->seen->namespace,
+                .name = claim->meta.name,
+                .template = match->template,
+                .claim = claim,
+                .generation = typed->generation == GENERATION_V1ALPHA1 ? GENERATION_V1ALPHA1
+                                                                       : GENERATION_V1BETA1,
+        };
+        const struct cache_entry *namesake = cache_get(match->seen->cache, &kind_sandbox,
+                                                       match->seen->namespace, claim->meta.name);
+        int created, told;
+
+        if (namesake || cache_lock_owner(match->seen->cache, &kind_sandbox, match->seen->namespace,
+                                         claim->meta.name)) {
+                if (namesake)
+                        claim_refuse(match->plan, match->seen, claim, STR("AdoptionConflict"),
+                                     STR("A Sandbox with the claim's name exists and is not the "
+                                         "claim's"));
+                return;
+        }
+        created = sandbox_create(match->plan, &origin, ACTION_NONE);
+        told = claim_status_patch(match->plan, match->seen, claim,
+                                  &(struct claim_status){
+                                          .sandbox_name = claim->meta.name,
+                                          .status = STR("False"),
+                                          .reason = STR("SandboxNotReady"),
+                                          .message = STR("The Sandbox is being created"),
+                                  },
+                                  created);
+        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxProvisioned",
+                   match->seen->now.realtime_ns, told, "Created Sandbox %.*s",
+                   STR_FORMAT(claim->meta.name));
+        plan_note(match->plan, "claim %.*s starts cold", STR_FORMAT(claim->meta.name));
+}
+
+/* ---- one claim ---- */
+
+/*
+ * Says that something is missing, but not at once: SDKs give up at such a reason, and what is
+ * missing may only be late.
+ */
+static void tell_missing(struct match *match, const struct cache_entry *claim, struct str reason,
+                         struct str message)
+{
+        uint64_t grace = match->context->options.missing_grace_ns;
+        uint64_t age = match->seen->now.monotonic_ns - claim->seen_ns;
+        const struct sandbox_claim *typed = claim->typed;
+        struct condition ready;
+
+        if (age < grace && !(condition_find(typed->conditions, STR("Ready"), &ready) &&
+                             str_equal(ready.reason, reason))) {
+                plan_come_back(match->plan, match->seen->now.realtime_ns + (grace - age));
+                reason = STR("SandboxCreatePending");
+        }
+        claim_refuse(match->plan, match->seen, claim, reason, message);
+}
+
+static void match_claim(struct match *match, const struct cache_entry *claim)
+{
+        const struct sandbox_claim *typed = claim->typed;
+        struct str reason, message;
+        struct candidate *candidate = NULL;
+
+        if (!name_is_dns_label(claim->meta.name)) {
+                claim_refuse(match->plan, match->seen, claim, STR("ReconcilerError"),
+                             STR("A claim's name must be a DNS label of at most 63 characters"));
+                return;
+        }
+        message = claim_check(&match->context->options, typed,
+                              match->template ? match->template->typed : NULL, match->plan->arena,
+                              &reason);
+        if (message.length) {
+                claim_refuse(match->plan, match->seen, claim, reason, message);
+                return;
+        }
+        if (!match->by_template && !match->pool) {
+                tell_missing(match, claim, STR("WarmPoolNotFound"),
+                             STR("The SandboxWarmPool does not exist"));
+                return;
+        }
+        if (!match->template) {
+                tell_missing(match, claim, STR("TemplateNotFound"),
+                             STR("The SandboxTemplate does not exist"));
+                return;
+        }
+        /* A started member has its environment and its volumes. */
+        if (!typed->cold_only && json_count(typed->env) == 0 &&
+            json_count(typed->volume_claim_templates) == 0)
+                candidate = take_best(match);
+        if (candidate && candidate->entry->kind == &kind_pod &&
+            (cache_get(match->seen->cache, &kind_sandbox, match->seen->namespace,
+                       claim->meta.name) ||
+             cache_lock_owner(match->seen->cache, &kind_sandbox, match->seen->namespace,
+                              claim->meta.name))) {
+                candidate->taken = false;
+                match->left++;
+                candidate = NULL;
+        }
+        if (!candidate)
+                start_cold(match, claim);
+        else if (candidate->entry->kind == &kind_pod)
+                give_pod(match, claim, candidate);
+        else
+                give_sandbox(match, claim, candidate);
+}
+
+static bool is_waiting(const struct match *match, const struct cache_entry *claim)
+{
+        const struct sandbox_claim *typed = claim->typed;
+        uint64_t expiry = claim_expiry(typed);
+
+        return !claim->locked && !object_meta_is_deleting(&claim->meta) &&
+               (expiry == 0 || match->seen->now.realtime_ns < expiry) &&
+               typed->by_template == match->by_template && !claim_sandbox(match->seen, claim);
+}
+
+/* ---- the whole ---- */
+
+static void find_template(struct match *match)
+{
+        const struct sandbox_template *template;
+
+        match->template = cache_get(match->seen->cache, &kind_sandbox_template,
+                                    match->seen->namespace, match->template_name);
+        if (match->template && object_meta_is_deleting(&match->template->meta))
+                match->template = NULL;
+        name_hash(match->template_name, match->template_ref_hash);
+        if (!match->template)
+                return;
+        template = match->template->typed;
+        blueprint_hash(&template->blueprint, match->template_hash);
+}
+
+static void match_all(const struct view *seen, struct plan *plan, bool by_template)
+{
+        static const struct str shadow = { "shadow-pool-", 12 };
+        struct match match = {
+                .seen = seen,
+                .plan = plan,
+                .context = seen->context,
+                .by_template = by_template,
+        };
+        bool begun = false;
+
+        cache_for_each_in(it, seen->cache, match.context->index_unbound, &kind_sandbox_claim,
+                          seen->namespace, seen->name)
+        {
+                if (!is_waiting(&match, it.entry))
+                        continue;
+                /* The rest in the next pass, which this one's writes bring about. */
+                if (plan->count + 8 > PLAN_ACTIONS_MAX || plan->failure)
+                        return;
+                if (!begun) {
+                        begun = true;
+                        if (by_template) {
+                                match.template_name =
+                                        str_slice(seen->name, shadow.length, seen->name.length);
+                        } else {
+                                match.pool = cache_get(seen->cache, &kind_sandbox_warm_pool,
+                                                       seen->namespace, seen->name);
+                                if (match.pool)
+                                        match.template_name = ((const struct sandbox_warm_pool *)
+                                                                       match.pool->typed)
+                                                                      ->template_name;
+                        }
+                        find_template(&match);
+                        if (match.template && gather(&match, true) < 0)
+                                plan_fail(plan, -ENOMEM);
+                }
+                match_claim(&match, it.entry);
+        }
+}
+
+void sandbox_match_plan(const struct view *seen, struct plan *plan)
+{
+        match_all(seen, plan, false);
+        if (str_starts_with(seen->name, STR("shadow-pool-")))
+                match_all(seen, plan, true);
+}
+
+/* ---- which changes matter ---- */
+
+static void enqueue_waiting(struct controllers *set, const struct controller *controller,
+                            struct str namespace, struct str pool)
+{
+        const struct sandbox_context *context = controller->context;
+
+        if (cache_index_count(controllers_cache(set), context->index_unbound, namespace, pool))
+                controllers_enqueue(set, controller, namespace, pool);
+}
+
+static void enqueue_template(struct controllers *set, const struct controller *controller,
+                             struct str namespace, struct str template)
+{
+        const struct sandbox_context *context = controller->context;
+        char shadow[320];
+        int length;
+
+        cache_for_each_in(it, controllers_cache(set), context->index_template,
+                          &kind_sandbox_warm_pool, namespace, template)
+                enqueue_waiting(set, controller, namespace, it.entry->meta.name);
+        length = snprintf(shadow, sizeof(shadow), "shadow-pool-%.*s", STR_FORMAT(template));
+        enqueue_waiting(set, controller, namespace, (struct str){ shadow, (size_t)length });
+}
+
+void sandbox_match_map(struct controllers *set, const struct controller *controller,
+                       const struct cache_entry *before, const struct cache_entry *after)
+{
+        const struct cache_entry *entry = after ? after : before;
+
+        if (entry->kind == &kind_sandbox_claim) {
+                const struct sandbox_claim *claim = entry->typed;
+
+                if (after && claim->sandbox_name.length == 0)
+                        controllers_enqueue(set, controller, entry->meta.namespace,
+                                            claim->pool_name);
+        } else if (entry->kind == &kind_sandbox_warm_pool) {
+                enqueue_waiting(set, controller, entry->meta.namespace, entry->meta.name);
+        } else if (entry->kind == &kind_sandbox_template) {
+                enqueue_template(set, controller, entry->meta.namespace, entry->meta.name);
+        } else if (!after) {
+                /* A Sandbox in the way of a claim's name has gone. */
+                const struct cache_entry *claim =
+                        cache_get(controllers_cache(set), &kind_sandbox_claim,
+                                  entry->meta.namespace, entry->meta.name);
+
+                if (claim)
+                        enqueue_waiting(set, controller, entry->meta.namespace,
+                                        ((const struct sandbox_claim *)claim->typed)->pool_name);
+        }
+}

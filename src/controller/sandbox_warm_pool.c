@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limit.h"
+#include "controller/internal.h"
+#include "kinds/blueprint.h"
+
+/* A member as the pool sees it: a Sandbox, or a bare Pod in pools of the first generation. */
+struct member {
+        const struct cache_entry *entry;
+        bool ready, stale, stuck, leaving;
+};
+
+struct pool_pass {
+        const struct view *seen;
+        struct plan *plan;
+        const struct sandbox_context *context;
+        const struct cache_entry *entry;
+        const struct sandbox_warm_pool *pool;
+        const struct cache_entry *template; /* NULL: absent */
+        enum generation generation;
+        char template_ref_hash[NAME_HASH_SIZE], template_hash[BLUEPRINT_HASH_SIZE];
+        struct member *members;
+        size_t count, active, leaving, ready;
+        size_t removals;
+        bool held; /* a member waits for room on the nodes */
+};
+
+/* ---- looking at members ---- */
+
+static bool is_unschedulable(const struct cache_entry *pod)
+{
+        struct condition scheduled;
+
+        return pod &&
+               condition_find(((const struct pod *)pod->typed)->conditions, STR("PodScheduled"),
+                              &scheduled) &&
+               str_equal(scheduled.status, STR("False")) &&
+               str_equal(scheduled.reason, STR("Unschedulable"));
+}
+
+static const struct cache_entry *member_pod(const struct pool_pass *pass,
+                                            const struct cache_entry *member)
+{
+        if (member->kind == &kind_pod)
+                return member;
+        cache_for_each_owned(it, pass->seen->cache, &kind_pod,
+                          member->meta.uid) return it.entry;
+        return NULL;
+}
+
+/* Since when the member has not been Ready. */
+static uint64_t unready_since(const struct cache_entry *member)
+{
+        struct json_value conditions = json_get(json_root(member->doc), "status", "conditions");
+        struct condition ready;
+        uint64_t since;
+
+        if (condition_find(conditions, STR("Ready"), &ready) &&
+            rfc3339_parse(ready.last_transition, &since) == 0)
+                return since;
+        return member->meta.creation_ns;
+}
+
+static void look_at_readiness(struct pool_pass *pass, struct member *member)
+{
+        uint64_t now = pass->seen->now.realtime_ns;
+        uint64_t deadline;
+
+        member->ready = member->entry->kind == &kind_pod
+                                ? ((const struct pod *)member->entry->typed)->ready
+                                : ((const struct sandbox *)member->entry->typed)->ready;
+        if (member->ready || member->leaving)
+                return;
+        deadline = unready_since(member->entry) + pass->context->options.pool_readiness_grace_ns;
+        if (now < deadline)
+                plan_come_back(pass->plan, deadline);
+        else if (is_unschedulable(member_pod(pass, member->entry)))
+                pass->held = true;
+        else
+                member->stuck = true;
+}
+
+static void look_at_member(struct pool_pass *pass, struct member *member)
+{
+        const struct object_meta *meta = &member->entry->meta;
+
+        member->leaving = object_meta_is_deleting(meta);
+        look_at_readiness(pass, member);
+        if (pass->template)
+                member->stale = !str_equal(object_meta_label(meta, LABEL_TEMPLATE_REF_HASH),
+                                           str_from(pass->template_ref_hash)) ||
+                                !str_equal(object_meta_label(meta, LABEL_TEMPLATE_HASH),
+                                           str_from(pass->template_hash));
+        if (member->leaving) {
+                pass->leaving++;
+                return;
+        }
+        pass->active++;
+        pass->ready += member->ready;
+}
+
+static bool is_member(const struct pool_pass *pass, const struct cache_entry *entry)
+{
+        return (entry->kind == &kind_sandbox || entry->kind == &kind_pod) &&
+               str_equal(entry->meta.namespace, pass->entry->meta.namespace) &&
+               controlled_by_uid(&entry->meta, pass->entry->meta.uid);
+}
+
+static int find_members(struct pool_pass *pass)
+{
+        struct str uid = pass->entry->meta.uid;
+        size_t most = cache_index_count(pass->seen->cache, CACHE_INDEX_OWNER, STR_EMPTY, uid);
+
+        pass->members = arena_new(pass->plan->arena, struct member, most);
+        if (!pass->members && most)
+                return -ENOMEM;
+        cache_for_each_owned(it, pass->seen->cache, NULL, uid)
+        {
+                if (!is_member(pass, it.entry))
+                        continue;
+                /* What a pool has decides what it makes, whoever wrote it last. */
+                if (it.entry->kind == &kind_sandbox)
+                        pass->generation = GENERATION_V1BETA1;
+                pass->members[pass->count].entry = it.entry;
+                look_at_member(pass, &pass->members[pass->count++]);
+        }
+        return 0;
+}
+
+/* ---- fewer ---- */
+
+/* Those that are not Ready first, then the newest. */
+static int compare_for_removal(const void *a, const void *b)
+{
+        const struct member *x = a, *y = b;
+
+        if (x->ready != y->ready)
+                return x->ready ? 1 : -1;
+        if (x->entry->meta.creation_ns != y->entry->meta.creation_ns)
+                return x->entry->meta.creation_ns > y->entry->meta.creation_ns ? -1 : 1;
+        return str_compare(y->entry->meta.name, x->entry->meta.name);
+}
+
+/* Only as it was seen: a claim may have taken it a moment ago. */
+static void delete_member(struct pool_pass *pass, struct member *member, const char *why)
+{
+        if (member->leaving || member->entry->locked ||
+            pass->removals == pass->context->options.pool_batch)
+                return;
+        pass->removals++;
+        plan_note(pass->plan, "delete %.*s: %s", STR_FORMAT(member->entry->meta.name), why);
+        plan_delete(pass->plan, member->entry->kind, &member->entry->meta, EXPECT_VERSION,
+                    PROPAGATION_BACKGROUND, -1, ACTION_NONE);
+        member->leaving = true;
+        pass->active--;
+        pass->leaving++;
+}
+
+static void plan_removals(struct pool_pass *pass, size_t wanted)
+{
+        for (size_t i = 0; i < pass->count; i++) {
+                struct member *member = &pass->members[i];
+
+                if (member->stale && pass->pool->recreate)
+                        delete_member(pass, member, "it was made from another template");
+                else if (member->stuck)
+                        delete_member(pass, member, "it has not been Ready for too long");
+        }
+        if (pass->active <= wanted)
+                return;
+        qsort(pass->members, pass->count, sizeof(pass->members[0]), compare_for_removal);
+        for (size_t i = 0; i < pass->count && pass->active > wanted; i++)
+                delete_member(pass, &pass->members[i], "there are more than wanted");
+}
+
+/* ---- more ---- */
+
+static struct str member_name(struct pool_pass *pass)
+{
+        struct str base = pass->entry->meta.name;
+        char suffix[6];
+
+        base.length = MIN(base.length, (size_t)LIMIT_LABEL - 6);
+        plan_name_suffix(pass->plan, suffix);
+        return arena_printf(pass->plan->arena, "%.*s-%s", STR_FORMAT(base), suffix);
+}
+
+static void create_pod_member(struct pool_pass *pass, struct str name)
+{
+        const struct sandbox_template *template = pass->template->typed;
+        char hash[NAME_HASH_SIZE];
+        struct pod_identity identity = {
+                .namespace = pass->entry->meta.namespace,
+                .owner = &pass->entry->meta,
+                .owner_kind = &kind_sandbox_warm_pool,
+                .labels = template->blueprint.pod_labels,
+                .annotations = template->blueprint.pod_annotations,
+                .template_ref_hash = str_from(pass->template_ref_hash),
+                .template_hash = str_from(pass->template_hash),
+                .pool_hash = name_hash(pass->entry->meta.name, hash),
+        };
+
+        pod_create_from_template(pass->plan, &identity, name, template);
+}
+
+static void create_member(struct pool_pass *pass)
+{
+        struct sandbox_origin origin = {
+                .namespace = pass->entry->meta.namespace,
+                .name = member_name(pass),
+                .template = pass->template,
+                .pool = pass->entry,
+                .generation = GENERATION_V1BETA1,
+        };
+
+        if (!origin.name.data)
+                plan_fail(pass->plan, -ENOMEM);
+        else if (pass->generation == GENERATION_V1ALPHA1)
+                create_pod_member(pass, origin.name);
+        else
+                sandbox_create(pass->plan, &origin, ACTION_NONE);
+}
+
+/* How many may be made now: after failures few, so that a broken template costs little. */
+static size_t batch_limit(const struct pool_pass *pass)
+{
+        return pass->seen->failures ? 1 : pass->context->options.pool_batch;
+}
+
+static void plan_additions(struct pool_pass *pass, size_t wanted)
+{
+        size_t missing = wanted - pass->active - pass->leaving;
+        size_t count = MIN(missing, batch_limit(pass));
+
+        plan_note(pass->plan, "make %zu of %zu missing members", count, missing);
+        for (size_t i = 0; i < count && pass->plan->failure == 0; i++)
+                create_member(pass);
+}
+
+/* ---- status ---- */
+
+static void set_ready_condition(const struct pool_pass *pass, struct condition_list *list)
+{
+        struct str type = STR("Ready");
+
+        if (!pass->template)
+                conditions_set(list, type, STR("False"), STR("TemplateNotFound"),
+                               STR("The SandboxTemplate does not exist"));
+        else if ((int64_t)pass->ready >= pass->pool->replicas)
+                conditions_set(list, type, STR("True"), STR("MembersReady"),
+                               STR("As many members are ready as are wanted"));
+        else if (pass->held)
+                conditions_set(list, type, STR("False"), STR("WarmPoolNotProgressing"),
+                               STR("Members cannot be scheduled"));
+        else
+                conditions_set(list, type, STR("False"), STR("MembersNotReady"),
+                               STR("Fewer members are ready than are wanted"));
+}
+
+static void tell_progress(struct pool_pass *pass, const struct condition_list *list)
+{
+        const struct condition *ready = conditions_get(list, STR("Ready"));
+        struct str stopped = STR("WarmPoolNotProgressing");
+        struct condition present;
+        bool was_stopped = condition_find(list->present, STR("Ready"), &present) &&
+                           str_equal(present.reason, stopped);
+        bool is_stopped = str_equal(ready->reason, stopped);
+
+        if (is_stopped && !was_stopped)
+                plan_event(pass->plan, &kind_sandbox_warm_pool, &pass->entry->meta, "Warning",
+                           "WarmPoolNotProgressing", pass->seen->now.realtime_ns, ACTION_NONE,
+                           "Members cannot be scheduled; they are kept until there is room");
+        else if (was_stopped && !is_stopped)
+                plan_event(pass->plan, &kind_sandbox_warm_pool, &pass->entry->meta, "Normal",
+                           "WarmPoolProgressing", pass->seen->now.realtime_ns, ACTION_NONE,
+                           "Members are scheduled again");
+}
+
+static bool status_is_present(const struct pool_pass *pass, struct str selector)
+{
+        struct json_value status = pass->pool->status;
+
+        return json_int64_or(json_get(status, "replicas"), 0) == (int64_t)pass->active &&
+               json_int64_or(json_get(status, "readyReplicas"), 0) == (int64_t)pass->ready &&
+               json_int64_or(json_get(status, "observedGeneration"), 0) ==
+                       pass->entry->meta.generation &&
+               json_string_is(json_get(status, "selector"), selector);
+}
+
+/* The counts change with every claim: they are told once an interval. A new pool is told of when
+ * it is ready, or after an interval. */
+static bool status_may_wait(struct pool_pass *pass)
+{
+        uint64_t interval = pass->context->options.pool_status_interval_ns;
+        uint64_t since = pass->seen->status_written_ns;
+        struct instant now = pass->seen->now;
+        bool complete = pass->template && (int64_t)pass->ready >= pass->pool->replicas;
+
+        if (since == 0) {
+                if (complete)
+                        return false;
+                since = pass->entry->seen_ns;
+        }
+        if (now.monotonic_ns - since >= interval)
+                return false;
+        plan_come_back(pass->plan, now.realtime_ns + (since + interval - now.monotonic_ns));
+        return true;
+}
+
+static void plan_pool_status(struct pool_pass *pass)
+{
+        struct condition_list list;
+        struct json_writer *writer;
+        char hash[NAME_HASH_SIZE];
+        struct str selector =
+                arena_printf(pass->plan->arena, "%.*s=%s", STR_FORMAT(LABEL_WARM_POOL),
+                             name_hash(pass->entry->meta.name, hash).data);
+
+        conditions_init(&list, json_get(pass->pool->status, "conditions"),
+                        pass->entry->meta.generation, pass->seen->now.realtime_ns);
+        set_ready_condition(pass, &list);
+        if (status_is_present(pass, selector) && conditions_are_present(&list))
+                return;
+        if (status_may_wait(pass))
+                return;
+        tell_progress(pass, &list);
+        writer = plan_patch_body(pass->plan, &pass->entry->meta, EXPECT_VERSION);
+        json_end_object(writer);
+        json_field_object(writer, "status");
+        json_field_int(writer, "replicas", (int64_t)pass->active);
+        json_field_int(writer, "readyReplicas", (int64_t)pass->ready);
+        json_field_string(writer, "selector", selector);
+        json_field_int(writer, "observedGeneration", pass->entry->meta.generation);
+        json_key(writer, STR("conditions"));
+        conditions_put(&list, writer);
+        json_end_object(writer);
+        plan_patch_status(pass->plan, &kind_sandbox_warm_pool, &pass->entry->meta,
+                          json_root(pass->entry->doc), ACTION_NONE);
+}
+
+/* ---- the whole ---- */
+
+/* Decides once what the pool's members are, and writes it down (decisions.md 1). */
+static bool plan_generation(struct pool_pass *pass)
+{
+        struct json_writer *writer;
+
+        if (pass->generation == GENERATION_UNKNOWN)
+                pass->generation = pass->pool->generation == GENERATION_V1ALPHA1
+                                           ? GENERATION_V1ALPHA1
+                                           : GENERATION_V1BETA1;
+        if (object_meta_annotation(&pass->entry->meta, ANNOTATION_GENERATION).length ||
+            pass->generation == GENERATION_V1BETA1)
+                return false;
+        writer = plan_patch_body(pass->plan, &pass->entry->meta, EXPECT_UID);
+        json_field_object(writer, "annotations");
+        json_key(writer, ANNOTATION_GENERATION);
+        json_write_string(writer, STR("v1alpha1"));
+        json_end_object(writer);
+        json_end_object(writer);
+        plan_patch(pass->plan, &kind_sandbox_warm_pool, &pass->entry->meta,
+                   json_root(pass->entry->doc), ACTION_NONE);
+        return true;
+}
+
+static void find_template(struct pool_pass *pass)
+{
+        const struct sandbox_template *template;
+
+        pass->template = cache_get(pass->seen->cache, &kind_sandbox_template, pass->seen->namespace,
+                                   pass->pool->template_name);
+        if (!pass->template || object_meta_is_deleting(&pass->template->meta)) {
+                pass->template = NULL;
+                return;
+        }
+        template = pass->template->typed;
+        name_hash(pass->template->meta.name, pass->template_ref_hash);
+        blueprint_hash(&template->blueprint, pass->template_hash);
+}
+
+void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
+{
+        struct pool_pass pass = {
+                .seen = seen,
+                .plan = plan,
+                .context = seen->context,
+                .entry = cache_get(seen->cache, &kind_sandbox_warm_pool, seen->namespace,
+                                   seen->name),
+        };
+        const struct sandbox_template *template;
+        size_t wanted;
+        int r;
+
+        if (!pass.entry || object_meta_is_deleting(&pass.entry->meta))
+                return;
+        pass.pool = pass.entry->typed;
+        find_template(&pass);
+        r = find_members(&pass);
+        if (r < 0) {
+                plan_fail(plan, r);
+                return;
+        }
+        template = pass.template ? pass.template->typed : NULL;
+        /* A bare Pod has nobody to make its volumes. */
+        if (template && json_count(template->blueprint.volume_claim_templates))
+                pass.generation = GENERATION_V1BETA1;
+        if (plan_generation(&pass))
+                return;
+        wanted = (size_t)pass.pool->replicas;
+        plan_removals(&pass, wanted);
+        if (pass.template && pass.active + pass.leaving < wanted)
+                plan_additions(&pass, wanted);
+        plan_pool_status(&pass);
+}
+
+/* ---- which changes matter ---- */
+
+static void enqueue_pool_of(struct controllers *set, const struct controller *controller,
+                            const struct cache_entry *member)
+{
+        struct owner_reference owner;
+
+        if (member && controlled_by_kind(&member->meta, &kind_sandbox_warm_pool, &owner))
+                controllers_enqueue(set, controller, member->meta.namespace, owner.name);
+}
+
+void sandbox_warm_pool_map(struct controllers *set, const struct controller *controller,
+                           const struct cache_entry *before, const struct cache_entry *after)
+{
+        const struct cache_entry *entry = after ? after : before;
+        const struct sandbox_context *context = controller->context;
+
+        if (entry->kind == &kind_sandbox_warm_pool) {
+                controllers_enqueue(set, controller, entry->meta.namespace, entry->meta.name);
+        } else if (entry->kind == &kind_sandbox_template) {
+                cache_for_each_in(it, controllers_cache(set), context->index_template,
+                                  &kind_sandbox_warm_pool, entry->meta.namespace, entry->meta.name)
+                        controllers_enqueue(set, controller, it.entry->meta.namespace,
+                                            it.entry->meta.name);
+        } else {
+                enqueue_pool_of(set, controller, before);
+                enqueue_pool_of(set, controller, after);
+        }
+}
