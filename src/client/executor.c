@@ -75,13 +75,10 @@ static int fill_request(const struct action *action, struct buffer *path,
                 break;
         case ACTION_PATCH:
         case ACTION_PATCH_STATUS:
-        case ACTION_PATCH_SCALE:
                 request->method = STR("PATCH");
                 request->content_type = STR("application/merge-patch+json");
                 if (action->type == ACTION_PATCH_STATUS)
                         subresource = STR("status");
-                else if (action->type == ACTION_PATCH_SCALE)
-                        subresource = STR("scale");
                 break;
         case ACTION_DELETE:
                 request->method = STR("DELETE");
