@@ -73,6 +73,10 @@ static int fill_request(const struct action *action, struct buffer *path,
                 request->method = STR("POST");
                 subresource = STR("binding");
                 break;
+        case ACTION_FINALIZE:
+                request->method = STR("PUT");
+                subresource = STR("finalize");
+                break;
         case ACTION_PATCH:
         case ACTION_PATCH_STATUS:
                 request->method = STR("PATCH");

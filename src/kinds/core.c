@@ -2,6 +2,7 @@
 #include "kinds/core.h"
 
 #include "kube/condition.h"
+#include "kube/quantity.h"
 
 static enum pod_phase read_phase(struct str phase)
 {
@@ -14,6 +15,58 @@ static enum pod_phase read_phase(struct str phase)
         if (str_equal(phase, STR("Unknown")))
                 return POD_UNKNOWN;
         return POD_PENDING;
+}
+
+static int64_t read_milli(struct json_value value)
+{
+        struct quantity quantity;
+
+        return quantity_read(value, &quantity) == 0 ? quantity_milli(&quantity) : 0;
+}
+
+static int64_t read_whole(struct json_value value)
+{
+        struct quantity quantity;
+
+        return quantity_read(value, &quantity) == 0 ? quantity_whole(&quantity) : 0;
+}
+
+/* A request that is left out equals the limit. */
+static struct json_value request(struct json_value container, const char *resource)
+{
+        struct json_value value = json_get(container, "resources", "requests", resource);
+
+        return json_exists(value) ? value : json_get(container, "resources", "limits", resource);
+}
+
+/* Containers run together; of the init containers only the largest counts beside them. */
+static void read_requests(struct json_value spec, struct pod *pod)
+{
+        int64_t cpu = 0, memory = 0;
+
+        json_for_each (it, json_get(spec, "containers")) {
+                cpu += read_milli(request(it.value, "cpu"));
+                memory += read_whole(request(it.value, "memory"));
+        }
+        json_for_each (it, json_get(spec, "initContainers")) {
+                cpu = MAX(cpu, read_milli(request(it.value, "cpu")));
+                memory = MAX(memory, read_whole(request(it.value, "memory")));
+        }
+        pod->cpu_milli = cpu;
+        pod->memory = memory;
+}
+
+void node_read(struct json_value object, void *ret_node)
+{
+        struct json_value allocatable = json_get(object, "status", "allocatable");
+
+        *(struct node *)ret_node = (struct node){
+                .ready = condition_is_true(json_get(object, "status", "conditions"), STR("Ready")),
+                .unschedulable = json_bool_or(json_get(object, "spec", "unschedulable"), false),
+                .cpu_milli = read_milli(json_get(allocatable, "cpu")),
+                .memory = read_whole(json_get(allocatable, "memory")),
+                .pods = read_whole(json_get(allocatable, "pods")),
+        };
 }
 
 void pod_read(struct json_value object, void *ret_pod)
@@ -33,6 +86,7 @@ void pod_read(struct json_value object, void *ret_pod)
         };
         pod->ready = condition_is_true(pod->conditions, STR("Ready"));
         pod->has_ip = json_count(pod->ips) > 0;
+        read_requests(pod->spec, pod);
 }
 
 void service_read(struct json_value object, void *ret_service)

@@ -21,6 +21,7 @@ struct pod {
         bool ready;            /* condition Ready is True */
         bool has_ip;           /* podIPs is not empty */
         struct str status_reason, status_message;
+        int64_t cpu_milli, memory; /* what its containers request; bytes */
 };
 void pod_read(struct json_value object, void *ret_pod);
 
@@ -42,6 +43,13 @@ struct namespace
         struct json_value finalizers; /* spec.finalizers */
 };
 void namespace_read(struct json_value object, void *ret_namespace);
+
+struct node {
+        bool ready;
+        bool unschedulable;
+        int64_t cpu_milli, memory, pods; /* allocatable; bytes */
+};
+void node_read(struct json_value object, void *ret_node);
 
 struct replica_set {
         int64_t replicas;

@@ -49,7 +49,7 @@ THEIRS(kind_network_policy, "networking.k8s.io", "NetworkPolicy", "networkpolici
 THEIRS(kind_event, "", "Event", "events", true, false, 0, NULL);
 THEIRS(kind_namespace, "", "Namespace", "namespaces", false, true, sizeof(struct namespace),
        namespace_read);
-THEIRS(kind_node, "", "Node", "nodes", false, true, 0, NULL);
+THEIRS(kind_node, "", "Node", "nodes", false, true, sizeof(struct node), node_read);
 THEIRS(kind_service_account, "", "ServiceAccount", "serviceaccounts", true, false, 0, NULL);
 THEIRS(kind_config_map, "", "ConfigMap", "configmaps", true, false, 0, NULL);
 THEIRS(kind_secret, "", "Secret", "secrets", true, false, 0, NULL);

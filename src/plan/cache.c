@@ -339,6 +339,17 @@ const struct cache_entry *cache_get_uid(const struct cache *cache, struct str ui
         return stored ? &stored->entry : NULL;
 }
 
+const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind)
+{
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                const struct kind *known = cache->kinds[i]->kind;
+
+                if (str_equal(known->kind, kind) && str_equal(known->group, group))
+                        return known;
+        }
+        return NULL;
+}
+
 struct cache_iterator cache_iterate(const struct cache *cache, const struct kind *kind,
                                     struct str namespace)
 {
@@ -414,6 +425,11 @@ static struct tombstone *find_tombstone(const struct cache *cache, struct str ui
                         return stone;
         }
         return NULL;
+}
+
+bool cache_was_deleted(const struct cache *cache, struct str uid)
+{
+        return find_tombstone(cache, uid) != NULL;
 }
 
 static void drop_tombstone(struct cache *cache, struct tombstone *stone)
@@ -508,6 +524,30 @@ void cache_unlock(struct cache *cache, const struct kind *kind, struct str names
         }
 }
 
+void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct str namespace,
+                            struct str name)
+{
+        struct lock *lock = find_lock(cache, kind, namespace, name);
+
+        if (!find_name(cache, kind, namespace, name))
+                cache_unlock(cache, kind, namespace, name);
+        else if (lock)
+                lock->owner = NULL;
+}
+
+/* A mark without owner has done its work when the object changes. */
+static void end_ownerless_lock(struct cache *cache, struct stored *stored)
+{
+        const struct cache_entry *entry = &stored->entry;
+        struct lock *lock;
+
+        if (!entry->locked)
+                return;
+        lock = find_lock(cache, entry->kind, entry->meta.namespace, entry->meta.name);
+        if (lock && !lock->owner)
+                cache_unlock(cache, entry->kind, entry->meta.namespace, entry->meta.name);
+}
+
 void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,
                        struct str name)
 {
@@ -556,6 +596,7 @@ static void release_entry(struct cache_entry *entry)
 
 static void remove_stored(struct cache *cache, struct kind_state *state, struct stored *stored)
 {
+        end_ownerless_lock(cache, stored);
         for (struct link *link = stored->links; link; link = link->next)
                 link->wanted = false;
         unlink_unwanted(cache, stored);
@@ -615,6 +656,7 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
         if (r < 0)
                 return r;
         stored->entry = after;
+        end_ownerless_lock(cache, stored);
         r = reindex(cache, stored);
         tell(cache, &before, &stored->entry);
         release_entry(&before);

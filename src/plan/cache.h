@@ -83,6 +83,12 @@ bool cache_next(struct cache_iterator *iterator);
 #define cache_for_each_owned(it, cache, kind, uid)                                                 \
         cache_for_each_in(it, cache, CACHE_INDEX_OWNER, kind, STR_EMPTY, uid)
 
+/* Whether the object with this uid was seen to be deleted, not long ago. */
+bool cache_was_deleted(const struct cache *cache, struct str uid);
+
+/* The kind of this group and name that has been fed, whatever its version; or NULL. */
+const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind);
+
 size_t cache_count(const struct cache *cache, const struct kind *kind);
 
 /* How many objects stand under a key. Constant time. */
@@ -130,6 +136,13 @@ int cache_lock(struct cache *cache, const struct kind *kind, struct str namespac
                void *owner);
 void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
                   struct str name);
+
+/*
+ * Keeps the mark, without its owner, until the object changes in the cache or is gone: what was
+ * written is not known yet (the answer to a binding does not tell).
+ */
+void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct str namespace,
+                            struct str name);
 
 /* Who marked it; NULL when nobody did. */
 void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "kinds/core.h"
 #include "plan/set.h"
 #include "json/patch.h"
 
@@ -74,6 +75,18 @@ static bool same_object(const struct action *a, const struct action *b)
                str_equal(a->namespace, b->namespace);
 }
 
+/* The answer to a binding does not have the Pod: it is free when the watch has shown its node. */
+static void unlock_bound(struct cache *cache, const struct action *action)
+{
+        const struct cache_entry *pod =
+                cache_get(cache, &kind_pod, action->namespace, action->name);
+
+        if (pod && ((const struct pod *)pod->typed)->node_name.length == 0)
+                cache_unlock_on_change(cache, &kind_pod, action->namespace, action->name);
+        else
+                cache_unlock(cache, &kind_pod, action->namespace, action->name);
+}
+
 /* An object is free when the last of the plan's actions on it is over. */
 static void unlock_object(struct run *run, size_t index)
 {
@@ -86,7 +99,10 @@ static void unlock_object(struct run *run, size_t index)
                     same_object(&run->actions[i], action))
                         return;
         }
-        cache_unlock(run->set->cache, action->kind, action->namespace, action->name);
+        if (action->type == ACTION_BIND && run->states[index].state == RUN_DONE)
+                unlock_bound(run->set->cache, action);
+        else
+                cache_unlock(run->set->cache, action->kind, action->namespace, action->name);
         wake_waiters(run);
 }
 
@@ -210,7 +226,7 @@ static void overlay(struct controllers *set, const struct action *action,
 {
         struct object_meta meta;
 
-        if (action->type == ACTION_BIND || action->best_effort)
+        if (action->type == ACTION_BIND || action->type == ACTION_FINALIZE || action->best_effort)
                 return;
         if (action->type != ACTION_DELETE) {
                 if (result->object)
@@ -487,6 +503,9 @@ int executor_run(struct controllers *set, struct key *key, struct plan *plan, st
         if (r < 0) {
                 if (owner)
                         queue_wait(&set->queue, key, &owner->waiters);
+                else if (r == -EBUSY)
+                        queue_push_at(&set->queue, key,
+                                      set->now.monotonic_ns + set->options.backoff_first_ns);
                 return r;
         }
         run->entry = ring_add(&set->ring, set, key, plan);

@@ -208,6 +208,39 @@ int plan_delete(struct plan *plan, const struct kind *kind, const struct object_
                                              .after = after });
 }
 
+int plan_bind(struct plan *plan, const struct object_meta *pod, struct str node)
+{
+        struct json_writer *writer = plan_body(plan);
+
+        json_begin_object(writer);
+        json_field_string(writer, "apiVersion", STR("v1"));
+        json_field_string(writer, "kind", STR("Binding"));
+        json_field_object(writer, "metadata");
+        json_field_string(writer, "name", pod->name);
+        json_field_string(writer, "namespace", pod->namespace);
+        json_field_string(writer, "uid", pod->uid);
+        json_end_object(writer);
+        json_field_object(writer, "target");
+        json_field_string(writer, "apiVersion", STR("v1"));
+        json_field_string(writer, "kind", STR("Node"));
+        json_field_string(writer, "name", node);
+        json_end_object(writer);
+        json_end_object(writer);
+        return finish(plan, (struct action){ .type = ACTION_BIND,
+                                             .kind = &kind_pod,
+                                             .namespace = pod->namespace,
+                                             .name = pod->name,
+                                             .after = ACTION_NONE });
+}
+
+int plan_finalize(struct plan *plan, const struct object_meta *namespace)
+{
+        return finish(plan, (struct action){ .type = ACTION_FINALIZE,
+                                             .kind = &kind_namespace,
+                                             .name = namespace->name,
+                                             .after = ACTION_NONE });
+}
+
 void plan_event(struct plan *plan, const struct kind *kind, const struct object_meta *about,
                 const char *type, const char *reason, uint64_t now_ns, int after,
                 const char *format, ...)

@@ -21,6 +21,7 @@ enum action_type {
         ACTION_PATCH_STATUS, /* merge patch `body` on the status subresource */
         ACTION_DELETE,       /* DELETE with `body`, a DeleteOptions that carries preconditions */
         ACTION_BIND,         /* POST `body`, a Binding, to the Pod's binding subresource */
+        ACTION_FINALIZE,     /* PUT `body`, a Namespace, to its finalize subresource */
 };
 
 enum { ACTION_NONE = -1, PLAN_ACTIONS_MAX = 1024 };
@@ -123,6 +124,12 @@ enum propagation { PROPAGATION_DEFAULT, PROPAGATION_BACKGROUND, PROPAGATION_FORE
 int plan_delete(struct plan *plan, const struct kind *kind, const struct object_meta *meta,
                 enum plan_expect expect, enum propagation propagation, int64_t grace_seconds,
                 int after);
+
+/* Binds the Pod to a node. */
+int plan_bind(struct plan *plan, const struct object_meta *pod, struct str node);
+
+/* PUTs the open body to the namespace's finalize subresource. */
+int plan_finalize(struct plan *plan, const struct object_meta *namespace);
 
 /* An Event about an object (core/v1), best effort. `type` is "Normal" or "Warning". */
 void plan_event(struct plan *plan, const struct kind *kind, const struct object_meta *about,

@@ -37,6 +37,7 @@ static const char *action_name(enum action_type type)
                 [ACTION_PATCH_STATUS] = "patch status",
                 [ACTION_DELETE] = "delete",
                 [ACTION_BIND] = "bind",
+                [ACTION_FINALIZE] = "finalize",
         };
 
         return names[type];

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/cluster.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "cluster/internal.h"
+
+const struct kind *const cluster_controllers_kinds[] = {
+        &kind_namespace,
+        &kind_node,
+        &kind_pod,
+        &kind_service,
+        &kind_endpoint_slice,
+        &kind_service_account,
+        &kind_config_map,
+        &kind_secret,
+        &kind_persistent_volume_claim,
+        &kind_persistent_volume,
+        &kind_storage_class,
+        &kind_network_policy,
+        &kind_deployment,
+        &kind_replica_set,
+        &kind_event,
+        &kind_sandbox,
+        &kind_sandbox_claim,
+        &kind_sandbox_template,
+        &kind_sandbox_warm_pool,
+        NULL,
+};
+
+static const struct kind *const collect_kinds[] = { &kind_pod, NULL };
+static const struct kind *const bind_kinds[] = { &kind_pod, &kind_node, NULL };
+static const struct kind *const service_account_kinds[] = {
+        &kind_namespace,
+        &kind_service_account,
+        &kind_config_map,
+        NULL,
+};
+
+/* ---- indexes ---- */
+
+static size_t namespace_keys(const struct cache_entry *entry,
+                             struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        ret_keys[0] = entry->meta.namespace;
+        return ret_keys[0].length > 0;
+}
+
+static size_t pending_keys(const struct cache_entry *entry,
+                           struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        const struct pod *pod = entry->typed;
+
+        ret_keys[0] = STR_EMPTY;
+        return pod->node_name.length == 0 && !object_meta_is_deleting(&entry->meta) &&
+               !pod_is_finished(pod) && json_count(json_get(pod->spec, "schedulingGates")) == 0;
+}
+
+static size_t node_keys(const struct cache_entry *entry, struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        ret_keys[0] = ((const struct pod *)entry->typed)->node_name;
+        return ret_keys[0].length > 0;
+}
+
+static int add_indexes(struct cache *cache, struct cluster_context *context)
+{
+        const struct {
+                int *number;
+                const struct kind *kind;
+                cache_keys_fn keys;
+        } indexes[] = {
+                { &context->index_namespace, NULL, namespace_keys },
+                { &context->index_pending, &kind_pod, pending_keys },
+                { &context->index_node, &kind_pod, node_keys },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
+                int r = cache_add_index(cache, indexes[i].kind, false, indexes[i].keys);
+
+                if (r < 0)
+                        return r;
+                *indexes[i].number = r;
+        }
+        return 0;
+}
+
+/* ---- the set ---- */
+
+static const struct controller controllers[] = {
+        {
+                .name = "bind",
+                .kinds = bind_kinds,
+                .map = bind_map,
+                .plan = bind_plan,
+                .priority = 1,
+        },
+        {
+                .name = "collect",
+                .kinds = collect_kinds,
+                .every_kind = true,
+                .map = collect_map,
+                .plan = collect_plan,
+                .priority = 2,
+        },
+        {
+                .name = "namespace",
+                .kinds = cluster_controllers_kinds,
+                .every_kind = true,
+                .map = namespace_map,
+                .plan = namespace_plan,
+                .priority = 2,
+        },
+        {
+                .name = "service-account",
+                .kinds = service_account_kinds,
+                .map = service_account_map,
+                .plan = service_account_plan,
+                .priority = 1,
+        },
+};
+
+static void fill_options(struct cluster_options *options)
+{
+        if (options->cpu_overcommit == 0)
+                options->cpu_overcommit = 50;
+        if (options->memory_overcommit == 0)
+                options->memory_overcommit = 4;
+        if (options->owner_grace_ns == 0)
+                options->owner_grace_ns = 5 * NS_PER_SECOND;
+        if (options->mirror_annotation.length == 0)
+                options->mirror_annotation = STR("cay.dev/mirror");
+}
+
+int cluster_controllers_new(struct controllers *set, const struct cluster_options *options,
+                            struct cluster_controllers **ret_controllers)
+{
+        struct cluster_controllers *ours = calloc(1, sizeof(*ours));
+        int r;
+
+        if (!ours)
+                return -ENOMEM;
+        if (options)
+                ours->context.options = *options;
+        fill_options(&ours->context.options);
+        r = add_indexes(controllers_cache(set), &ours->context);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(controllers); i++) {
+                ours->list[i] = controllers[i];
+                ours->list[i].context = &ours->context;
+                r = controllers_add(set, &ours->list[i]);
+        }
+        if (r < 0) {
+                free(ours);
+                return r;
+        }
+        *ret_controllers = ours;
+        return 0;
+}
+
+void cluster_controllers_free(struct cluster_controllers *ours)
+{
+        free(ours);
+}

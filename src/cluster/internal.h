@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cluster/cluster.h"
+#include "kinds/core.h"
+#include "kube/condition.h"
+
+struct cluster_context {
+        struct cluster_options options;
+        int index_namespace; /* every object by its namespace */
+        int index_pending;   /* Pods without a node, under "" */
+        int index_node;      /* Pods by their node */
+};
+
+enum { CLUSTER_CONTROLLERS_MAX = 12 };
+
+struct cluster_controllers {
+        struct cluster_context context;
+        struct controller list[CLUSTER_CONTROLLERS_MAX];
+};
+
+/* Key: the uid of the object that may be garbage, or whose finalizer we serve. */
+void collect_plan(const struct view *seen, struct plan *plan);
+void collect_map(struct controllers *set, const struct controller *controller,
+                 const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a namespace's name. */
+void namespace_plan(const struct view *seen, struct plan *plan);
+void namespace_map(struct controllers *set, const struct controller *controller,
+                   const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: one for all Pods. */
+void bind_plan(const struct view *seen, struct plan *plan);
+void bind_map(struct controllers *set, const struct controller *controller,
+              const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a namespace's name. */
+void service_account_plan(const struct view *seen, struct plan *plan);
+void service_account_map(struct controllers *set, const struct controller *controller,
+                         const struct cache_entry *before, const struct cache_entry *after);
+
+/* Writes "finalizers" of an open metadata object, without one of them. */
+void write_finalizers_without(struct json_writer *writer, const struct object_meta *meta,
+                              struct str finalizer);
