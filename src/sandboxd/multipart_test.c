@@ -47,6 +47,7 @@ static const struct {
           "{file:a}." },
         { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n\r\n--XX--", "{file:}." },
         { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n--XX--", "{file:}." },
+        { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n--Xa\r\n--XX--", "{file:--Xa}." },
         { FORM, "--XX\r\n\r\nno headers\r\n--XX--", "{:no headers}." },
         { FORM,
           "--XX \t\r\n" DISPOSITION "\r\nContent-Type: text/plain\r\n\r\n\r\r\n--X\r\n-XX\r\n\r\n"
