@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "client/exec.h"
 #include "client/fake_api.h"
 #include "crypto/certificate.h"
 #include "crypto/encode.h"
@@ -351,6 +352,123 @@ static void streams_come_piece_by_piece(void **state)
         fake_tear_down(&api);
 }
 
+/* ---- credential plugins ---- */
+
+static void plugins_give_credentials_when_asked(void **state)
+{
+        static const struct {
+                const char *script;
+                int result;
+        } cases[] = {
+                { "{\"kind\":\"ExecCredential\",\"status\":{\"token\":\"a\"}}", 0 },
+                { "{\"kind\":\"ExecCredential\",\"status\":{\"clientCertificateData\":\"a\","
+                  "\"clientKeyData\":\"b\",\"expirationTimestamp\":\"2026-01-01T00:00:00Z\"}}",
+                  0 },
+                { "", -EBADMSG },
+                { "token", -EBADMSG },
+                { "{\"kind\":\"Other\",\"status\":{\"token\":\"a\"}}", -EBADMSG },
+                { "{\"kind\":\"ExecCredential\",\"status\":{}}", -EBADMSG },
+                { "{\"kind\":\"ExecCredential\",\"status\":{\"clientCertificateData\":\"a\"}}",
+                  -EBADMSG },
+                { "{\"kind\":\"ExecCredential\",\"status\":{\"token\":\"a\","
+                  "\"expirationTimestamp\":\"soon\"}}",
+                  -EBADMSG },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_exec_credential_ struct exec_credential credential = {};
+                struct error error = {};
+                assert_int_equal(
+                        exec_credential_parse(str_from(cases[i].script), &error, &credential),
+                        cases[i].result);
+        }
+}
+
+/* The text of a kubeconfig's user that runs a shell script. */
+static void plugin_user(struct buffer *text, const char *script)
+{
+        assert_int_equal(buffer_printf(text,
+                                       "exec: {apiVersion: client.authentication.k8s.io/v1,"
+                                       " command: sh, args: ['-c', '%s'],"
+                                       " env: [{name: WHO, value: plugged}]}",
+                                       script),
+                         0);
+        assert_int_equal(buffer_append_char(text, '\0'), 0);
+}
+
+static void a_plugin_is_run_once_and_again_when_its_token_is_refused(void **state)
+{
+        static const char *const show[] = { "authorization", NULL };
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 200, "{}" },
+                { FAKE_ANSWER, 200, "{}" },
+                { FAKE_ANSWER, 401, STATUS(401, "Unauthorized", "") },
+                { FAKE_ANSWER, 200, "{}" },
+        };
+        struct fake_api api;
+        struct answer answer, second = {};
+        _cleanup_buffer_ struct buffer user = {};
+
+        (void)state;
+        fake_listen(&api, NULL);
+        plugin_user(&user,
+                    "case $KUBERNETES_EXEC_INFO in *client.authentication.k8s.io/v1*) ;; *) exit 9"
+                    ";; esac; printf \""
+                    "{\\\"kind\\\":\\\"ExecCredential\\\",\\\"status\\\":"
+                    "{\\\"token\\\":\\\"$WHO\\\"}}\"");
+        fake_connect(&api, "http", "", user.data, (struct kube_client_options){});
+        api.show = show;
+        fake_expect(&api, replies);
+        assert_int_equal(kube_client_request(api.client, &GET("/a"), on_answer, &second, NULL), 0);
+        ask(&api, GET("/b"), &answer);
+        test_run_until(&api.t, second.count == 1);
+        ask(&api, GET("/c"), &answer);
+        assert_int_equal(answer.status, 200);
+        fake_asked(&api, "GET /a authorization=Bearer plugged\n"
+                         "GET /b authorization=Bearer plugged\n"
+                         "GET /c authorization=Bearer plugged\n"
+                         "GET /c authorization=Bearer plugged\n");
+        fake_tear_down(&api);
+}
+
+static void a_plugin_that_fails_is_named(void **state)
+{
+        static const struct {
+                const char *user;
+                const char *message; /* a part of it */
+        } cases[] = {
+                { "exec: {command: sh, args: ['-c', 'exit 3']}",
+                  "plugin sh: it ended with status 3" },
+                { "exec: {command: sh, args: ['-c', 'kill -9 $$']}", "signal 9" },
+                { "exec: {command: sh, args: ['-c', 'echo no']}", "no ExecCredential" },
+                { "exec: {command: /no/such/plugin, installHint: Install it.}", "Install it." },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct fake_api api;
+                struct answer answer;
+                fake_listen(&api, NULL);
+                fake_connect(&api, "http", "", cases[i].user, (struct kube_client_options){});
+                ask(&api, GET("/a"), &answer);
+                assert_int_equal(answer.error, KUBE_UNTRUSTED);
+                assert_non_null(strstr(answer.message, cases[i].message));
+                fake_tear_down(&api);
+        }
+
+        /* Freed while it runs: killed, and nobody is told. */
+        struct fake_api api;
+        struct answer answer = {};
+        fake_listen(&api, NULL);
+        fake_connect(&api, "http", "", "exec: {command: sleep, args: ['60']}",
+                     (struct kube_client_options){});
+        assert_int_equal(kube_client_request(api.client, &GET("/a"), on_answer, &answer, NULL), 0);
+        test_run_turns(&api.t, 3);
+        fake_tear_down(&api);
+        assert_int_equal(answer.count, 0);
+}
+
 /* ---- TLS ---- */
 
 static void append_base64(struct buffer *text, const char *key, struct str data)
@@ -434,6 +552,9 @@ int main(void)
                 cmocka_unit_test(no_more_than_the_limit_are_in_flight),
                 cmocka_unit_test(a_refused_token_is_read_again_once),
                 cmocka_unit_test(streams_come_piece_by_piece),
+                cmocka_unit_test(plugins_give_credentials_when_asked),
+                cmocka_unit_test(a_plugin_is_run_once_and_again_when_its_token_is_refused),
+                cmocka_unit_test(a_plugin_that_fails_is_named),
                 cmocka_unit_test(tls_trusts_whom_the_kubeconfig_names),
         };
         return run_unit_tests("client", tests);
