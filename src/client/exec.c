@@ -122,6 +122,9 @@ static void finish(struct exec_run *run)
         exec_done_fn done = run->done;
         int r = run->failure;
 
+        close_all(run);
+        if (!done)
+                return; /* cancelled: what the run borrows may be gone */
         run->done = NULL;
         if (r == -ETIMEDOUT)
                 error_set(&error, r, "it did not end within %d s", RUN_TIMEOUT_MS / 1000);
@@ -135,9 +138,7 @@ static void finish(struct exec_run *run)
                 r = exec_credential_parse(buffer_str(&run->text), &error, &credential);
         if (r < 0)
                 error_prefix(&error, r, "the credential plugin %s", run->command);
-        close_all(run);
-        if (done)
-                done(run->user, r < 0 ? NULL : &credential, &error);
+        done(run->user, r < 0 ? NULL : &credential, &error);
 }
 
 static void end_one(struct exec_run *run)
@@ -193,6 +194,7 @@ static void on_output(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece
 static void stop(struct exec_run *run, int failure)
 {
         run->failure = failure;
+        net_timer_stop(&run->timer);
         uv_process_kill(&run->process, SIGKILL);
         end_output(run);
 }
