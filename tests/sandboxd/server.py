@@ -17,7 +17,7 @@ LISTENING = re.compile(r"serving the (\w+) API on 127\.0\.0\.1:(\d+)")
 class Server:
     """Starts the program; use as a context manager. `base` and `root` are its directories."""
 
-    def __init__(self, options=(), environment=None, limits=()):
+    def __init__(self, options=(), environment=None, wrapper=()):
         self.folder = tempfile.mkdtemp(prefix="sandboxd-test-")
         self.base = os.path.join(self.folder, "base")
         self.root = os.path.join(self.folder, "root")
@@ -27,14 +27,13 @@ class Server:
             file.write("secret")
         self.options = list(options)
         self.environment = dict(os.environ, **(environment or {}))
-        self.limits = list(limits)  # of prlimit(1), "--nofile=20"
+        self.wrapper = list(wrapper)  # a program that runs it, with its options
         self.process = None
         self.ports = {}
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [*(["prlimit", *self.limits] if self.limits else []),
-             os.environ["SANDBOXD"], "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
+            [*self.wrapper, os.environ["SANDBOXD"], "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
              f"--base-dir={self.base}", f"--root-dir={self.root}", *self.options],
             stderr=subprocess.PIPE, env=self.environment, text=True)
         lines = []
