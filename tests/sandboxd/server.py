@@ -40,7 +40,9 @@ class Server:
         while len(self.ports) < 2:
             line = self.process.stderr.readline()
             lines.append(line)
-            assert line, f"sandboxd did not start: {lines}"
+            if not line:
+                self.__exit__()
+                raise AssertionError(f"sandboxd did not start: {lines}")
             if found := LISTENING.search(line):
                 self.ports[found.group(1)] = int(found.group(2))
         for side in (self.base, self.root):
@@ -50,7 +52,9 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
+        try:
+            self.process.wait(0 if self.ports else 20)  # one that did not start is ending
+        except subprocess.TimeoutExpired:
             self.process.terminate()
         self.process.wait(20)
         self.process.stderr.close()
