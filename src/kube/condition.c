@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kube/condition.h"
 
-#include <assert.h>
-
 #include "base/clock.h"
 
-static void read_condition(struct json_value value, struct condition *ret)
+static struct condition read_condition(struct json_value value)
 {
-        *ret = (struct condition){
+        return (struct condition){
                 .type = json_string(json_get(value, "type")),
                 .status = json_string(json_get(value, "status")),
                 .reason = json_string(json_get(value, "reason")),
                 .message = json_string(json_get(value, "message")),
-                .last_transition = json_string(json_get(value, "lastTransitionTime")),
                 .observed_generation = json_int64_or(json_get(value, "observedGeneration"), 0),
+                .last_transition = json_string(json_get(value, "lastTransitionTime")),
         };
 }
 
-bool condition_find(struct json_value conditions, struct str type, struct condition *ret)
+bool condition_find(struct json_value conditions, struct str type, struct condition *ret_condition)
 {
         json_for_each (it, conditions) {
-                if (json_string_is(json_get(it.value, "type"), type)) {
-                        read_condition(it.value, ret);
-                        return true;
-                }
+                if (!json_string_is(json_get(it.value, "type"), type))
+                        continue;
+                *ret_condition = read_condition(it.value);
+                return true;
         }
         return false;
 }
@@ -44,59 +42,62 @@ bool condition_same(const struct condition *a, const struct condition *b)
 }
 
 static void write_condition(struct json_writer *writer, const struct condition *condition,
-                            struct json_value old, uint64_t now_ns)
+                            struct str last_transition, uint64_t now_ns)
 {
-        struct str status = json_string(json_get(old, "status"));
-        struct str transition = json_string(json_get(old, "lastTransitionTime"));
         char now[RFC3339_SECONDS_SIZE];
 
-        rfc3339_format_seconds(now_ns, now);
+        if (last_transition.length == 0) {
+                rfc3339_format_seconds(now_ns, now);
+                last_transition = str_from(now);
+        }
         json_begin_object(writer);
         json_field_string(writer, "type", condition->type);
         json_field_string(writer, "status", condition->status);
-        if (condition->observed_generation)
+        if (condition->observed_generation != 0)
                 json_field_int(writer, "observedGeneration", condition->observed_generation);
-        json_field_string(writer, "lastTransitionTime",
-                          transition.length && str_equal(status, condition->status)
-                                  ? transition
-                                  : str_from(now));
+        json_field_string(writer, "lastTransitionTime", last_transition);
         json_field_string(writer, "reason", condition->reason);
         json_field_string(writer, "message", condition->message);
         json_end_object(writer);
 }
 
-static bool is_among(struct str type, const char *const *list)
+static bool is_removed(const char *const *remove, struct str type)
 {
-        for (; list && *list; list++) {
-                if (str_equal(type, str_from(*list)))
+        for (; remove && *remove; remove++)
+                if (str_equal(str_from(*remove), type))
                         return true;
-        }
         return false;
+}
+
+static const struct condition *find_set(const struct condition *set, size_t count, struct str type)
+{
+        for (size_t i = 0; i < count; i++)
+                if (str_equal(set[i].type, type))
+                        return &set[i];
+        return NULL;
 }
 
 void conditions_write(struct json_writer *writer, struct json_value old,
                       const struct condition *set, size_t count, const char *const *remove,
                       uint64_t now_ns)
 {
-        struct json_value none = { 0 };
+        struct condition before;
 
         json_begin_array(writer);
         json_for_each (it, old) {
-                struct str type = json_string(json_get(it.value, "type"));
-                size_t i = 0;
-
-                while (i < count && !str_equal(set[i].type, type))
-                        i++;
-                if (i < count)
-                        write_condition(writer, &set[i], it.value, now_ns);
-                else if (!is_among(type, remove))
+                before = read_condition(it.value);
+                if (is_removed(remove, before.type))
+                        continue;
+                const struct condition *new = find_set(set, count, before.type);
+                if (!new || (condition_same(new, &before) && before.last_transition.length > 0)) {
                         json_write_value(writer, it.value);
+                        continue;
+                }
+                bool flips = !str_equal(new->status, before.status);
+                write_condition(writer, new, flips ? STR_EMPTY : before.last_transition, now_ns);
         }
-        for (size_t i = 0; i < count; i++) {
-                struct condition present;
-
-                if (!condition_find(old, set[i].type, &present))
-                        write_condition(writer, &set[i], none, now_ns);
-        }
+        for (size_t i = 0; i < count; i++)
+                if (!condition_find(old, set[i].type, &before) && !is_removed(remove, set[i].type))
+                        write_condition(writer, &set[i], STR_EMPTY, now_ns);
         json_end_array(writer);
 }

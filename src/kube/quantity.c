@@ -3,145 +3,207 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 
-#define NANO INT64_C(1000000000)
+#define NANO_MAX ((__int128)INT64_MAX * 1000000000)
 
-/* Saturation: 2^63 - 1 units. */
-static const __int128 largest = (__int128)INT64_MAX * NANO;
-
-static const struct {
-        const char *suffix;
-        int decimal; /* power of ten, in units */
-        int binary;  /* power of two */
-        enum quantity_format format;
-} suffixes[] = {
-        { "n", -9, 0, QUANTITY_DECIMAL }, { "u", -6, 0, QUANTITY_DECIMAL },
-        { "m", -3, 0, QUANTITY_DECIMAL }, { "", 0, 0, QUANTITY_DECIMAL },
-        { "k", 3, 0, QUANTITY_DECIMAL },  { "M", 6, 0, QUANTITY_DECIMAL },
-        { "G", 9, 0, QUANTITY_DECIMAL },  { "T", 12, 0, QUANTITY_DECIMAL },
-        { "P", 15, 0, QUANTITY_DECIMAL }, { "E", 18, 0, QUANTITY_DECIMAL },
-        { "Ki", 0, 10, QUANTITY_BINARY }, { "Mi", 0, 20, QUANTITY_BINARY },
-        { "Gi", 0, 30, QUANTITY_BINARY }, { "Ti", 0, 40, QUANTITY_BINARY },
-        { "Pi", 0, 50, QUANTITY_BINARY }, { "Ei", 0, 60, QUANTITY_BINARY },
-};
-
-struct scale {
-        int decimal, binary;
-        enum quantity_format format;
-};
-
-static int read_suffix(struct str s, struct scale *ret)
-{
-        uint64_t exponent;
+/* A decimal while it is read: digits × 10^exponent, and something more if `sticky`. */
+struct mantissa {
         bool negative;
+        __int128 digits;
+        int exponent;
+        bool sticky;
+};
 
-        for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-                if (str_equal(s, str_from(suffixes[i].suffix))) {
-                        *ret = (struct scale){ suffixes[i].decimal, suffixes[i].binary,
-                                               suffixes[i].format };
-                        return 0;
+static bool is_digit(char c)
+{
+        return c >= '0' && c <= '9';
+}
+
+/* Digits that no result can tell are only noted. */
+static void add_digit(struct mantissa *m, char c, bool fraction)
+{
+        const __int128 many = (__int128)1000000000000000000 * 1000000000000000000;
+
+        if (m->digits < many && (!fraction || m->exponent > -18)) {
+                m->digits = m->digits * 10 + (c - '0');
+                m->exponent -= fraction;
+        } else {
+                m->sticky |= c != '0';
+                m->exponent += !fraction;
+        }
+}
+
+/* Returns where the suffix begins, or SIZE_MAX. */
+static size_t parse_mantissa(struct str text, struct mantissa *ret_mantissa)
+{
+        struct mantissa m = {};
+        size_t at = 0;
+        bool fraction = false, any = false;
+
+        if (text.length > 0 && (text.data[0] == '+' || text.data[0] == '-')) {
+                m.negative = text.data[0] == '-';
+                at++;
+        }
+        for (; at < text.length; at++) {
+                if (text.data[at] == '.' && !fraction) {
+                        fraction = true;
+                } else if (is_digit(text.data[at])) {
+                        add_digit(&m, text.data[at], fraction);
+                        any = true;
+                } else {
+                        break;
                 }
         }
-        if (s.length < 2 || (s.data[0] != 'e' && s.data[0] != 'E'))
+        *ret_mantissa = m;
+        return any ? at : SIZE_MAX;
+}
+
+static int parse_suffix(struct str suffix, int *ret_exponent, int *ret_shift,
+                        enum quantity_format *ret_format)
+{
+        static const char decimal[] = "numkMGTPE", binary[] = "KMGTPE";
+        static const signed char exponents[] = { -9, -6, -3, 3, 6, 9, 12, 15, 18 };
+        const char *found;
+
+        *ret_exponent = *ret_shift = 0;
+        *ret_format = QUANTITY_DECIMAL;
+        if (suffix.length == 0)
+                return 0;
+        if (suffix.length == 1 && suffix.data[0] && (found = strchr(decimal, suffix.data[0]))) {
+                *ret_exponent = exponents[found - decimal];
+                return 0;
+        }
+        if (suffix.length == 2 && suffix.data[0] && suffix.data[1] == 'i' &&
+            (found = strchr(binary, suffix.data[0]))) {
+                *ret_shift = 10 * (int)(found - binary + 1);
+                *ret_format = QUANTITY_BINARY;
+                return 0;
+        }
+        if ((suffix.data[0] | 32) != 'e')
                 return -EINVAL;
-        s = str_slice(s, 1, s.length);
-        negative = s.data[0] == '-';
-        if (negative || s.data[0] == '+')
-                s = str_slice(s, 1, s.length);
-        if (str_to_u64(s, 1000, &exponent) < 0)
+
+        bool negative = suffix.length > 1 && suffix.data[1] == '-';
+        bool sign = negative || (suffix.length > 1 && suffix.data[1] == '+');
+        struct str digits = str_slice(suffix, sign ? 2 : 1, suffix.length);
+        uint64_t exponent;
+        if (str_to_u64(digits, 1000, &exponent) < 0)
                 return -EINVAL;
-        *ret = (struct scale){ negative ? -(int)exponent : (int)exponent, 0, QUANTITY_EXPONENT };
+        *ret_exponent = negative ? -(int)exponent : (int)exponent;
+        *ret_format = QUANTITY_EXPONENT;
         return 0;
 }
 
-/* value × 10^power, away from zero, saturating. */
-static __int128 scale_decimal(__int128 value, int power)
+/* In billionths, rounded away from zero. */
+static __int128 to_nano(struct mantissa m, int exponent, int shift)
 {
-        bool remainder = false;
+        __int128 nano = m.digits;
+        bool sticky = m.sticky;
 
-        for (; power > 0 && value > 0; power--)
-                value = value > largest / 10 ? largest : value * 10;
-        for (; power < 0 && value > 0; power++) {
-                remainder |= value % 10 != 0;
-                value /= 10;
+        if (__builtin_mul_overflow(nano, (__int128)1 << shift, &nano))
+                return NANO_MAX;
+        exponent += m.exponent + 9;
+        for (; exponent > 0 && nano > 0; exponent--)
+                if (__builtin_mul_overflow(nano, 10, &nano))
+                        return NANO_MAX;
+        for (; exponent < 0 && nano > 0; exponent++) {
+                sticky |= nano % 10 != 0;
+                nano /= 10;
         }
-        return value + remainder;
+        nano += sticky;
+        return MIN(nano, NANO_MAX);
 }
 
 int quantity_parse(struct str text, struct quantity *ret_quantity)
 {
-        __int128 value = 0;
-        size_t i = 0, digits = 0;
-        int power = 0, r;
-        bool negative = false, point = false;
-        struct scale scale;
+        struct mantissa m;
+        enum quantity_format format;
+        int exponent, shift;
+        size_t at = parse_mantissa(text, &m);
 
-        if (text.length && (text.data[0] == '-' || text.data[0] == '+')) {
-                negative = text.data[0] == '-';
-                i++;
-        }
-        for (; i < text.length; i++) {
-                char c = text.data[i];
-
-                if (c == '.' && !point) {
-                        point = true;
-                        continue;
-                }
-                if (c < '0' || c > '9')
-                        break;
-                digits++;
-                /* Beyond what can matter, digits only count as places. */
-                if (value > largest / 10) {
-                        power += !point;
-                        continue;
-                }
-                value = value * 10 + (c - '0');
-                power -= point;
-        }
-        if (digits == 0)
+        if (at == SIZE_MAX ||
+            parse_suffix(str_slice(text, at, text.length), &exponent, &shift, &format) < 0)
                 return -EINVAL;
-        r = read_suffix(str_slice(text, i, text.length), &scale);
-        if (r < 0)
-                return r;
-        for (int j = 0; j < scale.binary; j++)
-                value = value > largest ? value : value * 2;
-        value = MIN(scale_decimal(value, power + scale.decimal + 9), largest);
-        *ret_quantity =
-                (struct quantity){ .nano = negative ? -value : value, .format = scale.format };
+        __int128 nano = to_nano(m, exponent, shift);
+        *ret_quantity = (struct quantity){ m.negative ? -nano : nano, format };
         return 0;
 }
 
 int quantity_read(struct json_value value, struct quantity *ret_quantity)
 {
-        switch (json_type(value)) {
-        case JSON_STRING:
+        if (json_type(value) == JSON_STRING)
                 return quantity_parse(json_string(value), ret_quantity);
-        case JSON_NUMBER:
+        if (json_type(value) == JSON_NUMBER)
                 return quantity_parse(json_text(value), ret_quantity);
-        default:
-                return -EINVAL;
-        }
+        return -EINVAL;
 }
 
-static int64_t in_units(const struct quantity *quantity, int64_t unit)
+static int64_t divide(__int128 nano, __int128 unit)
 {
-        __int128 value = quantity->nano / unit;
+        __int128 quotient = nano / unit, rest = nano % unit;
 
-        value += quantity->nano > 0 && quantity->nano % unit != 0;
-        return (int64_t)MAX(MIN(value, (__int128)INT64_MAX), (__int128)INT64_MIN);
+        quotient += (rest > 0) - (rest < 0);
+        return (int64_t)MAX(MIN(quotient, (__int128)INT64_MAX), -(__int128)INT64_MAX);
 }
 
 int64_t quantity_milli(const struct quantity *quantity)
 {
-        return in_units(quantity, NANO / 1000);
+        return divide(quantity->nano, 1000000);
 }
 
 int64_t quantity_whole(const struct quantity *quantity)
 {
-        return in_units(quantity, NANO);
+        return divide(quantity->nano, 1000000000);
 }
 
 int quantity_compare(const struct quantity *a, const struct quantity *b)
 {
-        return a->nano < b->nano ? -1 : a->nano > b->nano;
+        return (a->nano > b->nano) - (a->nano < b->nano);
+}
+
+struct quantity quantity_add(const struct quantity *a, const struct quantity *b)
+{
+        __int128 nano = a->nano + b->nano;
+
+        return (struct quantity){ MAX(MIN(nano, NANO_MAX), -NANO_MAX),
+                                  a->nano ? a->format : b->format };
+}
+
+struct str quantity_format(const struct quantity *quantity, char text[static QUANTITY_SIZE])
+{
+        static const char *const decimal[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
+        static const char *const binary[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
+        const __int128 unit = 1000000000;
+        __int128 value = quantity->nano;
+        const char *suffix = "";
+        char exponent[8];
+        size_t step = 0;
+
+        if (value == 0)
+                return (struct str){ text, (size_t)snprintf(text, QUANTITY_SIZE, "0") };
+        if (quantity->format == QUANTITY_BINARY && value % unit == 0 &&
+            (value >= 1024 * unit || value <= -1024 * unit)) {
+                value /= unit;
+                for (; value % 1024 == 0 && step + 1 < ARRAY_SIZE(binary); step++)
+                        value /= 1024;
+                suffix = binary[step];
+        } else {
+                for (; value % 1000 == 0 && step + 1 < ARRAY_SIZE(decimal); step++)
+                        value /= 1000;
+                suffix = decimal[step];
+                if (quantity->format == QUANTITY_EXPONENT && step != 3) {
+                        snprintf(exponent, sizeof(exponent), "e%d", ((int)step - 3) * 3);
+                        suffix = exponent;
+                }
+        }
+        /* What is left has at most 28 digits, more than printf's widest type. */
+        const __int128 half = 1000000000000000;
+        bool negative = value < 0;
+        unsigned long long high = (unsigned long long)((negative ? -value : value) / half);
+        unsigned long long low = (unsigned long long)((negative ? -value : value) % half);
+        int length = high > 0 ? snprintf(text, QUANTITY_SIZE, "%s%llu%015llu%s",
+                                         negative ? "-" : "", high, low, suffix)
+                              : snprintf(text, QUANTITY_SIZE, "%s%llu%s", negative ? "-" : "", low,
+                                         suffix);
+        return (struct str){ text, (size_t)length };
 }

@@ -23,8 +23,8 @@ enum field_error_type {
 
 struct field_error {
         enum field_error_type type;
-        struct str field;  /* "spec.containers[0].name" */
-        struct str detail; /* the whole body: `Invalid value: "x": must be …` */
+        struct str field; /* "spec.containers[0].name" */
+        struct str body;  /* `Invalid value: "x": must be …` */
 };
 
 /* Collected in an arena. Beyond FIELD_ERRORS_MAX they are counted but not kept. */
@@ -38,6 +38,12 @@ struct field_errors {
 };
 
 void field_errors_init(struct field_errors *errors, struct arena *arena);
+
+/* Whether nothing was found and nothing was lost. */
+static inline bool field_errors_none(const struct field_errors *errors)
+{
+        return errors->total == 0 && errors->failure == 0;
+}
 
 /*
  * Adds one. `value` is what stands between type and sentence (absent: nothing does); `format` may
@@ -68,7 +74,6 @@ struct kube_status {
         const struct field_error *causes;
         size_t cause_count;
         int retry_after_seconds; /* 0: none; also the Retry-After header */
-        bool is_watch_compact;   /* cause ResourceVersionTooLarge and the like need none */
 };
 
 /* The kind of object a status talks about: for messages, `resource` is the plural. */

@@ -19,8 +19,11 @@ static int find_head(struct str input, bool is_request, size_t *scanned, size_t 
                 start += 2;
         if (*scanned < start)
                 *scanned = start;
-        if (input.length > start && input.data[start] != '\r' &&
-            !http_is_token(str_slice(input, start, start + 1)))
+        /* Another protocol is told by its first bytes; it may never send an empty line. */
+        struct str first = str_slice(input, start, MIN(input.length, start + 5));
+        if (first.length > 0 && first.data[0] != '\r' &&
+            (is_request ? !http_is_token(str_slice(first, 0, 1))
+                        : !str_starts_with(STR("HTTP/"), first)))
                 return -EBADMSG;
 
         while (*scanned < input.length) {

@@ -289,6 +289,7 @@ static void responses(void **state)
                 { "HTTP/1.1 2000 OK\r\n\r\n", "GET", -EBADMSG },
                 { "HTTP/1.1 099 OK\r\n\r\n", "GET", -EBADMSG },
                 { "ICY 200 OK\r\n\r\n", "GET", -EBADMSG },
+                { "SSH-2.0", "GET", -EBADMSG },
                 { "\r\nHTTP/1.1 200 OK\r\n\r\n", "GET", -EBADMSG },
                 { "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "GET",
                   -EBADMSG },

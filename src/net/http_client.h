@@ -108,7 +108,13 @@ int http_call_start(struct http_client *client, const struct http_request *reque
                     const struct http_call_callbacks *callbacks, void *user,
                     struct http_call **ret_call);
 
-/* A streamed body, with back-pressure as in stream.h. */
+/* Pieces in one http_call_send(). */
+enum { HTTP_CALL_PIECES_MAX = STREAM_PIECES_MAX - 4 };
+
+/*
+ * A streamed body, with back-pressure as in stream.h. More or less of it than `content_length`
+ * announced makes the call fail with HTTP_ERROR_PROTOCOL and -EINVAL.
+ */
 void http_call_send(struct http_call *call, const struct stream_piece *pieces, size_t count);
 void http_call_end(struct http_call *call);
 bool http_call_is_congested(struct http_call *call);

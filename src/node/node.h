@@ -3,6 +3,9 @@
 
 #include "base/error.h"
 
+struct runtime;
+struct runtime_events;
+
 struct node_config {
         const char *name;           /* of the Node object */
         const char *kubeconfig;     /* path: how to reach the API */
@@ -17,6 +20,11 @@ struct node_config {
         int launcher_fd;                 /* connected socket of the launcher; owned by node_run */
         int ready_fd;                    /* gets one byte when the Node is registered; -1: none */
         unsigned overcommit_cpu, overcommit_memory; /* 0: 50 and 4 */
+
+        /* Another runtime than the native one behind launcher_fd, for tests; NULL: that one. */
+        int (*runtime_new)(void *user, const struct runtime_events *events, void *owner,
+                           struct runtime **ret_runtime);
+        void *runtime_user;
 };
 
 /*

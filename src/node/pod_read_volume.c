@@ -215,6 +215,18 @@ static int read_claim(struct pod_reader *reader, struct json_value source,
         return r;
 }
 
+/* RFC 1123; volumes are folders of this name. */
+static bool is_label(struct str name)
+{
+        if (name.length == 0 || name.length > LIMIT_LABEL || name.data[0] == '-')
+                return false;
+        for (size_t i = 0; i < name.length; i++)
+                if (!(name.data[i] >= 'a' && name.data[i] <= 'z') &&
+                    !(name.data[i] >= '0' && name.data[i] <= '9') && name.data[i] != '-')
+                        return false;
+        return true;
+}
+
 static int read_volume(struct pod_reader *reader, struct json_value value,
                        struct pod_volume *volume)
 {
@@ -234,8 +246,8 @@ static int read_volume(struct pod_reader *reader, struct json_value value,
                 r = pod_read_string(reader, value, "name", STR_EMPTY, &volume->name);
         if (r < 0)
                 return r;
-        if (volume->name.length == 0)
-                return pod_refuse(reader, -EINVAL, "name", "must not be empty");
+        if (!is_label(volume->name))
+                return pod_refuse(reader, -EINVAL, "name", "must be a DNS label");
         size_t back = pod_path_enter(reader, ".");
         if (json_exists(source = json_get(value, "configMap"))) {
                 volume->kind = POD_VOLUME_CONFIG_MAP;

@@ -173,6 +173,7 @@ static const struct {
           "spec.securityContext.runAsUser:" },
         { POD("\"terminationGracePeriodSeconds\":\"x\"," CONTAINERS), -EINVAL,
           "spec.terminationGracePeriodSeconds:" },
+        { POD("\"volumes\":[{\"name\":\"../x\"}]," CONTAINERS), -EINVAL, "spec.volumes[0].name:" },
         { VOLUME("\"hostPath\":{\"path\":\"/\"}"), -EOPNOTSUPP, "spec.volumes[0].hostPath:" },
         { VOLUME("\"emptyDir\":{\"medium\":\"HugePages\"}"), -EOPNOTSUPP,
           "spec.volumes[0].emptyDir.medium:" },

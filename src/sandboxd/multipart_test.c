@@ -47,6 +47,7 @@ static const struct {
           "{file:a}." },
         { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n\r\n--XX--", "{file:}." },
         { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n--XX--", "{file:}." },
+        { FORM, "--XX\r\n" DISPOSITION "\r\n\r\n--Xa\r\n--XX--", "{file:--Xa}." },
         { FORM, "--XX\r\n\r\nno headers\r\n--XX--", "{:no headers}." },
         { FORM,
           "--XX \t\r\n" DISPOSITION "\r\nContent-Type: text/plain\r\n\r\n\r\r\n--X\r\n-XX\r\n\r\n"
@@ -102,7 +103,7 @@ static void headers_are_limited(void **state)
 
         (void)state;
         assert_int_equal(buffer_append_str(&body, STR("--XX\r\nx: ")), 0);
-        while (body.length < 2 * MULTIPART_HEADER_LIMIT)
+        while (body.length < 2 * LIMIT_PART_HEADERS)
                 assert_int_equal(buffer_append_char(&body, 'x'), 0);
         assert_int_equal(run(FORM, buffer_str(&body), 1000, &out), -E2BIG);
 }

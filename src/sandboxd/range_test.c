@@ -16,6 +16,8 @@ static const struct {
         { "bytes=-30", 10, RANGE_PART, 0, 10 },
         { "bytes=9-9", 10, RANGE_PART, 9, 1 },
         { "bytes=9-100", 10, RANGE_PART, 9, 1 },
+        { "bytes=0-9", 10, RANGE_PART, 0, 10 },
+        { "bytes=0-10", 10, RANGE_PART, 0, 10 },
         { "Bytes = 1-2", 10, RANGE_PART, 1, 2 },
         { "bytes=0-99999999999999999999", 10, RANGE_PART, 0, 10 },
         { "bytes=-99999999999999999999", 10, RANGE_PART, 0, 10 },

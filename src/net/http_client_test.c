@@ -1,0 +1,682 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/http_client.h"
+#include "net/http_server.h"
+#include "net/test_certificates.h"
+#include "net/test_loop.h"
+
+/* What one call was told. */
+struct result {
+        struct http_call *call; /* NULL when it is over */
+        int connected, ends, errors, drains;
+        unsigned status;
+        struct buffer body;
+        enum http_error error;
+        int code;
+        bool reused, pause_in_head;
+};
+
+struct fixture {
+        struct test_loop t;
+        struct test_certificates certificates;
+        struct tls_context *server_context, *client_context;
+        struct http_server *server;
+        struct listener *listener;
+        struct http_client *client;
+
+        struct buffer got; /* the last request's body */
+        char fields[4096]; /* of the last request, as "name: value\n" */
+        struct http_exchange *held;
+        unsigned requests, aborts;
+        struct stream *taken;
+
+        /* A server that says what a test wants, whatever it is asked. */
+        struct listener *script_listener;
+        const char *script;
+        bool script_closes;
+        struct stream *script_streams[8];
+        size_t script_count;
+        struct buffer script_got;
+};
+
+/* ---- the server ---- */
+
+static void on_whole(struct http_exchange *exchange, void *user, struct str body)
+{
+        struct fixture *f = user;
+
+        buffer_clear(&f->got);
+        assert_int_equal(buffer_append_str(&f->got, body), 0);
+        if (str_equal(exchange->request.path, STR("/held"))) {
+                f->held = exchange;
+                return;
+        }
+        if (str_equal(exchange->request.path, STR("/large"))) {
+                enum { SIZE = 4 * 1024 * 1024 };
+                char *data = calloc(1, SIZE);
+                http_exchange_respond(exchange, 200, NULL, 0,
+                                      (struct stream_piece){ { data, SIZE }, free, data });
+                return;
+        }
+        http_exchange_respond_text(exchange, 200, "text/plain",
+                                   body.length > 0 ? body : exchange->request.target);
+}
+
+static void on_abort(struct http_exchange *exchange, void *user, int error)
+{
+        struct fixture *f = user;
+
+        (void)exchange;
+        (void)error;
+        f->aborts++;
+        f->held = NULL;
+}
+
+static const struct http_exchange_callbacks exchange_callbacks = { .on_whole = on_whole,
+                                                                   .on_abort = on_abort };
+
+static void taken_data(struct stream *stream, void *user, struct str data)
+{
+        (void)user;
+        stream_write_str(stream, data);
+}
+
+static void taken_close(struct stream *stream, void *user, int error)
+{
+        (void)stream;
+        (void)error;
+        ((struct fixture *)user)->taken = NULL;
+}
+
+static const struct stream_callbacks taken_callbacks = { .on_data = taken_data,
+                                                         .on_close = taken_close };
+
+static void on_request(void *user, struct http_exchange *exchange)
+{
+        struct fixture *f = user;
+        size_t at = 0;
+
+        f->requests++;
+        for (size_t i = 0; i < exchange->request.headers.count; i++)
+                at += (size_t)snprintf(f->fields + at, sizeof(f->fields) - at, "%.*s: %.*s\n",
+                                       STR_FORMAT(exchange->request.headers.items[i].name),
+                                       STR_FORMAT(exchange->request.headers.items[i].value));
+        if (str_equal(exchange->request.path, STR("/early"))) {
+                http_exchange_respond_text(exchange, 403, "text/plain", STR("no"));
+        } else if (exchange->request.is_upgrade) {
+                struct http_header upgrade = { STR("Upgrade"), STR("echo") };
+                struct str leftover;
+                assert_int_equal(http_exchange_upgrade(exchange, &upgrade, 1, &f->taken, &leftover),
+                                 0);
+                stream_write_str(f->taken, STR("hello"));
+                stream_start(f->taken, &taken_callbacks, f);
+        } else {
+                http_exchange_collect(exchange, 64 * 1024 * 1024, &exchange_callbacks, f);
+        }
+}
+
+static void script_data(struct stream *stream, void *user, struct str data)
+{
+        struct fixture *f = user;
+
+        assert_int_equal(buffer_append_str(&f->script_got, data), 0);
+        if (f->script)
+                stream_write_str(stream, str_from(f->script));
+        if (f->script_closes)
+                stream_shutdown(stream);
+}
+
+static void script_close(struct stream *stream, void *user, int error)
+{
+        struct fixture *f = user;
+
+        (void)error;
+        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
+                if (f->script_streams[i] == stream)
+                        f->script_streams[i] = NULL;
+}
+
+static const struct stream_callbacks script_callbacks = { .on_data = script_data,
+                                                          .on_close = script_close };
+
+static void on_accept(struct listener *listener, void *user, struct stream *stream)
+{
+        struct fixture *f = user;
+
+        (void)listener;
+        f->script_streams[f->script_count++] = stream;
+        stream_start(stream, &script_callbacks, f);
+}
+
+static void set_up(struct fixture *f, bool tls)
+{
+        struct http_server_options options = { .on_request = on_request, .user = f };
+        struct listener_options listener_options = { on_accept, f };
+        struct net_address address;
+
+        *f = (struct fixture){};
+        test_loop_set_up(&f->t);
+        test_certificates_set_up(&f->certificates);
+        if (tls) {
+                f->server_context = test_server_context(&f->certificates, TLS_CLIENT_OFF, false);
+                f->client_context = test_client_context(&f->certificates, false, false);
+        }
+        assert_int_equal(http_server_new(f->t.net, &options, &f->server), 0);
+        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        assert_int_equal(http_server_listen(f->server, &address,
+                                            tls ? tls_context_filter(f->server_context) : NULL, 0,
+                                            NULL, &f->listener),
+                         0);
+        assert_int_equal(
+                listener_open(f->t.net, &address, &listener_options, NULL, &f->script_listener), 0);
+        assert_int_equal(http_client_new(f->t.net, NULL, &f->client), 0);
+}
+
+static void tear_down(struct fixture *f)
+{
+        http_client_free(f->client);
+        http_server_free(f->server);
+        listener_close(f->script_listener);
+        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
+                stream_close(f->script_streams[i]);
+        stream_close(f->taken);
+        buffer_deinit(&f->got);
+        buffer_deinit(&f->script_got);
+        tls_context_free(f->server_context);
+        tls_context_free(f->client_context);
+        test_certificates_tear_down(&f->certificates);
+        test_loop_tear_down(&f->t);
+}
+
+/* ---- the client ---- */
+
+static void call_connected(struct http_call *call, void *user)
+{
+        struct result *result = user;
+
+        assert_non_null(http_call_connection(call));
+        result->connected++;
+        result->reused = http_call_is_reused(call);
+}
+
+static void call_head(struct http_call *call, void *user, const struct http_response_head *head)
+{
+        struct result *result = user;
+
+        result->status = head->status;
+        if (result->pause_in_head)
+                http_call_pause(call);
+}
+
+static void call_body(struct http_call *call, void *user, struct str data)
+{
+        (void)call;
+        assert_int_equal(buffer_append_str(&((struct result *)user)->body, data), 0);
+}
+
+static void call_end(struct http_call *call, void *user)
+{
+        struct result *result = user;
+
+        assert_ptr_equal(call, result->call);
+        result->call = NULL;
+        result->ends++;
+}
+
+static void call_drain(struct http_call *call, void *user)
+{
+        (void)call;
+        ((struct result *)user)->drains++;
+}
+
+static void call_error(struct http_call *call, void *user, enum http_error error, int code)
+{
+        struct result *result = user;
+
+        (void)call;
+        result->call = NULL;
+        result->errors++;
+        result->error = error;
+        result->code = code;
+}
+
+static const struct http_call_callbacks call_callbacks = { call_connected, call_head,  call_body,
+                                                           call_end,       call_drain, call_error };
+
+static struct http_request to(const struct fixture *f, struct listener *listener,
+                              const char *target)
+{
+        return (struct http_request){
+                .origin = { .address = *listener_address(listener),
+                            .filter = f->client_context ? tls_context_filter(f->client_context)
+                                                        : NULL,
+                            .server_name = STR("localhost") },
+                .target = str_from(target),
+        };
+}
+
+static void start(struct fixture *f, const struct http_request *request, struct result *result)
+{
+        buffer_clear(&result->body);
+        *result = (struct result){ .body = result->body, .pause_in_head = result->pause_in_head };
+        assert_int_equal(
+                http_call_start(f->client, request, &call_callbacks, result, &result->call), 0);
+        assert_int_equal(result->connected + result->ends + result->errors, 0);
+}
+
+static void run(struct fixture *f, const struct http_request *request, struct result *result)
+{
+        start(f, request, result);
+        test_run_until(&f->t, result->ends || result->errors);
+}
+
+static void connections_are_kept_and_used_again(void **state)
+{
+        for (int tls = 0; tls < 2; tls++) {
+                struct fixture f;
+                struct result result = {};
+
+                (void)state;
+                set_up(&f, tls);
+                struct http_request request = to(&f, f.listener, "/a%2Fb?c");
+                for (int i = 0; i < 3; i++) {
+                        run(&f, &request, &result);
+                        assert_int_equal(result.ends, 1);
+                        assert_int_equal(result.connected, 1);
+                        assert_int_equal(result.status, 200);
+                        assert_true(str_equal(buffer_str(&result.body), STR("/a%2Fb?c")));
+                        assert_int_equal(result.reused, i > 0);
+                }
+                assert_int_equal(http_client_counters(f.client).connects, 1);
+                assert_int_equal(http_client_counters(f.client).idle, 1);
+                request.fresh = true;
+                run(&f, &request, &result);
+                assert_false(result.reused);
+                http_client_forget(f.client, listener_address(f.listener));
+                assert_int_equal(http_client_counters(f.client).idle, 0);
+                buffer_deinit(&result.body);
+                tear_down(&f);
+        }
+}
+
+static void requests_have_their_fields(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+        const struct http_header headers[] = { { STR("X-A"), STR("b") },
+                                               { STR("Connection"), STR("close") },
+                                               { STR("Content-Length"), STR("77") } };
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = to(&f, f.listener, "/");
+        request.method = STR("POST");
+        request.headers = headers;
+        request.header_count = 3;
+        run(&f, &request, &result);
+        assert_non_null(strstr(f.fields, "X-A: b\n"));
+        assert_non_null(strstr(f.fields, "Content-Length: 0\n"));
+        assert_non_null(strstr(f.fields, "Host: 127.0.0.1:"));
+        assert_null(strstr(f.fields, "Connection"));
+        request.host = STR("named");
+        request.body = STR("body");
+        run(&f, &request, &result);
+        assert_non_null(strstr(f.fields, "Host: named\n"));
+        assert_true(str_equal(buffer_str(&result.body), STR("body")));
+        request.method = STR("GET");
+        request.body = STR_EMPTY;
+        run(&f, &request, &result);
+        assert_null(strstr(f.fields, "Content-Length"));
+
+        const struct http_header evil = { STR("X"), STR("a\r\nb: c") };
+        request.headers = &evil;
+        request.header_count = 1;
+        assert_int_equal(
+                http_call_start(f.client, &request, &call_callbacks, &result, &result.call),
+                -EINVAL);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void bodies_are_streamed(void **state)
+{
+        static const int64_t lengths[] = { HTTP_LENGTH_UNKNOWN, 11 };
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, false);
+        for (size_t i = 0; i < 2; i++) {
+                struct http_request request = to(&f, f.listener, "/");
+                request.method = STR("POST");
+                request.streamed = true;
+                request.content_length = lengths[i];
+                /* The first call sends before it is connected, the second on a kept connection. */
+                start(&f, &request, &result);
+                const struct stream_piece pieces[] = { { STR("hello") }, { STR(" ") } };
+                http_call_send(result.call, pieces, 2);
+                test_run_until(&f.t, result.connected);
+                http_call_send(result.call, &(struct stream_piece){ STR("world") }, 1);
+                http_call_end(result.call);
+                test_run_until(&f.t, result.ends || result.errors);
+                assert_true(str_equal(buffer_str(&result.body), STR("hello world")));
+        }
+        assert_int_equal(http_client_counters(f.client).connects, 1);
+
+        /* What was announced must come. */
+        struct http_request request = to(&f, f.listener, "/");
+        request.streamed = true;
+        request.content_length = 3;
+        start(&f, &request, &result);
+        http_call_send(result.call, &(struct stream_piece){ STR("four") }, 1);
+        test_run_until(&f.t, result.errors);
+        assert_int_equal(result.error, HTTP_ERROR_PROTOCOL);
+        start(&f, &request, &result);
+        http_call_end(result.call);
+        test_run_until(&f.t, result.errors);
+        assert_int_equal(result.code, -EINVAL);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void large_bodies_obey_back_pressure(void **state)
+{
+        enum { SIZE = 16 * 1024 * 1024 };
+        struct fixture f;
+        struct result result = { .pause_in_head = true };
+        char *data = calloc(1, SIZE);
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = to(&f, f.listener, "/large");
+        for (int i = 0; i < 2; i++) {
+                start(&f, &request, &result);
+                test_run_until(&f.t, result.status == 200);
+                test_run_turns(&f.t, 50);
+                assert_true(result.body.length == 0);
+                http_call_resume(result.call);
+                test_run_until(&f.t, result.ends);
+                assert_int_equal(result.body.length, 4 * 1024 * 1024);
+        }
+
+        request = to(&f, f.listener, "/");
+        request.method = STR("PUT");
+        request.streamed = true;
+        request.content_length = SIZE;
+        result.pause_in_head = false;
+        start(&f, &request, &result);
+        http_call_send(result.call, &(struct stream_piece){ { data, SIZE } }, 1);
+        assert_true(http_call_is_congested(result.call));
+        test_run_until(&f.t, result.drains == 1);
+        http_call_end(result.call);
+        test_run_until(&f.t, result.ends);
+        assert_int_equal(f.got.length, SIZE);
+        buffer_deinit(&result.body);
+        free(data);
+        tear_down(&f);
+}
+
+static void early_answers_end_the_connection(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = to(&f, f.listener, "/early");
+        request.streamed = true;
+        request.content_length = HTTP_LENGTH_UNKNOWN;
+        run(&f, &request, &result);
+        assert_int_equal(result.status, 403);
+        assert_true(str_equal(buffer_str(&result.body), STR("no")));
+        assert_int_equal(http_client_counters(f.client).idle, 0);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void failures_have_their_class(void **state)
+{
+        static const struct {
+                const char *answer;
+                bool closes;
+                enum http_error error;
+        } cases[] = {
+                { NULL, true, HTTP_ERROR_CLOSED },
+                { "HTTP/1.1 200", true, HTTP_ERROR_EOF },
+                { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", true, HTTP_ERROR_EOF },
+                { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", true,
+                  HTTP_ERROR_EOF },
+                { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", false,
+                  HTTP_ERROR_PROTOCOL },
+                { "SSH-2.0-OpenSSH\r\n", false, HTTP_ERROR_PROTOCOL },
+                { "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", false,
+                  HTTP_ERROR_PROTOCOL },
+                { NULL, false, HTTP_ERROR_TIMEOUT },
+                { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", false, HTTP_ERROR_TIMEOUT },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct fixture f;
+                struct result result = {};
+                set_up(&f, false);
+                f.script = cases[i].answer;
+                f.script_closes = cases[i].closes;
+                struct http_request request = to(&f, f.script_listener, "/");
+                if (cases[i].error == HTTP_ERROR_TIMEOUT)
+                        request.head_timeout_ms = request.idle_timeout_ms = 30;
+                run(&f, &request, &result);
+                if (result.errors != 1 || result.error != cases[i].error)
+                        fail_msg("case %zu: error %d", i, result.error);
+                assert_true(result.code < 0);
+                assert_int_equal(http_client_counters(f.client).calls, 0);
+                buffer_deinit(&result.body);
+                tear_down(&f);
+        }
+}
+
+static void dialing_failures_are_told_apart(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, true);
+        /* TLS to a server without it. */
+        f.script = "HTTP/1.1 400 Bad Request\r\n\r\n";
+        struct http_request request = to(&f, f.script_listener, "/");
+        run(&f, &request, &result);
+        assert_int_equal(result.error, HTTP_ERROR_TLS);
+        /* A certificate for another name. */
+        request = to(&f, f.listener, "/");
+        request.origin.server_name = STR("elsewhere");
+        run(&f, &request, &result);
+        assert_int_equal(result.error, HTTP_ERROR_TLS);
+        assert_int_equal(result.code, -EKEYREJECTED);
+        /* Nobody. */
+        request = to(&f, f.script_listener, "/");
+        listener_close(f.script_listener);
+        f.script_listener = NULL;
+        run(&f, &request, &result);
+        assert_int_equal(result.error, HTTP_ERROR_DIAL);
+        assert_int_equal(result.code, -ECONNREFUSED);
+        /* A server that accepts and says nothing, by TLS. */
+        tear_down(&f);
+        set_up(&f, true);
+        request = to(&f, f.script_listener, "/");
+        request.connect_timeout_ms = 30;
+        run(&f, &request, &result);
+        assert_int_equal(result.error, HTTP_ERROR_DIAL);
+        assert_int_equal(result.code, -ETIMEDOUT);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void unusual_answers_are_understood(void **state)
+{
+        static const struct {
+                const char *answer;
+                bool closes;
+                unsigned status;
+                const char *body;
+                unsigned idle;
+        } cases[] = {
+                { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
+                  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                  false, 200, "ok", 1 },
+                { "HTTP/1.0 200 OK\r\n\r\nuntil the end", true, 200, "until the end", 0 },
+                { "HTTP/1.1 204 No Content\r\n\r\n", false, 204, "", 1 },
+                { "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false, 200,
+                  "ok", 0 },
+                { "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokMORE", false, 200, "ok", 0 },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct fixture f;
+                struct result result = {};
+                set_up(&f, false);
+                f.script = cases[i].answer;
+                f.script_closes = cases[i].closes;
+                struct http_request request = to(&f, f.script_listener, "/");
+                run(&f, &request, &result);
+                assert_int_equal(result.ends, 1);
+                assert_int_equal(result.status, cases[i].status);
+                assert_true(str_equal(buffer_str(&result.body), str_from(cases[i].body)));
+                assert_int_equal(http_client_counters(f.client).idle, cases[i].idle);
+                buffer_deinit(&result.body);
+                tear_down(&f);
+        }
+}
+
+static void a_connection_that_the_server_closed_is_not_used(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, false);
+        f.script = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        struct http_request request = to(&f, f.script_listener, "/");
+        run(&f, &request, &result);
+        assert_int_equal(http_client_counters(f.client).idle, 1);
+        /* It has closed, and the client's loop has not seen it yet. */
+        stream_close(f.script_streams[0]);
+        f.script_streams[0] = NULL;
+        run(&f, &request, &result);
+        assert_int_equal(result.ends, 1);
+        assert_false(result.reused);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void calls_can_be_cancelled(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = to(&f, f.listener, "/held");
+        start(&f, &request, &result);
+        http_call_cancel(result.call);
+        start(&f, &request, &result);
+        test_run_until(&f.t, f.held != NULL);
+        http_call_cancel(result.call);
+        test_run_until(&f.t, f.aborts == 1);
+        assert_int_equal(result.ends + result.errors, 0);
+        /* And by freeing the client, also while a name is looked up. */
+        request.origin = (struct http_origin){ .host = STR("localhost"), .port = 1 };
+        start(&f, &request, &result);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+static void names_are_looked_up(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = { .origin = { .host = STR("localhost"),
+                                                    .port = net_address_port(
+                                                            listener_address(f.listener)) },
+                                        .target = STR("/x") };
+        run(&f, &request, &result);
+        assert_int_equal(result.ends, 1);
+        assert_non_null(strstr(f.fields, "Host: localhost:"));
+        run(&f, &request, &result);
+        assert_true(result.reused);
+        request.origin.host = STR("no-such-name.invalid");
+        run(&f, &request, &result);
+        assert_int_equal(result.error, HTTP_ERROR_DIAL);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+struct tunnel {
+        struct stream *stream;
+        struct buffer got;
+};
+
+static void tunnel_data(struct stream *stream, void *user, struct str data)
+{
+        (void)stream;
+        assert_int_equal(buffer_append_str(&((struct tunnel *)user)->got, data), 0);
+}
+
+static const struct stream_callbacks tunnel_callbacks = { .on_data = tunnel_data };
+
+static void upgrades_give_the_stream_away(void **state)
+{
+        struct fixture f;
+        struct result result = {};
+        struct tunnel tunnel = {};
+        const struct http_header upgrade = { STR("Upgrade"), STR("echo") };
+        struct str leftover;
+
+        (void)state;
+        set_up(&f, false);
+        struct http_request request = to(&f, f.listener, "/");
+        request.upgrade = true;
+        request.headers = &upgrade;
+        request.header_count = 1;
+        start(&f, &request, &result);
+        assert_int_equal(http_call_take_over(result.call, &tunnel.stream, &leftover), -EOPNOTSUPP);
+        test_run_until(&f.t, result.status == 101);
+        assert_int_equal(http_call_take_over(result.call, &tunnel.stream, &leftover), 0);
+        assert_int_equal(buffer_append_str(&tunnel.got, leftover), 0);
+        stream_start(tunnel.stream, &tunnel_callbacks, &tunnel);
+        stream_write_str(tunnel.stream, STR("echo"));
+        test_run_until(&f.t, tunnel.got.length == 9);
+        assert_true(str_equal(buffer_str(&tunnel.got), STR("helloecho")));
+        stream_close(tunnel.stream);
+        buffer_deinit(&tunnel.got);
+        buffer_deinit(&result.body);
+        tear_down(&f);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(connections_are_kept_and_used_again),
+                cmocka_unit_test(requests_have_their_fields),
+                cmocka_unit_test(bodies_are_streamed),
+                cmocka_unit_test(large_bodies_obey_back_pressure),
+                cmocka_unit_test(early_answers_end_the_connection),
+                cmocka_unit_test(failures_have_their_class),
+                cmocka_unit_test(dialing_failures_are_told_apart),
+                cmocka_unit_test(unusual_answers_are_understood),
+                cmocka_unit_test(a_connection_that_the_server_closed_is_not_used),
+                cmocka_unit_test(calls_can_be_cancelled),
+                cmocka_unit_test(names_are_looked_up),
+                cmocka_unit_test(upgrades_give_the_stream_away),
+        };
+
+        return run_unit_tests("http_client", tests);
+}
