@@ -10,6 +10,7 @@
 #include "base/limit.h"
 #include "base/list.h"
 #include "client/backoff.h"
+#include "client/exec.h"
 #include "crypto/encode.h"
 #include "net/http_client.h"
 #include "net/tls.h"
@@ -24,6 +25,9 @@ enum {
         HEADERS_MOST = 6,
 };
 
+/* A credential that ends so soon is not used any more. */
+#define CREDENTIAL_EARLY_NS (10 * NS_PER_SECOND)
+
 struct kube_client {
         struct net_loop *loop;
         struct kube_config *config;
@@ -31,6 +35,12 @@ struct kube_client {
         struct tls_context *tls;
         struct buffer user_agent;
         struct buffer basic; /* "Basic …"; empty: none */
+
+        struct exec_run *plugin; /* on its way to a credential; NULL: none */
+        struct exec_credential credential;
+        bool has_credential;
+        struct error plugin_failure; /* why the last one could not be begun */
+
         struct list calls;   /* begun, or waiting for a repetition */
         struct list waiting; /* for a place among those in flight */
         unsigned in_flight_limit;
@@ -54,7 +64,8 @@ struct kube_call {
         int failure;
         struct backoff backoff;
         unsigned attempts_left;
-        bool in_flight;  /* begun; else waiting for a place */
+        bool in_flight; /* begun; else waiting for a place */
+        bool awaits_credential;
         bool asked_anew; /* after a 401 with a token that may have been old */
 
         unsigned status;
@@ -65,25 +76,36 @@ struct kube_call {
 
 /* ---- the client ---- */
 
+static int make_tls(struct kube_client *client, struct str certificate, struct str key,
+                    struct error *error)
+{
+        const struct kube_config *config = client->config;
+        struct tls_client_options tls = { .ca = config->ca,
+                                          .certificate = certificate,
+                                          .key = key,
+                                          .insecure = config->insecure };
+        struct tls_context *context;
+        int r = tls_client_new(&tls, error, &context);
+
+        if (r < 0)
+                return r;
+        if (client->http)
+                http_client_forget(client->http, NULL);
+        tls_context_free(client->tls);
+        client->tls = context;
+        return 0;
+}
+
 static int prepare(struct kube_client *client, const struct kube_client_options *options,
                    struct error *error)
 {
         struct kube_config *config = options->config;
         int r = 0;
 
-        if (config->exec)
-                return error_set(error, -EOPNOTSUPP,
-                                 "the kubeconfig's user asks for the credential plugin %s, which "
-                                 "is not supported yet: use a token or a client certificate",
-                                 config->exec->command.data);
         if (config->proxy.length > 0)
                 return error_set(error, -EOPNOTSUPP, "proxy-url is not supported yet");
         if (config->tls) {
-                struct tls_client_options tls = { .ca = config->ca,
-                                                  .certificate = config->certificate,
-                                                  .key = config->key,
-                                                  .insecure = config->insecure };
-                r = tls_client_new(&tls, error, &client->tls);
+                r = make_tls(client, config->certificate, config->key, error);
                 if (r < 0)
                         return error_prefix(error, r, "%s", config->server.data);
         }
@@ -155,6 +177,9 @@ void kube_client_free(struct kube_client *client)
                 return;
         free_calls(&client->calls);
         free_calls(&client->waiting);
+        if (client->plugin)
+                exec_run_cancel(client->plugin);
+        exec_credential_deinit(&client->credential);
         if (client->http)
                 http_client_free(client->http);
         tls_context_free(client->tls);
@@ -271,10 +296,12 @@ static bool may_repeat(struct kube_call *call, uint64_t *ret_delay_ms)
 {
         struct kube_config *config = call->client->config;
 
-        if (call->status == 401 && config->token_file.length > 0 && !call->asked_anew) {
+        if (call->status == 401 && (config->token_file.length > 0 || config->exec) &&
+            !call->asked_anew) {
                 call->asked_anew = true;
                 call->attempts_left++;
                 kube_config_forget_token(config);
+                call->client->has_credential = false;
                 *ret_delay_ms = 0;
                 return true;
         }
@@ -459,23 +486,110 @@ static const struct http_call_callbacks callbacks = {
         .on_error = on_error,
 };
 
-/* ---- beginning ---- */
+/* ---- credential plugins ---- */
+
+static void send_attempt(struct kube_call *call);
+
+/* Tells each call that waited. Callbacks may end or begin others, so the list is walked anew. */
+static void go_on_with(struct kube_client *client, const struct error *error)
+{
+        struct kube_call *call;
+        bool again;
+
+        do {
+                again = false;
+                list_for_each (call, &client->calls, link) {
+                        if (!call->awaits_credential)
+                                continue;
+                        call->awaits_credential = false;
+                        if (!error) {
+                                send_attempt(call);
+                                continue;
+                        }
+                        call->attempts_left = 0;
+                        failed(call, KUBE_UNTRUSTED, false, error->message);
+                        again = true;
+                        break;
+                }
+        } while (again);
+}
+
+static void on_credential(void *user, struct exec_credential *credential, const struct error *error)
+{
+        struct kube_client *client = user;
+        struct error problem = {};
+        int r = 0;
+
+        client->plugin = NULL;
+        if (!credential) {
+                go_on_with(client, error);
+                return;
+        }
+        if (client->tls && credential->certificate.length > 0)
+                r = make_tls(client, buffer_str(&credential->certificate),
+                             buffer_str(&credential->key), &problem);
+        if (r < 0) {
+                go_on_with(client, &problem);
+                return;
+        }
+        exec_credential_deinit(&client->credential);
+        client->credential = *credential;
+        *credential = (struct exec_credential){};
+        client->has_credential = true;
+        go_on_with(client, NULL);
+}
 
 static void on_begin_failed(struct net_task *task)
 {
         struct kube_call *call = container_of(task, struct kube_call, failed);
+        struct kube_client *client = call->client;
 
         call->attempts_left = 0;
-        failed(call, call->failure == -ENOMEM ? -ENOMEM : KUBE_UNREACHABLE, false,
-               strerror(-call->failure));
+        call->awaits_credential = false;
+        if (call->failure == -EACCES)
+                failed(call, KUBE_UNTRUSTED, false, client->plugin_failure.message);
+        else
+                failed(call, call->failure == -ENOMEM ? -ENOMEM : KUBE_UNREACHABLE, false,
+                       strerror(-call->failure));
 }
+
+static bool is_credential_good(const struct kube_client *client)
+{
+        return client->has_credential &&
+               (client->credential.expires_ns == UINT64_MAX ||
+                clock_realtime_ns() + CREDENTIAL_EARLY_NS < client->credential.expires_ns);
+}
+
+/* Whether the call must wait for a credential. */
+static bool await_credential(struct kube_call *call)
+{
+        struct kube_client *client = call->client;
+
+        if (!client->config->exec || is_credential_good(client))
+                return false;
+        call->awaits_credential = true;
+        if (client->plugin)
+                return true;
+        int r = exec_run_start(client->loop, client->config, on_credential, client,
+                               &client->plugin_failure, &client->plugin);
+        if (r < 0) {
+                call->failure = -EACCES;
+                call->failed.run = on_begin_failed;
+                net_loop_defer(client->loop, &call->failed);
+        }
+        return true;
+}
+
+/* ---- beginning ---- */
 
 static size_t fill_headers(struct kube_call *call, struct arena *arena,
                            struct http_header headers[static HEADERS_MOST])
 {
         struct kube_client *client = call->client;
         const struct kube_request *request = &call->request;
-        struct str token = kube_config_token(client->config, clock_monotonic_ns());
+        struct str token = client->config->exec
+                                   ? buffer_str(&client->credential.token)
+                                   : kube_config_token(client->config, clock_monotonic_ns());
         size_t count = 0;
 
         headers[count++] = (struct http_header){ STR("Accept"), request->accept.length > 0
@@ -501,7 +615,7 @@ static size_t fill_headers(struct kube_call *call, struct arena *arena,
         return count;
 }
 
-static void attempt(struct kube_call *call)
+static void send_attempt(struct kube_call *call)
 {
         struct kube_client *client = call->client;
         struct kube_config *config = client->config;
@@ -529,6 +643,12 @@ static void attempt(struct kube_call *call)
                 return;
         }
         net_timer_start(client->loop, &call->timer, call->request.timeout_ms, on_timeout);
+}
+
+static void attempt(struct kube_call *call)
+{
+        if (!await_credential(call))
+                send_attempt(call);
 }
 
 static void begin(struct kube_call *call)

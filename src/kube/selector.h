@@ -19,7 +19,7 @@ enum selector_operator {
 
 struct selector_requirement {
         struct str key;
-        enum selector_operator operator;
+        enum selector_operator how;
         const struct str *values;
         size_t value_count;
 };

@@ -10,7 +10,8 @@
 
 /*
  * WebSocket (RFC 6455), version 13, no extensions: both ends, over a stream taken over from HTTP.
- * Pings are answered, fragments delivered as they come, the closing handshake done here.
+ * Pings are answered, fragments delivered as they come, the closing handshake done here. In a
+ * library of its own (dep_net_websocket), for the handshake's digest comes from crypto.
  */
 struct websocket;
 
@@ -100,6 +101,9 @@ int websocket_new(struct stream *stream, bool is_client, struct str leftover, si
                   const struct websocket_callbacks *callbacks, void *user,
                   struct websocket **ret_socket);
 
+/* Pieces in one websocket_send(). */
+enum { WEBSOCKET_PIECES_MAX = STREAM_PIECES_MAX - 1 };
+
 /* Sends one whole message, its head and the pieces in one write (a client masks, and so copies). */
 void websocket_send(struct websocket *socket, enum websocket_opcode opcode,
                     const struct stream_piece *pieces, size_t count);
@@ -108,6 +112,8 @@ void websocket_ping(struct websocket *socket);
 
 bool websocket_is_congested(struct websocket *socket);
 size_t websocket_pending(const struct websocket *socket);
+
+/* What was read from the network already may still be told after pausing: NET_READ_SIZE at most. */
 void websocket_pause(struct websocket *socket);
 void websocket_resume(struct websocket *socket);
 

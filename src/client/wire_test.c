@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* The reflector and the executor over a real connection; list_watch_test.c has the decisions. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "client/executor.h"
+#include "client/fake_api.h"
+#include "client/reflector.h"
+
+static const struct kind things = { .group = STR("example.com"),
+                                    .version = STR("v1"),
+                                    .kind = STR("Thing"),
+                                    .plural = STR("things"),
+                                    .namespaced = true };
+
+#define PATH "/apis/example.com/v1/things"
+#define THING(name, version)                                                                       \
+        "{\"kind\":\"Thing\",\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" version   \
+        "\"}}"
+
+/* ---- the reflector ---- */
+
+struct heard {
+        struct buffer text;
+        enum kube_reflector_state state;
+        char message[128];
+};
+
+static void on_event(void *user, const struct kube_event *event)
+{
+        static const char marks[] = { [KUBE_LIST_BEGIN] = '[',
+                                      [KUBE_ADDED] = '+',
+                                      [KUBE_MODIFIED] = '~',
+                                      [KUBE_DELETED] = '-',
+                                      [KUBE_LIST_END] = ']' };
+        struct heard *heard = user;
+
+        assert_int_equal(buffer_printf(&heard->text, "%c%.*s%lu ", marks[event->type],
+                                       STR_FORMAT(event->name), event->resource_version),
+                         0);
+}
+
+static void on_state(void *user, enum kube_reflector_state state, struct str message)
+{
+        struct heard *heard = user;
+
+        heard->state = state;
+        snprintf(heard->message, sizeof(heard->message), "%.*s", STR_FORMAT(message));
+}
+
+static bool heard_is(struct heard *heard, const char *expected)
+{
+        return str_equal(buffer_str(&heard->text), str_from(expected));
+}
+
+static void say(struct fake_api *api, const char *text)
+{
+        struct stream_piece piece = { str_from(text) };
+
+        http_exchange_send(api->held[0], &piece, 1);
+}
+
+static void cut(struct fake_api *api)
+{
+        struct http_exchange *exchange = api->held[0];
+
+        fake_forget(api, exchange);
+        http_exchange_abort(exchange);
+}
+
+/* Drops what a watch asks for at random. */
+static void asked(struct fake_api *api, const char *expected)
+{
+        char *at = api->log.data ? memmem(api->log.data, api->log.length, "timeoutSeconds=", 15)
+                                 : NULL;
+
+        while (at) {
+                char *digit = at + strlen("timeoutSeconds=");
+                memcpy(digit, "NNN", 3);
+                at = memmem(digit, (size_t)(api->log.data + api->log.length - digit),
+                            "timeoutSeconds=", 15);
+        }
+        fake_asked(api, expected);
+}
+
+#define WATCH "?watch=true&allowWatchBookmarks=true&timeoutSeconds=NNN"
+
+static void a_watch_survives_what_happens_to_it(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 422, "{\"kind\":\"Status\",\"reason\":\"Invalid\"}" },
+                { FAKE_ANSWER, 200,
+                  "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" THING("a", "3") "]}" },
+                { FAKE_STREAM },
+                { FAKE_CUT },
+                { FAKE_STREAM },
+                { FAKE_ANSWER, 200, "{\"metadata\":{\"resourceVersion\":\"20\"},\"items\":[]}" },
+                { FAKE_ANSWER, 403, "{\"kind\":\"Status\",\"message\":\"not you\"}" },
+                { FAKE_STREAM },
+        };
+        struct fake_api api;
+        struct heard heard = {};
+        struct kube_reflector *reflector = NULL;
+        const struct kube_reflector_options options = { .kind = &things,
+                                                        .tell_vanished = true,
+                                                        .handler = on_event,
+                                                        .on_state = on_state,
+                                                        .user = &heard };
+
+        (void)state;
+        fake_set_up(&api);
+        fake_expect(&api, replies);
+        struct kube_reflector_options with_client = options;
+        with_client.client = api.client;
+        assert_int_equal(kube_reflector_new(&with_client, &reflector), 0);
+        test_run_until(&api.t, api.held_count == 1);
+        assert_true(kube_reflector_is_synced(reflector));
+        say(&api, "{\"type\":\"ADDED\",\"object\":" THING("b", "8") "}\n{\"type\":\"BOOK");
+        say(&api, "MARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\"}}}\n");
+        test_run_until(&api.t, heard_is(&heard, "[0 +a3 ]7 +b8 "));
+        assert_int_equal(heard.state, KUBE_REFLECTOR_WATCHING);
+        asked(&api, "GET " PATH WATCH "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\n"
+                    "GET " PATH "?limit=500\nGET " PATH WATCH "&resourceVersion=7\n");
+
+        /* Lost twice: it goes on from the bookmark. Then too old: it lists, and b is gone. */
+        cut(&api);
+        test_run_until(&api.t, api.held_count == 1);
+        asked(&api, "GET " PATH WATCH "&resourceVersion=9\nGET " PATH WATCH "&resourceVersion=9\n");
+        buffer_clear(&heard.text);
+        say(&api, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n");
+        test_run_until(&api.t, heard.state == KUBE_REFLECTOR_FORBIDDEN);
+        assert_string_equal(heard.message, "not you");
+        assert_true(heard_is(&heard, "[0 -a0 -b0 ]20 "));
+        test_run_until(&api.t, heard.state == KUBE_REFLECTOR_WATCHING);
+        asked(&api, "GET " PATH "?limit=500\nGET " PATH WATCH "&resourceVersion=20\nGET " PATH WATCH
+                    "&resourceVersion=20\n");
+        kube_reflector_free(reflector);
+        test_run_until(&api.t, api.held_count == 0);
+        buffer_deinit(&heard.text);
+        fake_tear_down(&api);
+}
+
+static void a_streamed_list_becomes_the_watch(void **state)
+{
+        static const struct fake_reply replies[] = { { FAKE_STREAM } };
+        struct fake_api api;
+        struct heard heard = {};
+        struct kube_reflector *reflector = NULL;
+
+        (void)state;
+        fake_set_up(&api);
+        fake_expect(&api, replies);
+        const struct kube_reflector_options options = { .client = api.client,
+                                                        .kind = &things,
+                                                        .handler = on_event,
+                                                        .on_state = on_state,
+                                                        .user = &heard };
+        assert_int_equal(kube_reflector_new(&options, &reflector), 0);
+        test_run_until(&api.t, api.held_count == 1);
+        say(&api, "{\"type\":\"ADDED\",\"object\":" THING("a", "3") "}\n");
+        test_run_until(&api.t, heard_is(&heard, "[0 +a3 "));
+        assert_false(kube_reflector_is_synced(reflector));
+        assert_int_equal(kube_reflector_state(reflector), KUBE_REFLECTOR_LISTING);
+        say(&api, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"7\","
+                  "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n"
+                  "{\"type\":\"DELETED\",\"object\":" THING("a", "8") "}\n");
+        test_run_until(&api.t, heard_is(&heard, "[0 +a3 ]7 -a8 "));
+        assert_int_equal(kube_reflector_state(reflector), KUBE_REFLECTOR_WATCHING);
+        kube_reflector_free(reflector);
+        buffer_deinit(&heard.text);
+        fake_tear_down(&api);
+}
+
+/* ---- the executor ---- */
+
+struct recorded {
+        struct submission submission;
+        struct action action;
+        unsigned count;
+        int status;
+        bool has_object;
+        char reason[32];
+};
+
+static unsigned answers;
+
+/* Stands for plan/executor.c, of which this is all that a backend knows. */
+void submission_done(struct submission *submission, size_t index,
+                     const struct action_result *result)
+{
+        struct recorded *recorded = container_of(submission, struct recorded, submission);
+
+        assert_int_equal(index, 0);
+        recorded->count++;
+        recorded->status = result->status;
+        recorded->has_object = result->object != NULL;
+        snprintf(recorded->reason, sizeof(recorded->reason), "%.*s", STR_FORMAT(result->reason));
+}
+
+static void on_answer(void *user)
+{
+        (*(unsigned *)user)++;
+}
+
+static void actions_become_requests(void **state)
+{
+        static const char *const show[] = { "content-type", NULL };
+        const struct {
+                enum action_type type;
+                struct fake_reply reply;
+                const char *asked;
+                int status;
+                bool has_object;
+        } cases[] = {
+                { ACTION_CREATE,
+                  { FAKE_ANSWER, 201, THING("x", "1") },
+                  "POST /apis/example.com/v1/namespaces/n/things content-type=application/json "
+                  "{}\n",
+                  201,
+                  true },
+                { ACTION_PATCH,
+                  { FAKE_ANSWER, 200, THING("x", "2") },
+                  "PATCH /apis/example.com/v1/namespaces/n/things/x "
+                  "content-type=application/merge-patch+json {}\n",
+                  200,
+                  true },
+                { ACTION_PATCH_STATUS,
+                  { FAKE_ANSWER, 409, "{\"reason\":\"Conflict\"}" },
+                  "PATCH /apis/example.com/v1/namespaces/n/things/x/status "
+                  "content-type=application/merge-patch+json {}\n",
+                  409,
+                  false },
+                { ACTION_DELETE,
+                  { FAKE_ANSWER, 200, "{\"kind\":\"Status\"}" },
+                  "DELETE /apis/example.com/v1/namespaces/n/things/x "
+                  "content-type=application/json {}\n",
+                  200,
+                  false },
+                { ACTION_DELETE,
+                  { FAKE_ANSWER, 200, THING("x", "3") },
+                  "DELETE /apis/example.com/v1/namespaces/n/things/x "
+                  "content-type=application/json {}\n",
+                  200,
+                  true },
+                { ACTION_BIND,
+                  { FAKE_ANSWER, 201, "{\"kind\":\"Status\"}" },
+                  "POST /apis/example.com/v1/namespaces/n/things/x/binding "
+                  "content-type=application/json {}\n",
+                  201,
+                  true },
+                { ACTION_CREATE,
+                  { FAKE_CUT },
+                  "POST /apis/example.com/v1/namespaces/n/things content-type=application/json "
+                  "{}\n",
+                  -ETIMEDOUT,
+                  false },
+        };
+        struct wire_executor *executor = NULL;
+        struct fake_api api;
+
+        (void)state;
+        fake_set_up(&api);
+        api.show = show;
+        assert_int_equal(wire_executor_new(api.client, on_answer, &answers, &executor), 0);
+        const struct executor_backend *backend = wire_executor_backend(executor);
+        assert_false(backend->takes_batches);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct recorded recorded = { .action = { .type = cases[i].type,
+                                                         .kind = &things,
+                                                         .namespace = STR("n"),
+                                                         .name = STR("x"),
+                                                         .body = STR("{}") } };
+                recorded.submission =
+                        (struct submission){ .actions = &recorded.action, .count = 1 };
+                api.replies = &cases[i].reply;
+                api.reply_count = 1;
+                api.next = 0;
+                answers = 0;
+                backend->submit(backend->context, &recorded.submission);
+                test_run_until(&api.t, recorded.count == 1);
+                assert_int_equal(recorded.status, cases[i].status);
+                assert_int_equal(recorded.has_object, cases[i].has_object);
+                assert_int_equal(answers, 1);
+                fake_asked(&api, cases[i].asked);
+        }
+
+        struct recorded bad = { .action = { .type = ACTION_PATCH,
+                                            .kind = &things,
+                                            .name = STR(".."),
+                                            .body = STR("{}") } };
+        bad.submission = (struct submission){ .actions = &bad.action, .count = 1 };
+        backend->submit(backend->context, &bad.submission);
+        assert_int_equal(bad.status, -EINVAL);
+
+        http_server_free(api.server);
+        api.server = NULL;
+        struct recorded refused = {
+                .action = { .type = ACTION_CREATE, .kind = &things, .body = STR("{}") }
+        };
+        refused.submission = (struct submission){ .actions = &refused.action, .count = 1 };
+        backend->submit(backend->context, &refused.submission);
+        test_run_until(&api.t, refused.count == 1);
+        assert_int_equal(refused.status, -ECONNREFUSED);
+
+        struct recorded withdrawn = refused;
+        withdrawn.count = 0;
+        withdrawn.submission.actions = &withdrawn.action;
+        backend->submit(backend->context, &withdrawn.submission);
+        wire_executor_free(executor);
+        assert_int_equal(withdrawn.count, 0);
+        fake_tear_down(&api);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_watch_survives_what_happens_to_it),
+                cmocka_unit_test(a_streamed_list_becomes_the_watch),
+                cmocka_unit_test(actions_become_requests),
+        };
+        return run_unit_tests("wire", tests);
+}
