@@ -134,6 +134,7 @@ struct node_pod {
         unsigned publish_failures;
 
         struct net_timer destroy_timer;
+        struct list in_released; /* of the node, until it is freed */
         struct net_task freeing;
         UT_hash_handle hh; /* by uid */
 };
@@ -179,6 +180,7 @@ struct node {
         char volumes[256]; /* absolute path */
         int volumes_fd;
         struct node_pod *pods;
+        struct list released; /* Pods that are to be freed */
         struct node_found *found;
         struct node_call *calls;
         uint64_t recover_call;
@@ -291,6 +293,9 @@ void files_remove_message(const struct node_pod *pod, size_t index, uint32_t att
 
 /* Has the runtime empty the Pod's folder, and removes it then. */
 void files_purge(struct node *node, const char *uid);
+
+/* The same for folders of Pods that are gone. */
+void files_purge_unclaimed(struct node *node);
 
 /* ---- report.c ---- */
 

@@ -178,7 +178,8 @@ void material_free(struct pod_material *material)
         for (size_t i = 0; i < material->count; i++) {
                 if (material->items[i].call)
                         kube_call_cancel(material->items[i].call);
-                json_doc_unref(material->items[i].doc);
+                if (material->items[i].doc)
+                        json_doc_unref(material->items[i].doc);
         }
         free(material->items);
         free(material);

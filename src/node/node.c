@@ -160,19 +160,31 @@ static void on_runtime_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- Pods ---- */
 
-/* Sandboxes whose Pod is gone, once all Pods are known. */
+static void unclaimed_destroyed(struct node *node, const struct node_call *call, int result,
+                                const char *reason)
+{
+        if (result < 0 && result != -ENOENT)
+                log_warning("cannot remove the sandbox of Pod %s: %s", call->uid, reason);
+        files_purge(node, call->uid);
+}
+
+/* Sandboxes and folders whose Pod is gone, once all Pods are known. */
 static void remove_unclaimed(struct node *node)
 {
         struct node_found *found, *next;
 
+        files_purge_unclaimed(node);
         HASH_ITER (hh, node->found, found, next) {
+                struct node_call expected = { .answered = unclaimed_destroyed };
                 uint64_t call;
                 log_info("removes the sandbox of Pod %s, which is gone", found->uid);
+                memcpy(expected.uid, found->uid, sizeof(expected.uid));
                 int r = runtime_destroy(node->runtime, found->uid, &call);
+                if (r >= 0)
+                        r = node_expect(node, call, &expected);
                 if (r < 0)
                         log_warning("cannot remove it: %s", strerror(-r));
                 address_pool_release(&node->addresses, found->address);
-                files_purge(node, found->uid);
                 HASH_DELETE(hh, node->found, found);
                 free(found);
         }
@@ -367,7 +379,12 @@ static void close_all(struct node *node)
         struct node_found *found, *next_found;
         struct node_call *call, *next_call;
 
-        kube_reflector_free(node->reflector);
+        if (node->runtime)
+                uv_poll_stop(&node->runtime_poll);
+        if (node->reflector)
+                kube_reflector_free(node->reflector);
+        list_for_each (pod, &node->released, in_released)
+                pod_free(pod);
         HASH_ITER (hh, node->pods, pod, next_pod) {
                 HASH_DELETE(hh, node->pods, pod);
                 pod_free(pod);
@@ -413,6 +430,7 @@ int node_run(const struct node_config *config, struct error *error)
         node->config = &filled;
         node->error = error;
         node->volumes_fd = -1;
+        list_init(&node->released);
         int r = uv_loop_init(&node->uv);
         if (r < 0) {
                 free(node);

@@ -298,6 +298,7 @@ static void forget_calls(struct node_pod *pod)
 void pod_free(struct node_pod *pod)
 {
         forget_calls(pod);
+        list_remove(&pod->in_released);
         net_timer_stop(&pod->timer);
         net_timer_stop(&pod->destroy_timer);
         net_task_cancel(&pod->freeing);
@@ -335,6 +336,7 @@ static void forget_logs(struct node_pod *pod)
 static void release(struct node_pod *pod)
 {
         HASH_DELETE(hh, pod->node->pods, pod);
+        list_append(&pod->node->released, &pod->in_released);
         net_timer_stop(&pod->timer);
         forget_logs(pod);
         net_loop_defer(pod->node->loop, &pod->freeing);
@@ -392,6 +394,7 @@ static struct node_pod *pod_new(struct node *node, const struct object_name *met
         if (!pod)
                 return NULL;
         pod->node = node;
+        list_init(&pod->in_released);
         pod->freeing.run = free_later;
         snprintf(pod->uid, sizeof(pod->uid), "%.*s", STR_FORMAT(meta->uid));
         snprintf(pod->namespace, sizeof(pod->namespace), "%.*s", STR_FORMAT(meta->namespace));

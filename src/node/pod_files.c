@@ -211,7 +211,8 @@ static struct json_value key_of(struct json_value object, bool is_secret, struct
 static int write_every_key(struct file_writer *writer, struct json_value map, bool is_base64)
 {
         json_for_each (it, map) {
-                if (!pod_path_is_relative(it.key) || memchr(it.key.data, '/', it.key.length))
+                if (!pod_path_is_relative(it.key) || str_starts_with(it.key, STR("..")) ||
+                    memchr(it.key.data, '/', it.key.length))
                         continue;
                 int r = decode_and_write(writer, it.key, json_string(it.value), is_base64, -1);
                 if (r < 0)
@@ -722,4 +723,25 @@ void files_purge(struct node *node, const char *uid)
                 r = node_expect(node, call, &expected);
         if (r < 0)
                 remove_folder(node, uid);
+}
+
+void files_purge_unclaimed(struct node *node)
+{
+        int fd = openat(node->volumes_fd, "pods", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        if (!entries) {
+                fd_close(fd);
+                return;
+        }
+        while ((entry = readdir(entries))) {
+                struct node_pod *pod;
+                struct node_found *found;
+                HASH_FIND_STR(node->pods, entry->d_name, pod);
+                HASH_FIND_STR(node->found, entry->d_name, found);
+                if (!pod && !found && entry->d_name[0] != '.' && strlen(entry->d_name) < RUNTIME_ID)
+                        files_purge(node, entry->d_name);
+        }
+        closedir(entries);
 }

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "node/node.h"
+#include "node/test_api.h"
+#include "node/test_runtime.h"
+
+/*
+ * The whole node against an API and a runtime of the tests: its thread is the node, this one the
+ * API server and the user.
+ */
+struct world {
+        struct test_loop loop;
+        struct test_api api;
+        struct test_runtime_config runtime;
+        char folder[64], kubeconfig[128], data[128], state[128];
+        struct node_config config;
+        pthread_t thread;
+        bool is_running;
+        int result;
+        struct error error;
+};
+
+static const char *init_path;
+
+static void *run(void *user)
+{
+        struct world *world = user;
+
+        world->result = node_run(&world->config, &world->error);
+        return NULL;
+}
+
+static void start_node(struct world *world)
+{
+        world->error = (struct error){};
+        assert_int_equal(pthread_create(&world->thread, NULL, run, world), 0);
+        world->is_running = true;
+}
+
+static void stop_node(struct world *world)
+{
+        kill(getpid(), SIGTERM);
+        pthread_join(world->thread, NULL);
+        world->is_running = false;
+        if (world->result != 0)
+                print_error("%s\n", world->error.message);
+        assert_int_equal(world->result, 0);
+        test_run_turns(&world->loop, 3);
+}
+
+static int set_up(void **state)
+{
+        struct world *world = calloc(1, sizeof(*world));
+        char config[1024];
+
+        assert_non_null(world);
+        snprintf(world->folder, sizeof(world->folder), "/tmp/cay-node-XXXXXX");
+        assert_non_null(mkdtemp(world->folder));
+        test_loop_set_up(&world->loop);
+        test_api_start(&world->api, &world->loop);
+        snprintf(world->kubeconfig, sizeof(world->kubeconfig), "%s/kubeconfig", world->folder);
+        snprintf(world->data, sizeof(world->data), "%s/data", world->folder);
+        snprintf(world->state, sizeof(world->state), "%s/state", world->folder);
+        assert_int_equal(mkdir(world->state, 0700), 0);
+        snprintf(config, sizeof(config),
+                 "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
+                 "clusters:\n- name: a\n  cluster:\n    server: %s\n"
+                 "users:\n- name: a\n  user: {}\n"
+                 "contexts:\n- name: a\n  context:\n    cluster: a\n    user: a\n",
+                 world->api.url);
+        assert_int_equal(file_write_atomic(AT_FDCWD, world->kubeconfig, str_from(config), 0600), 0);
+        world->runtime = (struct test_runtime_config){ .init = init_path, .folder = world->state };
+        world->config = (struct node_config){ .name = "here",
+                                              .kubeconfig = world->kubeconfig,
+                                              .host_address = "192.0.2.1",
+                                              .pod_cidr = "10.1.0.0/24",
+                                              .data_folder = world->data,
+                                              .launcher_fd = -1,
+                                              .ready_fd = -1,
+                                              .runtime_new = test_runtime_new,
+                                              .runtime_user = &world->runtime };
+        start_node(world);
+        *state = world;
+        return 0;
+}
+
+static int tear_down(void **state)
+{
+        struct world *world = *state;
+        char command[128];
+
+        if (world->is_running)
+                stop_node(world);
+        test_runtime_end();
+        test_api_stop(&world->api);
+        test_loop_tear_down(&world->loop);
+        snprintf(command, sizeof(command), "rm -rf %s", world->folder);
+        assert_int_equal(system(command), 0);
+        free(world);
+        return 0;
+}
+
+/* ---- Pods ---- */
+
+#define PATH_OF(name) "/api/v1/namespaces/n/pods/" name
+
+/* A Pod `name` whose spec has `rest` and one container `main` with `container`. */
+static void put_pod(struct world *world, const char *name, const char *container, const char *rest)
+{
+        char path[128], json[4096];
+
+        snprintf(path, sizeof(path), PATH_OF("%s"), name);
+        snprintf(json, sizeof(json),
+                 "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\","
+                 "\"namespace\":\"n\",\"uid\":\"%s-uid\"},\"spec\":{\"nodeName\":\"here\",%s"
+                 "\"containers\":[{\"name\":\"main\",\"image\":\"busybox\",\"workingDir\":\"/tmp\","
+                 "%s}]}}",
+                 name, name, rest, container);
+        test_api_put(&world->api, path, json);
+}
+
+#define SLEEP "\"command\":[\"sleep\",\"1000\"]"
+#define SHELL(script)                                                                              \
+        "\"command\":[\"sh\",\"-c\",\"" script "\"],\"imagePullPolicy\":\"IfNotPresent\""
+
+static struct json_value status_of(struct world *world, const char *name)
+{
+        char path[128];
+
+        snprintf(path, sizeof(path), PATH_OF("%s"), name);
+        return json_get(test_api_get(&world->api, path), "status");
+}
+
+static struct json_value main_of(struct world *world, const char *name)
+{
+        return json_element(json_get(status_of(world, name), "containerStatuses"), 0);
+}
+
+static bool is_ready(struct world *world, const char *name)
+{
+        json_for_each (it, json_get(status_of(world, name), "conditions"))
+                if (json_string_is(json_get(it.value, "type"), STR("Ready")))
+                        return json_string_is(json_get(it.value, "status"), STR("True"));
+        return false;
+}
+
+static bool phase_is(struct world *world, const char *name, const char *phase)
+{
+        return json_string_is(json_get(status_of(world, name), "phase"), str_from(phase));
+}
+
+static bool waits_with(struct world *world, const char *name, const char *reason)
+{
+        return json_string_is(json_get(main_of(world, name), "state", "waiting", "reason"),
+                              str_from(reason));
+}
+
+static bool is_gone(struct world *world, const char *name)
+{
+        return !json_exists(status_of(world, name));
+}
+
+static bool exists(const char *folder, const char *rest)
+{
+        char path[256];
+
+        snprintf(path, sizeof(path), "%s/%s", folder, rest);
+        return access(path, F_OK) == 0;
+}
+
+static void ask_to_delete(struct world *world, const char *path, const char *grace)
+{
+        char json[256];
+
+        snprintf(json, sizeof(json),
+                 "{\"metadata\":{\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","
+                 "\"deletionGracePeriodSeconds\":%s}}",
+                 grace);
+        test_api_patch(&world->api, path, json);
+}
+
+static void a_pod_lives_and_dies(void **state)
+{
+        struct world *world = *state;
+
+        put_pod(world, "p", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        assert_true(phase_is(world, "p", "Running"));
+        assert_true(json_string_is(json_get(status_of(world, "p"), "hostIP"), STR("192.0.2.1")));
+        assert_true(json_string_is(json_get(status_of(world, "p"), "podIP"), STR("10.1.0.2")));
+        assert_true(json_string_is(json_get(main_of(world, "p"), "containerID"),
+                                   STR("cay://p-uid-0-1")));
+        assert_int_equal(world->api.status_patches, 1);
+        assert_true(exists(world->data, "volumes/pods/p-uid/etc/hosts"));
+        test_run_until(&world->loop, test_api_count(&world->api, "/api/v1/nodes/here") == 1);
+        test_run_until(&world->loop,
+                       test_api_count(&world->api, "/api/v1/namespaces/n/events/p.") == 1);
+        test_run_until(&world->loop,
+                       test_api_count(&world->api, "/apis/coordination.k8s.io/v1/namespaces/"
+                                                   "kube-node-lease/leases/here") == 1);
+
+        ask_to_delete(world, PATH_OF("p"), "30");
+        test_run_until(&world->loop, is_gone(world, "p"));
+        test_run_until(&world->loop, !exists(world->data, "volumes/pods/p-uid"));
+        assert_int_equal(world->api.deletes, 1);
+        assert_int_equal(test_runtime_end(), 0);
+}
+
+static void exits_are_reported(void **state)
+{
+        static const struct {
+                const char *name, *container, *phase, *reason;
+                int code;
+                const char *message; /* NULL: none */
+        } cases[] = {
+                { "ok", SHELL("exit 0"), "Succeeded", "Completed", 0, NULL },
+                { "bad", SHELL("echo lost >&2; exit 7"), "Failed", "Error", 7, NULL },
+                { "tail",
+                  SHELL("echo last words; exit 3") ",\"terminationMessagePolicy\":"
+                                                   "\"FallbackToLogsOnError\"",
+                  "Failed", "Error", 3, "last words\n" },
+                { "shot", SHELL("kill -9 $$$$"), "Failed", "Error", 137, NULL },
+                { "none", "\"command\":[\"/no/such/program\"]", "Failed", "StartError", 128, "" },
+        };
+        struct world *world = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                put_pod(world, cases[i].name, cases[i].container, "\"restartPolicy\":\"Never\",");
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                test_run_until(&world->loop, phase_is(world, cases[i].name, cases[i].phase));
+                struct json_value end =
+                        json_get(main_of(world, cases[i].name), "state", "terminated");
+                assert_int_equal(json_int64_or(json_get(end, "exitCode"), -1), cases[i].code);
+                assert_true(json_string_is(json_get(end, "reason"), str_from(cases[i].reason)));
+                if (!cases[i].message)
+                        assert_false(json_exists(json_get(end, "message")));
+                else if (cases[i].message[0])
+                        assert_true(json_string_is(json_get(end, "message"),
+                                                   str_from(cases[i].message)));
+                else
+                        assert_true(json_string(json_get(end, "message")).length > 0);
+        }
+}
+
+static void what_is_not_here_is_said(void **state)
+{
+        struct world *world = *state;
+
+        put_pod(world, "never", SLEEP ",\"imagePullPolicy\":\"Never\"", "");
+        test_api_patch(&world->api, PATH_OF("never"), "{}");
+        put_pod(world, "unsupported", SLEEP, "\"hostNetwork\":true,");
+        put_pod(world, "config",
+                SLEEP ",\"env\":[{\"name\":\"A\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":"
+                      "\"none\",\"key\":\"k\"}}}]",
+                "");
+        put_pod(world, "root", SLEEP ",\"securityContext\":{\"runAsNonRoot\":true}", "");
+        test_run_until(&world->loop, phase_is(world, "unsupported", "Failed"));
+        assert_true(json_string_is(json_get(status_of(world, "unsupported"), "reason"),
+                                   STR("Unsupported")));
+        assert_true(
+                str_starts_with(json_string(json_get(status_of(world, "unsupported"), "message")),
+                                STR("spec.hostNetwork:")));
+        test_run_until(&world->loop, waits_with(world, "config", "CreateContainerConfigError"));
+        test_run_until(&world->loop, waits_with(world, "root", "CreateContainerConfigError"));
+        test_run_until(&world->loop, is_ready(world, "never"));
+
+        static const char absent[] =
+                "{\"metadata\":{\"name\":\"absent\",\"namespace\":\"n\",\"uid\":\"absent-uid\"},"
+                "\"spec\":{\"nodeName\":\"here\",\"containers\":[{\"name\":\"main\",\"image\":"
+                "\"nginx\",\"imagePullPolicy\":\"%s\"}]}}";
+        static const char *const reasons[][2] = { { "Never", "ErrImageNeverPull" },
+                                                  { "IfNotPresent", "ImagePullBackOff" } };
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+                char json[512];
+                snprintf(json, sizeof(json), absent, reasons[i][0]);
+                test_api_put(&world->api, PATH_OF("absent"), json);
+                test_run_until(&world->loop, waits_with(world, "absent", reasons[i][1]));
+                test_api_remove(&world->api, PATH_OF("absent"));
+                test_run_until(&world->loop, !exists(world->data, "volumes/pods/absent-uid"));
+        }
+}
+
+static void probes_decide_when_it_is_ready(void **state)
+{
+        struct world *world = *state;
+        char container[512], flag[128];
+
+        snprintf(container, sizeof(container),
+                 SLEEP ",\"startupProbe\":{\"exec\":{\"command\":[\"test\",\"-e\",\"%s/up\"]}},"
+                       "\"readinessProbe\":{\"tcpSocket\":{\"host\":\"127.0.0.1\",\"port\":%u}}",
+                 world->folder, net_address_port(listener_address(world->api.listener)));
+        put_pod(world, "p", container, "");
+        test_run_until(&world->loop, phase_is(world, "p", "Running"));
+        assert_false(is_ready(world, "p"));
+        snprintf(flag, sizeof(flag), "%s/up", world->folder);
+        assert_int_equal(file_write_atomic(AT_FDCWD, flag, STR("1"), 0644), 0);
+        test_run_until(&world->loop, is_ready(world, "p"));
+
+        snprintf(container, sizeof(container),
+                 SLEEP ",\"readinessProbe\":{\"httpGet\":{\"host\":\"127.0.0.1\",\"port\":%u,"
+                       "\"path\":\"/api/v1/ready\"}}",
+                 net_address_port(listener_address(world->api.listener)));
+        put_pod(world, "q", container, "");
+        test_run_until(&world->loop, phase_is(world, "q", "Running"));
+        assert_false(is_ready(world, "q"));
+        test_api_put(&world->api, "/api/v1/ready", "{}");
+        test_run_until(&world->loop, is_ready(world, "q"));
+
+        put_pod(world, "r",
+                SLEEP ",\"livenessProbe\":{\"exec\":{\"command\":[\"false\"]},\"periodSeconds\":1,"
+                      "\"failureThreshold\":1}",
+                "");
+        test_run_until(&world->loop,
+                       json_int64_or(json_get(main_of(world, "r"), "restartCount"), 0) == 1);
+}
+
+static void assert_file(struct world *world, const char *path, const char *contents)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        char full[256];
+
+        snprintf(full, sizeof(full), "%s/volumes/pods/p-uid/%s", world->data, path);
+        assert_int_equal(file_read(AT_FDCWD, full, 4096, &text), 0);
+        assert_true(str_equal(buffer_str(&text), str_from(contents)));
+}
+
+static const struct container_mount *mount_at(const char *target)
+{
+        const struct container_spec *spec = test_runtime_last_launch();
+
+        for (size_t i = 0; i < spec->mount_count; i++)
+                if (strcmp(spec->mounts[i].target, target) == 0)
+                        return &spec->mounts[i];
+        return NULL;
+}
+
+static void volumes_hold_what_they_name(void **state)
+{
+        struct world *world = *state;
+
+        test_api_put(
+                &world->api, "/api/v1/namespaces/n/configmaps/c",
+                "{\"metadata\":{\"name\":\"c\"},\"data\":{\"key\":\"value\",\"..x\":\"bad\"}}");
+        test_api_put(&world->api, "/api/v1/namespaces/n/secrets/s",
+                     "{\"metadata\":{\"name\":\"s\"},\"data\":{\"key\":\"c2VjcmV0\"}}");
+        test_api_put(&world->api, "/api/v1/namespaces/n/persistentvolumeclaims/d",
+                     "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"volumeName\":\"pv-1\"},"
+                     "\"status\":{\"phase\":\"Bound\"}}");
+        put_pod(world, "p",
+                SHELL("test $A = value && sleep 1000") ",\"env\":[{\"name\":\"A\",\"valueFrom\":{"
+                                                       "\"configMapKeyRef\":{\"name\":\"c\","
+                                                       "\"key\":\"key\"}}}],\"volumeMounts\":[{"
+                                                       "\"name\":\"c\",\"mountPath\":\"/c\"},"
+                                                       "{\"name\":\"s\",\"mountPath\":\"/s/"
+                                                       "one\",\"subPath\":\"dir/"
+                                                       "one\"},{\"name\":\"t\","
+                                                       "\"mountPath\":\"/"
+                                                       "t\"},{\"name\":\"e\",\"mountPath\":\"/"
+                                                       "e\"},{\"name\":\"d\","
+                                                       "\"mountPath\":\"/d\",\"readOnly\":true}]",
+                "\"volumes\":[{\"name\":\"c\",\"configMap\":{\"name\":\"c\"}},{\"name\":\"s\","
+                "\"secret\":{\"secretName\":\"s\",\"items\":[{\"key\":\"key\",\"path\":\"dir/one\","
+                "\"mode\":256}]}},{\"name\":\"t\",\"projected\":{\"sources\":[{"
+                "\"serviceAccountToken\":{\"path\":\"token\"}},{\"downwardAPI\":{\"items\":[{"
+                "\"path\":\"name\",\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}]}}]}},"
+                "{\"name\":\"e\",\"emptyDir\":{}},{\"name\":\"d\",\"persistentVolumeClaim\":{"
+                "\"claimName\":\"d\"}}],");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        assert_file(world, "vol-c/key", "value");
+        assert_file(world, "vol-s/dir/one", "secret");
+        assert_file(world, "vol-t/token", "secret-token");
+        assert_file(world, "vol-t/name", "p");
+        assert_string_equal(mount_at("/c")->source, "pods/p-uid/vol-c");
+        assert_true(mount_at("/c")->read_only);
+        assert_string_equal(mount_at("/s/one")->source, "pods/p-uid/vol-s/..v1/dir/one");
+        assert_false(mount_at("/e")->read_only);
+        assert_string_equal(mount_at("/d")->source, "claims/pv-1");
+        assert_true(mount_at("/d")->read_only);
+        assert_non_null(mount_at("/etc/hosts"));
+        assert_non_null(mount_at("/dev/termination-log"));
+        assert_false(exists(world->data, "volumes/pods/p-uid/vol-c/..x"));
+
+        put_pod(world, "q", SLEEP,
+                "\"volumes\":[{\"name\":\"c\",\"configMap\":{\"name\":\"no\"}}],");
+        test_run_until(&world->loop,
+                       test_api_count(&world->api, "/api/v1/namespaces/n/events/q.") == 1);
+        assert_true(waits_with(world, "q", "ContainerCreating"));
+}
+
+static void a_restarted_node_finds_what_runs(void **state)
+{
+        struct world *world = *state;
+
+        put_pod(world, "p", SLEEP, "");
+        put_pod(world, "gone", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "p") && is_ready(world, "gone"));
+        stop_node(world);
+        test_api_remove(&world->api, PATH_OF("gone"));
+        unsigned patches = world->api.status_patches;
+        start_node(world);
+        test_run_until(&world->loop, !exists(world->data, "volumes/pods/gone-uid"));
+        put_pod(world, "q", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "q"));
+        assert_true(json_string_is(json_get(status_of(world, "q"), "podIP"), STR("10.1.0.4")));
+        assert_true(is_ready(world, "p"));
+        assert_int_equal(json_int64_or(json_get(main_of(world, "p"), "restartCount"), -1), 0);
+        assert_true(world->api.status_patches <= patches + 2);
+
+        /* It can be spoken to, too. */
+        ask_to_delete(world, PATH_OF("p"), "30");
+        test_run_until(&world->loop, is_gone(world, "p"));
+
+        /* What ended while no node ran is told by the next one. */
+        stop_node(world);
+        assert_int_equal(test_runtime_end(), 1);
+        start_node(world);
+        test_run_until(&world->loop,
+                       json_int64_or(json_get(main_of(world, "q"), "restartCount"), 0) == 1);
+        test_run_until(&world->loop, is_ready(world, "q"));
+}
+
+static void failures_are_tried_again(void **state)
+{
+        struct world *world = *state;
+
+        world->api.fail_patches = 2;
+        world->runtime.failures = 1;
+        put_pod(world, "p", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        assert_int_equal(world->api.fail_patches, 0);
+
+        /* A Pod of the same name but another uid is not ours to speak for. */
+        test_api_patch(&world->api, PATH_OF("p"), "{\"metadata\":{\"uid\":\"other-uid\"}}");
+        test_run_until(&world->loop, exists(world->data, "volumes/pods/other-uid"));
+        test_api_remove(&world->api, PATH_OF("p"));
+        test_run_until(&world->loop, !exists(world->data, "volumes/pods/other-uid"));
+}
+
+int main(int argc, char **argv)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(a_pod_lives_and_dies, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(exits_are_reported, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(what_is_not_here_is_said, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(probes_decide_when_it_is_ready, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(volumes_hold_what_they_name, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(a_restarted_node_finds_what_runs, set_up,
+                                                tear_down),
+                cmocka_unit_test_setup_teardown(failures_are_tried_again, set_up, tear_down),
+        };
+
+        assert(argc > 1);
+        init_path = argv[1];
+        log_configure("node", getenv("VERBOSE") ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                      LOG_FORMAT_TEXT);
+        return run_unit_tests("node", tests);
+}
