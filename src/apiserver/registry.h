@@ -77,7 +77,9 @@ struct api_resource {
         /* private */
         struct list in_registry;
         struct arena arena;
-        struct schema_set *schemas;
+        struct schema_set **schemas; /* one a version of a CRD */
+        size_t schema_count;
+        bool built_in;
         struct json_doc *source;
         unsigned references;
 };

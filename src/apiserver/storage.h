@@ -86,6 +86,9 @@ int storage_list_begin(struct storage_list *list, struct storage_type *type, str
  */
 int storage_list_next(struct storage_list *list, struct json_doc **ret_doc);
 
+/* Whether another object would come. Returns 1, 0, -ESTALE or -ENOMEM. */
+int storage_list_has_more(struct storage_list *list);
+
 /* Where the walk stands, for a continue token: behind this key. */
 void storage_list_position(const struct storage_list *list, struct str *ret_namespace,
                            struct str *ret_name);
@@ -128,7 +131,7 @@ struct storage_watch {
         uint64_t position;      /* every event up to this revision was passed */
         uint64_t next_revision; /* of `next`; 0: nothing waits */
         const struct storage_log_event *next;
-        bool paused;
+        bool paused, active;
 };
 
 /*
@@ -137,7 +140,10 @@ struct storage_watch {
  * from within.
  */
 int storage_watch_start(struct storage_watch *watch, uint64_t revision);
+
+/* Does nothing if it is stopped, or was never started (all zero). */
 void storage_watch_stop(struct storage_watch *watch);
+
 void storage_watch_resume(struct storage_watch *watch);
 
 /* Everything up to this revision was passed on or did not concern the watch: for bookmarks. */

@@ -152,10 +152,12 @@ static void find_next(struct storage_list *list, struct storage_object **ret_obj
         *ret_override = override;
 }
 
-int storage_list_next(struct storage_list *list, struct json_doc **ret_doc)
+/* Moves to the next object; *ret_doc is borrowed. Returns 1, 0 at the end, or an error. */
+static int advance(struct storage_list *list, struct json_doc **ret_doc)
 {
         struct storage_object *object;
         struct storage_override *override;
+        struct json_doc *doc;
         int r;
 
         if (list->seen != list->type->storage->revision) {
@@ -163,27 +165,49 @@ int storage_list_next(struct storage_list *list, struct json_doc **ret_doc)
                 if (r < 0)
                         return r;
         }
-        for (;;) {
-                struct json_doc *doc;
-
+        do {
                 find_next(list, &object, &override);
                 if (!object && !override)
                         return 0;
-                if (override) {
-                        doc = override->doc;
-                        r = position_set(list, override->name_space, override->name);
-                } else {
-                        doc = object->committed;
-                        r = position_set(list, object->name_space, object->name);
-                }
+                doc = override ? override->doc : object->committed;
+                r = override ? position_set(list, override->name_space, override->name)
+                             : position_set(list, object->name_space, object->name);
                 if (r < 0)
                         return r;
-                if (!doc)
-                        continue;
-                if (list->current)
-                        json_doc_unref(list->current);
-                list->current = json_doc_ref(doc);
-                *ret_doc = list->current;
-                return 1;
-        }
+        } while (!doc);
+        *ret_doc = doc;
+        return 1;
+}
+
+int storage_list_has_more(struct storage_list *list)
+{
+        struct buffer position = list->position;
+        size_t length = list->namespace_length;
+        struct json_doc *doc;
+        int r;
+
+        list->position = (struct buffer){};
+        list->namespace_length = 0;
+        r = buffer_append(&list->position, position.data, position.length);
+        list->namespace_length = r < 0 ? 0 : length;
+        if (r == 0)
+                r = advance(list, &doc);
+        buffer_deinit(&list->position);
+        list->position = position;
+        list->namespace_length = length;
+        return r;
+}
+
+int storage_list_next(struct storage_list *list, struct json_doc **ret_doc)
+{
+        struct json_doc *doc;
+        int r = advance(list, &doc);
+
+        if (r <= 0)
+                return r;
+        if (list->current)
+                json_doc_unref(list->current);
+        list->current = json_doc_ref(doc);
+        *ret_doc = list->current;
+        return 1;
 }

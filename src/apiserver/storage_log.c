@@ -144,6 +144,7 @@ int storage_watch_start(struct storage_watch *watch, uint64_t revision)
                 return -ESTALE;
         watch->position = revision;
         watch->paused = false;
+        watch->active = true;
         watch->next = first_behind(type, revision);
         watch->next_revision = watch->next ? watch->next->event.revision : 0;
         list_init(&watch->in_ready);
@@ -157,8 +158,12 @@ int storage_watch_start(struct storage_watch *watch, uint64_t revision)
 
 void storage_watch_stop(struct storage_watch *watch)
 {
-        struct storage *storage = watch->type->storage;
+        struct storage *storage;
 
+        if (!watch->active)
+                return;
+        storage = watch->type->storage;
+        watch->active = false;
         list_remove(&watch->in_type);
         list_remove(&watch->in_ready);
         storage->watches--;

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <uv.h>
+
+#include <errno.h>
+
+#include "apiserver/behaviour.h"
+#include "apiserver/server.h"
+#include "base/limit.h"
+#include "kube/protobuf.h"
+#include "json/yaml.h"
+
+/* ---- bodies ---- */
+
+static int refuse_now(struct api_call *call, struct kube_status status)
+{
+        api_call_fail(call, &status);
+        return -EPERM;
+}
+
+static int refuse_parse(struct api_call *call, int r, const struct error *error)
+{
+        if (r == -EFBIG)
+                return refuse_now(call, kube_status_too_large(LIMIT_BODY, call->arena));
+        if (r == -ENOMEM) {
+                api_call_fail_errno(call, r);
+                return -EPERM;
+        }
+        return refuse_now(
+                call, kube_status_bad_request(call->arena, "the body is not valid: %s",
+                                              error->message[0] ? error->message : strerror(-r)));
+}
+
+static int decode_json(struct api_call *call, struct str body, bool drop_nulls)
+{
+        struct json_options options = { .drop_nulls = drop_nulls };
+        struct json_notes notes = {};
+        struct error error = {};
+        int r = json_doc_parse(body, &options, &notes, &error, &call->body);
+
+        if (r < 0)
+                return refuse_parse(call, r, &error);
+        if (!notes.has_duplicate || call->options.validation == VALIDATE_IGNORE)
+                return 0;
+        if (call->options.validation == VALIDATE_STRICT)
+                return refuse_now(call, kube_status_bad_request(
+                                                call->arena,
+                                                "strict decoding error: duplicate field \"%s\"",
+                                                notes.duplicate));
+        api_call_warn(call, "duplicate field \"%s\"", notes.duplicate);
+        return 0;
+}
+
+static int decode_yaml(struct api_call *call, struct str body)
+{
+        struct error error = {};
+        size_t offset = 0;
+        int r = yaml_next(body, &offset, &error, &call->body);
+
+        if (r == 1)
+                return 0;
+        if (r == 0)
+                return refuse_now(call, kube_status_bad_request(call->arena, "the body is empty"));
+        return refuse_parse(call, r, &error);
+}
+
+static int decode_protobuf(struct api_call *call, struct str body)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        struct error error = {};
+        int r = protobuf_to_json(json_root(call->server->protobuf_fields), body, &error, &text);
+
+        if (r < 0)
+                return refuse_parse(call, r, &error);
+        return decode_json(call, buffer_str(&text), true);
+}
+
+static int decode_patch(struct api_call *call, struct str type, struct str body)
+{
+        if (!str_equal(type, STR("application/json-patch+json")) &&
+            !str_equal(type, STR("application/merge-patch+json")) &&
+            (!str_equal(type, STR("application/strategic-merge-patch+json")) ||
+             call->resource->custom))
+                return refuse_now(
+                        call, kube_status_unsupported_media_type(
+                                      call->arena, call->resource->custom
+                                                           ? STR("application/json-patch+json, "
+                                                                 "application/merge-patch+json")
+                                                           : STR("application/json-patch+json, "
+                                                                 "application/merge-patch+json, "
+                                                                 "application/"
+                                                                 "strategic-merge-patch+json")));
+        return decode_json(call, body, false);
+}
+
+int admit_decode(struct api_call *call, struct str body)
+{
+        struct str type, parameters;
+
+        str_cut(call->content_type, ';', &type, &parameters);
+        type = str_trim(type);
+        if (call->verb == API_PATCH)
+                return decode_patch(call, type, body);
+        if (protobuf_is_body(body))
+                return decode_protobuf(call, body);
+        if (call->verb & (API_DELETE | API_DELETE_COLLECTION)) {
+                /* Clients say all kinds of things here; what counts is what it is. */
+                return str_trim(body).length ? decode_json(call, body, true) : 0;
+        }
+        if (type.length == 0 || str_equal_ignoring_case(type, STR("application/json")))
+                return decode_json(call, body, true);
+        if (str_equal_ignoring_case(type, STR("application/yaml")))
+                return decode_yaml(call, body);
+        return refuse_now(call, kube_status_unsupported_media_type(
+                                        call->arena, STR("application/json, application/yaml, "
+                                                         "application/vnd.kubernetes.protobuf")));
+}
+
+/* ---- objects ---- */
+
+/* Tells or refuses fields that the schema does not know. */
+static int handle_unknown(struct api_call *call, struct str lines)
+{
+        _cleanup_buffer_ struct buffer all = {};
+
+        if (lines.length == 0 || call->options.validation == VALIDATE_IGNORE)
+                return 0;
+        while (lines.length > 0) {
+                struct str line;
+                str_cut(lines, '\n', &line, &lines);
+                if (line.length == 0)
+                        continue;
+                if (call->options.validation == VALIDATE_WARN)
+                        api_call_warn(call, "%.*s", STR_FORMAT(line));
+                else if (buffer_printf(&all, "%s%.*s", all.length ? ", " : "", STR_FORMAT(line)) <
+                         0)
+                        return -ENOMEM;
+        }
+        if (all.length == 0)
+                return 0;
+        return api_call_refuse(call,
+                               kube_status_bad_request(call->arena, "strict decoding error: %.*s",
+                                                       STR_FORMAT(buffer_str(&all))));
+}
+
+static int prune(struct api_call *call, struct json_doc **doc)
+{
+        _cleanup_buffer_ struct buffer unknown = {};
+        struct json_doc *pruned;
+        int r;
+
+        if (!call->version->schema || !call->version->prunes)
+                return 0;
+        r = schema_prune(call->version->schema, *doc, &unknown, &pruned);
+        if (r < 0)
+                return r;
+        json_doc_unref(*doc);
+        *doc = pruned;
+        return handle_unknown(call, buffer_str(&unknown));
+}
+
+static int set_defaults(struct api_call *call, struct json_doc **doc)
+{
+        const struct api_behaviour *behaviour = call->resource->behaviour;
+        struct json_doc *defaulted;
+        int r;
+
+        if (call->version->schema) {
+                r = schema_default(call->version->schema, *doc, &defaulted);
+                if (r < 0)
+                        return r;
+                json_doc_unref(*doc);
+                *doc = defaulted;
+        }
+        if (behaviour && behaviour->set_defaults) {
+                struct json_edit edit;
+                json_edit_init(&edit, *doc, call->arena);
+                r = behaviour->set_defaults(call->arena, json_root(*doc), &edit);
+                if (r == 0)
+                        r = json_edit_apply(&edit, &defaulted);
+                if (r < 0)
+                        return r;
+                json_doc_unref(*doc);
+                *doc = defaulted;
+        }
+        return 0;
+}
+
+int admit_prepare(struct api_call *call, struct json_doc **doc)
+{
+        int r = prune(call, doc);
+
+        return r < 0 ? r : set_defaults(call, doc);
+}
+
+int admit_validate(struct api_call *call, struct json_doc *doc, struct json_value before)
+{
+        const struct api_behaviour *behaviour = call->resource->behaviour;
+        struct field_errors *errors = arena_new(call->arena, struct field_errors, 1);
+        struct json_value root = json_root(doc);
+
+        if (!errors)
+                return -ENOMEM;
+        field_errors_init(errors, call->arena);
+        object_meta_validate(root, call->resource->namespaced,
+                             behaviour && behaviour->check_name ? behaviour->check_name
+                                                                : name_check_dns_subdomain,
+                             errors);
+        if (call->version->schema)
+                schema_validate(call->version->schema, root, errors);
+        if (behaviour && behaviour->validate)
+                behaviour->validate(root, before, errors);
+        if (errors->failure < 0)
+                return errors->failure;
+        if (errors->total == 0)
+                return 0;
+        return api_call_refuse(
+                call, kube_status_invalid(call->arena, &call->named,
+                                          json_string(json_get(root, "metadata", "name")), errors));
+}
+
+int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
+{
+        struct error error = {};
+        int r = render_convert(call->resource, doc, call->resource->storage_version->name, &error,
+                               ret_doc);
+
+        if (r == -EINVAL || r == -E2BIG)
+                return api_call_refuse(call,
+                                       kube_status_unprocessable(call->arena, "%s", error.message));
+        return r;
+}
+
+/* The body's own words about what it is must fit where it was sent. */
+int admit_check_type(struct api_call *call, struct json_value root)
+{
+        struct str kind = json_string(json_get(root, "kind"));
+        struct str version = json_string(json_get(root, "apiVersion"));
+        struct str expected =
+                api_group_version(call->arena, call->resource->group, call->version->name);
+
+        if (json_type(root) != JSON_OBJECT)
+                return api_call_refuse(
+                        call, kube_status_bad_request(call->arena, "the body is no object"));
+        if (call->resource->custom && (kind.length == 0 || version.length == 0))
+                return api_call_refuse(
+                        call,
+                        kube_status_bad_request(call->arena, "Object '%s' is missing in the body",
+                                                kind.length ? "apiVersion" : "Kind"));
+        if (version.length > 0 && !str_equal(version, expected))
+                return api_call_refuse(
+                        call, kube_status_bad_request(
+                                      call->arena,
+                                      "the API version in the data (%.*s) does not match the "
+                                      "expected API version (%.*s)",
+                                      STR_FORMAT(version), STR_FORMAT(expected)));
+        if (kind.length > 0 && !str_equal(kind, call->resource->kind))
+                return api_call_refuse(
+                        call, kube_status_bad_request(
+                                      call->arena,
+                                      "the kind in the data (%.*s) does not match the expected "
+                                      "kind (%.*s)",
+                                      STR_FORMAT(kind), STR_FORMAT(call->resource->kind)));
+        return 0;
+}

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <uv.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "apiserver/behaviour.h"
+#include "apiserver/server.h"
+#include "base/random.h"
+#include "crypto/encode.h"
+
+/* Namespaces, Services, Secrets and the smaller kinds. */
+
+static bool is_absent(struct json_value object, const char *key)
+{
+        return !json_exists(json_member(object, str_from(key)));
+}
+
+static void default_string(struct json_value object, const char *key, struct json_edit *edit,
+                           const char *pointer, const char *value)
+{
+        if (is_absent(object, key))
+                json_edit_set_string(edit, pointer, str_from(value));
+}
+
+/* ---- Namespaces ---- */
+
+static int namespace_prepare(struct api_call *call, struct json_value object _unused_,
+                             struct json_edit *edit)
+{
+        json_edit_set_string(edit, "/metadata/labels/kubernetes.io~1metadata.name",
+                             call->path.name);
+        json_edit_set_raw(edit, "/spec/finalizers", STR("[\"kubernetes\"]"));
+        json_edit_set_string(edit, "/status/phase", STR("Active"));
+        return 0;
+}
+
+static int namespace_prepare_update(struct api_call *call, struct json_value object _unused_,
+                                    struct json_value before, struct json_edit *edit)
+{
+        /* spec.finalizers go by the subresource finalize only. */
+        json_edit_set_value(edit, "/spec", json_get(before, "spec"));
+        json_edit_set_string(edit, "/metadata/labels/kubernetes.io~1metadata.name",
+                             call->path.name);
+        return 0;
+}
+
+static bool namespace_deleting(struct json_value object, struct json_edit *edit)
+{
+        json_edit_set_string(edit, "/status/phase", STR("Terminating"));
+        return json_count(json_get(object, "spec", "finalizers")) > 0;
+}
+
+/* ---- Services ---- */
+
+static int service_defaults(struct arena *arena, struct json_value object, struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec"), ports = json_get(spec, "ports");
+
+        default_string(spec, "type", edit, "/spec/type", "ClusterIP");
+        default_string(spec, "sessionAffinity", edit, "/spec/sessionAffinity", "None");
+        if (!json_string_is(json_get(spec, "type"), STR("ExternalName"))) {
+                default_string(spec, "internalTrafficPolicy", edit, "/spec/internalTrafficPolicy",
+                               "Cluster");
+                default_string(spec, "ipFamilyPolicy", edit, "/spec/ipFamilyPolicy", "SingleStack");
+                if (is_absent(spec, "ipFamilies"))
+                        json_edit_set_raw(edit, "/spec/ipFamilies", STR("[\"IPv4\"]"));
+        }
+        for (size_t i = 0; i < json_count(ports); i++) {
+                struct json_value port = json_element(ports, i);
+                struct str target = arena_printf(arena, "/spec/ports/%zu/targetPort", i);
+                struct str protocol = arena_printf(arena, "/spec/ports/%zu/protocol", i);
+                if (!target.data || !protocol.data)
+                        return -ENOMEM;
+                default_string(port, "protocol", edit, protocol.data, "TCP");
+                if (is_absent(port, "targetPort"))
+                        json_edit_set_value(edit, target.data, json_get(port, "port"));
+        }
+        return 0;
+}
+
+static int service_prepare(struct api_call *call _unused_, struct json_value object _unused_,
+                           struct json_edit *edit)
+{
+        json_edit_set_raw(edit, "/status", STR("{\"loadBalancer\":{}}"));
+        return 0;
+}
+
+static bool cluster_ip_is_free(struct api_call *call, struct str address)
+{
+        struct storage_list list;
+        struct json_doc *doc;
+        bool found = false;
+
+        if (storage_list_begin(&list, call->resource->storage, STR_EMPTY, 0, STR_EMPTY, STR_EMPTY) <
+            0)
+                return false;
+        while (!found && storage_list_next(&list, &doc) == 1)
+                found = json_string_is(json_get(json_root(doc), "spec", "clusterIP"), address);
+        storage_list_end(&list);
+        return !found;
+}
+
+enum { CLUSTER_IP_TRIES = 16 };
+
+/* A random free one of 10.96.0.0/16; the first 16 are for who asks for them by name. */
+static int choose_cluster_ip(struct api_call *call, char text[static 16])
+{
+        unsigned char random[2];
+
+        for (int i = 0; i < CLUSTER_IP_TRIES; i++) {
+                random_bytes(random, sizeof(random));
+                if (random[0] == 0 && random[1] < 16)
+                        continue;
+                snprintf(text, 16, "10.96.%u.%u", random[0], random[1]);
+                if (cluster_ip_is_free(call, str_from(text)))
+                        return 0;
+        }
+        return api_call_refuse(call,
+                               kube_status_internal(call->arena, "no cluster IP could be found"));
+}
+
+static int service_admit(struct api_call *call, struct json_value object, struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec");
+        struct str address = json_string(json_get(spec, "clusterIP")), list;
+        char chosen[16];
+
+        if (json_string_is(json_get(spec, "type"), STR("ExternalName")))
+                return 0;
+        if (address.length == 0) {
+                int r = choose_cluster_ip(call, chosen);
+                if (r < 0)
+                        return r;
+                address = str_from(chosen);
+        }
+        json_edit_set_string(edit, "/spec/clusterIP", address);
+        list = arena_printf(call->arena, "[\"%.*s\"]", STR_FORMAT(address));
+        if (!list.data)
+                return -ENOMEM;
+        json_edit_set_raw(edit, "/spec/clusterIPs", list);
+        return 0;
+}
+
+/* What was given out stays, where an update does not say otherwise. */
+static int service_prepare_update(struct api_call *call _unused_, struct json_value object,
+                                  struct json_value before, struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec"), old = json_get(before, "spec");
+
+        if (json_string(json_get(spec, "clusterIP")).length == 0 &&
+            !json_string_is(json_get(spec, "type"), STR("ExternalName"))) {
+                json_edit_set_value(edit, "/spec/clusterIP", json_get(old, "clusterIP"));
+                json_edit_set_value(edit, "/spec/clusterIPs", json_get(old, "clusterIPs"));
+        }
+        return 0;
+}
+
+static void service_validate(struct json_value object, struct json_value before,
+                             struct field_errors *errors)
+{
+        struct json_value ip = json_get(object, "spec", "clusterIP");
+        struct json_value old = json_get(before, "spec", "clusterIP");
+
+        if (json_string(old).length > 0 && json_exists(ip) && !json_equal(ip, old))
+                field_errors_add(errors, FIELD_INVALID, STR("spec.clusterIP"), ip,
+                                 "field is immutable");
+}
+
+/* ---- Secrets and ConfigMaps ---- */
+
+static int secret_defaults(struct arena *arena, struct json_value object, struct json_edit *edit)
+{
+        struct json_value plain = json_get(object, "stringData");
+
+        default_string(object, "type", edit, "/type", "Opaque");
+        json_for_each (it, plain) {
+                _cleanup_buffer_ struct buffer encoded = {};
+                struct str value = json_string(it.value), pointer;
+                const char *key = json_pointer_escape(arena, it.key);
+
+                if (!key || base64_append(&encoded, BASE64_STANDARD, value.data, value.length) < 0)
+                        return -ENOMEM;
+                pointer = arena_printf(arena, "/data/%s", key);
+                if (!pointer.data)
+                        return -ENOMEM;
+                json_edit_set_string(edit, pointer.data, buffer_str(&encoded));
+        }
+        json_edit_remove(edit, "/stringData");
+        return 0;
+}
+
+static void check_keys(struct json_value map, const char *field, struct field_errors *errors)
+{
+        json_for_each (it, map) {
+                const char *why = name_check_config_key(it.key);
+                char name[320];
+
+                snprintf(name, sizeof(name), "%s[%.*s]", field, STR_FORMAT(it.key));
+                if (why)
+                        field_errors_add_string(errors, FIELD_INVALID, str_from(name), it.key, "%s",
+                                                why);
+        }
+}
+
+static void check_immutable(struct json_value object, struct json_value before, const char *key,
+                            struct field_errors *errors)
+{
+        struct json_value after = json_member(object, str_from(key));
+
+        if (json_exists(before) && !json_equal(after, json_member(before, str_from(key))))
+                field_errors_add(errors, FIELD_INVALID, str_from(key), after, "field is immutable");
+}
+
+static void data_validate(struct json_value object, struct json_value before,
+                          struct field_errors *errors)
+{
+        check_keys(json_get(object, "data"), "data", errors);
+        check_keys(json_get(object, "binaryData"), "binaryData", errors);
+        if (json_bool_or(json_get(before, "immutable"), false)) {
+                check_immutable(object, before, "data", errors);
+                check_immutable(object, before, "binaryData", errors);
+        }
+}
+
+static void secret_validate(struct json_value object, struct json_value before,
+                            struct field_errors *errors)
+{
+        data_validate(object, before, errors);
+        check_immutable(object, before, "type", errors);
+}
+
+/* ---- volumes ---- */
+
+static int claim_defaults(struct arena *arena _unused_, struct json_value object,
+                          struct json_edit *edit)
+{
+        default_string(json_get(object, "spec"), "volumeMode", edit, "/spec/volumeMode",
+                       "Filesystem");
+        return 0;
+}
+
+static int claim_prepare(struct api_call *call _unused_, struct json_value object _unused_,
+                         struct json_edit *edit)
+{
+        json_edit_set_string(edit, "/status/phase", STR("Pending"));
+        return 0;
+}
+
+static int volume_defaults(struct arena *arena _unused_, struct json_value object,
+                           struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec");
+
+        default_string(spec, "volumeMode", edit, "/spec/volumeMode", "Filesystem");
+        default_string(spec, "persistentVolumeReclaimPolicy", edit,
+                       "/spec/persistentVolumeReclaimPolicy", "Retain");
+        return 0;
+}
+
+static int storage_class_defaults(struct arena *arena _unused_, struct json_value object,
+                                  struct json_edit *edit)
+{
+        default_string(object, "reclaimPolicy", edit, "/reclaimPolicy", "Delete");
+        default_string(object, "volumeBindingMode", edit, "/volumeBindingMode", "Immediate");
+        return 0;
+}
+
+/* ---- RBAC ---- */
+
+static int binding_defaults(struct arena *arena, struct json_value object, struct json_edit *edit)
+{
+        struct json_value subjects = json_get(object, "subjects");
+
+        if (json_string(json_get(object, "roleRef", "apiGroup")).length == 0)
+                json_edit_set_string(edit, "/roleRef/apiGroup", STR("rbac.authorization.k8s.io"));
+        for (size_t i = 0; i < json_count(subjects); i++) {
+                struct json_value subject = json_element(subjects, i);
+                struct str pointer = arena_printf(arena, "/subjects/%zu/apiGroup", i);
+                if (!pointer.data)
+                        return -ENOMEM;
+                if (is_absent(subject, "apiGroup") &&
+                    !json_string_is(json_get(subject, "kind"), STR("ServiceAccount")))
+                        json_edit_set_string(edit, pointer.data, STR("rbac.authorization.k8s.io"));
+        }
+        return 0;
+}
+
+static void binding_validate(struct json_value object, struct json_value before,
+                             struct field_errors *errors)
+{
+        if (json_exists(before) &&
+            !json_equal(json_get(object, "roleRef"), json_get(before, "roleRef")))
+                field_errors_add(errors, FIELD_INVALID, STR("roleRef"), json_get(object, "roleRef"),
+                                 "cannot change roleRef");
+}
+
+/* ---- definitions and policies ---- */
+
+static int definition_defaults(struct arena *arena, struct json_value object,
+                               struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec"), names = json_get(spec, "names");
+        struct str kind = json_string(json_get(names, "kind")), list;
+
+        if (is_absent(spec, "conversion"))
+                json_edit_set_raw(edit, "/spec/conversion", STR("{\"strategy\":\"None\"}"));
+        if (is_absent(names, "listKind")) {
+                list = arena_printf(arena, "%.*sList", STR_FORMAT(kind));
+                if (!list.data)
+                        return -ENOMEM;
+                json_edit_set_string(edit, "/spec/names/listKind", list);
+        }
+        if (is_absent(names, "singular")) {
+                list = arena_str(arena, kind);
+                if (!list.data)
+                        return -ENOMEM;
+                for (size_t i = 0; i < list.length; i++) {
+                        if (list.data[i] >= 'A' && list.data[i] <= 'Z')
+                                ((char *)(uintptr_t)list.data)[i] = (char)(list.data[i] | 0x20);
+                }
+                json_edit_set_string(edit, "/spec/names/singular", list);
+        }
+        return 0;
+}
+
+static void definition_validate(struct json_value object, struct json_value before _unused_,
+                                struct field_errors *errors)
+{
+        struct json_value spec = json_get(object, "spec");
+        struct json_value name = json_get(object, "metadata", "name");
+        struct str plural = json_string(json_get(spec, "names", "plural"));
+        struct str group = json_string(json_get(spec, "group")), head, tail;
+        unsigned stored = 0;
+
+        if (!str_cut(json_string(name), '.', &head, &tail) || !str_equal(head, plural) ||
+            !str_equal(tail, group))
+                field_errors_add(errors, FIELD_INVALID, STR("metadata.name"), name,
+                                 "must be spec.names.plural+\".\"+spec.group");
+        json_for_each (it, json_get(spec, "versions")) {
+                stored += json_bool_or(json_get(it.value, "storage"), false);
+        }
+        if (stored != 1)
+                field_errors_add(errors, FIELD_INVALID, STR("spec.versions"), (struct json_value){},
+                                 "must have exactly one version marked as storage version");
+}
+
+static int policy_defaults(struct arena *arena _unused_, struct json_value object,
+                           struct json_edit *edit)
+{
+        struct json_value spec = json_get(object, "spec");
+
+        if (is_absent(spec, "policyTypes"))
+                json_edit_set_raw(edit, "/spec/policyTypes",
+                                  json_count(json_get(spec, "egress")) > 0
+                                          ? STR("[\"Ingress\",\"Egress\"]")
+                                          : STR("[\"Ingress\"]"));
+        return 0;
+}
+
+#define RBAC_GROUP STR("rbac.authorization.k8s.io")
+
+const struct api_behaviour behaviours_core[] = {
+        {
+                .plural = STR("namespaces"),
+                .check_name = name_check_dns_label,
+                .returns_deleted = true,
+                .prepare = namespace_prepare,
+                .prepare_update = namespace_prepare_update,
+                .deleting = namespace_deleting,
+        },
+        {
+                .plural = STR("services"),
+                .check_name = name_check_dns1035_label,
+                .returns_deleted = true,
+                .set_defaults = service_defaults,
+                .prepare = service_prepare,
+                .prepare_update = service_prepare_update,
+                .validate = service_validate,
+                .admit = service_admit,
+        },
+        { .plural = STR("configmaps"), .validate = data_validate },
+        {
+                .plural = STR("secrets"),
+                .set_defaults = secret_defaults,
+                .validate = secret_validate,
+        },
+        { .plural = STR("serviceaccounts"), .returns_deleted = true },
+        {
+                .plural = STR("persistentvolumeclaims"),
+                .returns_deleted = true,
+                .set_defaults = claim_defaults,
+                .prepare = claim_prepare,
+        },
+        {
+                .plural = STR("persistentvolumes"),
+                .returns_deleted = true,
+                .set_defaults = volume_defaults,
+                .prepare = claim_prepare,
+        },
+        {
+                .group = STR("storage.k8s.io"),
+                .plural = STR("storageclasses"),
+                .returns_deleted = true,
+                .set_defaults = storage_class_defaults,
+        },
+        {
+                .group = RBAC_GROUP,
+                .plural = STR("rolebindings"),
+                .check_name = name_check_path_segment,
+                .set_defaults = binding_defaults,
+                .validate = binding_validate,
+        },
+        {
+                .group = RBAC_GROUP,
+                .plural = STR("clusterrolebindings"),
+                .check_name = name_check_path_segment,
+                .set_defaults = binding_defaults,
+                .validate = binding_validate,
+        },
+        { .group = RBAC_GROUP, .plural = STR("roles"), .check_name = name_check_path_segment },
+        {
+                .group = RBAC_GROUP,
+                .plural = STR("clusterroles"),
+                .check_name = name_check_path_segment,
+        },
+        {
+                .group = STR("apiextensions.k8s.io"),
+                .plural = STR("customresourcedefinitions"),
+                .has_generation = true,
+                .set_defaults = definition_defaults,
+                .validate = definition_validate,
+        },
+        {
+                .group = STR("networking.k8s.io"),
+                .plural = STR("networkpolicies"),
+                .has_generation = true,
+                .set_defaults = policy_defaults,
+        },
+        {
+                .group = STR("discovery.k8s.io"),
+                .plural = STR("endpointslices"),
+                .has_generation = true,
+        },
+        {
+                .group = STR("policy"),
+                .plural = STR("poddisruptionbudgets"),
+                .has_generation = true,
+        },
+};
+const size_t behaviours_core_count = ARRAY_SIZE(behaviours_core);

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <uv.h>
+
+#include "apiserver/internal_call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apiserver/server.h"
+#include "base/clock.h"
+
+struct internal_call {
+        struct api_call call;
+        struct arena arena;
+        struct list in_set;
+        void (*done)(void *user, unsigned code, struct json_doc *doc);
+        void *user;
+};
+
+static void on_result(struct api_call *call, unsigned code, struct json_doc *doc)
+{
+        struct internal_call *internal = container_of(call, struct internal_call, call);
+
+        list_remove(&internal->in_set);
+        if (internal->done)
+                internal->done(internal->user, code, doc);
+        arena_deinit(&internal->arena);
+        free(internal);
+}
+
+static struct internal_call *call_new(struct apiserver *server,
+                                      const struct internal_request *request)
+{
+        static const struct str masters[] = { STR("system:masters") };
+        struct internal_call *internal = calloc(1, sizeof(*internal));
+        struct api_call *call;
+
+        if (!internal)
+                return NULL;
+        list_init(&internal->in_set);
+        internal->done = request->done;
+        internal->user = request->user;
+        call = &internal->call;
+        call->server = server;
+        call->arena = &internal->arena;
+        call->result = on_result;
+        call->now_ns = clock_realtime_ns();
+        call->verb = request->verb;
+        call->options.grace_seconds = -1;
+        call->options.validation = VALIDATE_IGNORE;
+        call->options.field_manager = request->manager;
+        call->user =
+                (struct api_user){ .name = request->manager, .groups = masters, .group_count = 1 };
+        call->content_type = request->content_type;
+        call->path = (struct api_path){
+                .is_resource = true,
+                .group = arena_str(call->arena, request->group),
+                .resource = arena_str(call->arena, request->plural),
+                .name_space = arena_str(call->arena, request->name_space),
+                .name = arena_str(call->arena, request->name),
+                .subresource = arena_str(call->arena, request->subresource),
+        };
+        if (request->body)
+                call->body = json_doc_ref(request->body);
+        return internal;
+}
+
+static bool find(struct api_call *call, struct str version)
+{
+        const struct api_resource *resource =
+                registry_find(call->server->registry, call->path.group, call->path.resource);
+
+        if (!resource || !resource->storage)
+                return false;
+        call->version = version.length > 0 ? api_resource_version(resource, version)
+                                           : resource->storage_version;
+        if (!call->version)
+                return false;
+        if (call->path.subresource.length > 0) {
+                call->subresource = api_version_subresource(call->version, call->path.subresource);
+                if (!call->subresource)
+                        return false;
+        }
+        call->resource = api_resource_ref(resource);
+        call->named = (struct kube_resource){ .group = call->path.group,
+                                              .resource = call->path.resource,
+                                              .kind = resource->kind };
+        return true;
+}
+
+int internal_call_start(struct apiserver *server, const struct internal_request *request)
+{
+        struct internal_call *internal = call_new(server, request);
+        struct api_call *call;
+        struct kube_status status;
+
+        if (!internal)
+                return -ENOMEM;
+        call = &internal->call;
+        list_append(&server->internal_calls, &internal->in_set);
+        if (!find(call, request->version)) {
+                status = kube_status_no_such_path();
+                api_call_fail(call, &status);
+                return 0;
+        }
+        switch (request->verb) {
+        case API_CREATE:
+                api_create(call);
+                break;
+        case API_DELETE:
+                api_delete(call);
+                break;
+        case API_UPDATE:
+        case API_PATCH:
+                api_update(call);
+                break;
+        default:
+                api_get(call);
+        }
+        return 0;
+}
+
+void internal_calls_cancel(struct apiserver *server)
+{
+        while (!list_is_empty(&server->internal_calls)) {
+                struct internal_call *internal =
+                        list_entry(server->internal_calls.next, struct internal_call, in_set);
+                if (internal->call.stream_end)
+                        internal->call.stream_end(&internal->call);
+                api_call_release(&internal->call);
+                list_remove(&internal->in_set);
+                arena_deinit(&internal->arena);
+                free(internal);
+        }
+}
