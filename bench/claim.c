@@ -30,6 +30,14 @@ enum step {
         STEP_FLOOR_PATCH, /* until it is changed */
 };
 
+enum { WATCHES = 3, MEMBERS_MAX = 4096, NAME_SIZE = 64 };
+
+/* A Sandbox that carries the pool's label. */
+struct member {
+        char name[NAME_SIZE];
+        bool ready;
+};
+
 struct bench {
         uv_loop_t uv;
         struct net_loop *loop;
@@ -37,11 +45,13 @@ struct bench {
         const char *name_space, *pool;
         int64_t count, done;
         enum step step;
-        uint64_t began;        /* monotonic ns */
-        int64_t ready, wanted; /* members of the pool */
-        char name[64];
+        uint64_t began; /* monotonic ns */
+        struct member members[MEMBERS_MAX];
+        size_t member_count;
+        int64_t wanted; /* replicas of the pool; 0: not known yet */
+        char name[NAME_SIZE];
         uint64_t *claim_ns, *floor_ns;
-        bool synced_claims, synced_pools;
+        unsigned synced; /* of the three watches */
 };
 
 static void fail(const char *what, const struct kube_response *response)
@@ -131,11 +141,20 @@ static void post(struct bench *bench, const struct kind *kind, const char *forma
         request(bench, "POST", kind, "", body, "application/json", callback);
 }
 
+static int64_t count_ready(const struct bench *bench)
+{
+        int64_t ready = 0;
+
+        for (size_t i = 0; i < bench->member_count; i++)
+                ready += bench->members[i].ready;
+        return ready;
+}
+
 /* Goes on when what the present step waits for is there. */
 static void advance(struct bench *bench)
 {
-        if (bench->step != STEP_POOL || !bench->synced_claims || !bench->synced_pools ||
-            bench->ready < bench->wanted || bench->wanted == 0)
+        if (bench->step != STEP_POOL || bench->synced < WATCHES || bench->wanted == 0 ||
+            count_ready(bench) < bench->wanted)
                 return;
         if (bench->done == bench->count) {
                 uv_stop(&bench->uv);
@@ -159,7 +178,7 @@ static void on_claim_event(void *user, const struct kube_event *event)
         struct bench *bench = user;
 
         if (event->type == KUBE_LIST_END) {
-                bench->synced_claims = true;
+                bench->synced++;
                 advance(bench);
                 return;
         }
@@ -168,7 +187,6 @@ static void on_claim_event(void *user, const struct kube_event *event)
             !is_ready(json_root(event->doc)))
                 return;
         bench->claim_ns[bench->done] = clock_monotonic_ns() - bench->began;
-        bench->ready = 0; /* until the pool says that it is whole again */
         request(bench, "DELETE", &kind_sandbox_claim, bench->name, STR_EMPTY, "", on_deleted);
         bench->step = STEP_FLOOR_POST;
         post(bench, &kind_config_map, "ConfigMap", on_config_map_posted);
@@ -179,11 +197,34 @@ static void on_pool_event(void *user, const struct kube_event *event)
         struct bench *bench = user;
 
         if (event->type == KUBE_LIST_END)
-                bench->synced_pools = true;
-        if (event->doc && event->type != KUBE_DELETED) {
-                struct json_value pool = json_root(event->doc);
-                bench->ready = json_int64_or(json_get(pool, "status", "readyReplicas"), 0);
-                bench->wanted = json_int64_or(json_get(pool, "spec", "replicas"), 1);
+                bench->synced++;
+        if (event->doc && event->type != KUBE_DELETED)
+                bench->wanted =
+                        json_int64_or(json_get(json_root(event->doc), "spec", "replicas"), 1);
+        advance(bench);
+}
+
+/* A Sandbox that is claimed loses the label, and so is told as deleted. */
+static void on_member_event(void *user, const struct kube_event *event)
+{
+        struct bench *bench = user;
+        size_t i = 0;
+
+        if (event->type == KUBE_LIST_END)
+                bench->synced++;
+        if (event->doc) {
+                while (i < bench->member_count &&
+                       !str_equal(event->name, str_from(bench->members[i].name)))
+                        i++;
+                if (event->type == KUBE_DELETED && i < bench->member_count) {
+                        bench->members[i] = bench->members[--bench->member_count];
+                } else if (event->type != KUBE_DELETED && i < MEMBERS_MAX) {
+                        struct member *member = &bench->members[i];
+                        snprintf(member->name, sizeof(member->name), "%.*s",
+                                 STR_FORMAT(event->name));
+                        member->ready = is_ready(json_root(event->doc));
+                        bench->member_count = MAX(bench->member_count, i + 1);
+                }
         }
         advance(bench);
 }
@@ -213,15 +254,24 @@ static void print_result(struct bench *bench)
         printf("ratio                             p50 %.2f\n", claim50 / floor50);
 }
 
-static int watch(struct bench *bench, const struct kind *kind, const char *field,
+static void on_state(void *user, enum kube_reflector_state state, struct str message)
+{
+        (void)user;
+        if (state == KUBE_REFLECTOR_WAITING || state == KUBE_REFLECTOR_FORBIDDEN)
+                fprintf(stderr, "claim: cannot watch: %.*s\n", STR_FORMAT(message));
+}
+
+static int watch(struct bench *bench, const struct kind *kind, struct str label, struct str field,
                  kube_event_fn handler, struct kube_reflector **ret_reflector)
 {
         const struct kube_reflector_options options = {
                 .client = bench->client,
                 .kind = kind,
                 .name_space = str_from(bench->name_space),
-                .field_selector = str_from(field),
+                .label_selector = label,
+                .field_selector = field,
                 .handler = handler,
+                .on_state = on_state,
                 .user = bench,
         };
 
@@ -231,22 +281,28 @@ static int watch(struct bench *bench, const struct kind *kind, const char *field
 static int run(struct bench *bench, struct error *error)
 {
         _cleanup_arena_ struct arena arena = {};
-        struct kube_reflector *claim_watch = NULL, *pool_watch = NULL;
+        struct kube_reflector *watches[WATCHES] = {};
         struct str field = arena_printf(&arena, "metadata.name=%s", bench->pool);
+        struct str label = arena_printf(&arena, "agents.x-k8s.io/warm-pool-sandbox=%08x",
+                                        str_fnv1a(str_from(bench->pool)));
 
         bench->claim_ns = arena_new(&arena, uint64_t, (size_t)bench->count);
         bench->floor_ns = arena_new(&arena, uint64_t, (size_t)bench->count);
-        if (!field.data || !bench->claim_ns || !bench->floor_ns)
+        if (!field.data || !label.data || !bench->claim_ns || !bench->floor_ns)
                 return -ENOMEM;
-        int r = watch(bench, &kind_sandbox_claim, NULL, on_claim_event, &claim_watch);
+        int r = watch(bench, &kind_sandbox_claim, STR_EMPTY, STR_EMPTY, on_claim_event,
+                      &watches[0]);
         if (r == 0)
-                r = watch(bench, &kind_sandbox_warm_pool, field.data, on_pool_event, &pool_watch);
+                r = watch(bench, &kind_sandbox_warm_pool, STR_EMPTY, field, on_pool_event,
+                          &watches[1]);
+        if (r == 0)
+                r = watch(bench, &kind_sandbox, label, STR_EMPTY, on_member_event, &watches[2]);
         if (r < 0)
                 return error_set(error, r, "cannot watch: %s", strerror(-r));
         uv_run(&bench->uv, UV_RUN_DEFAULT);
         print_result(bench);
-        kube_reflector_free(claim_watch);
-        kube_reflector_free(pool_watch);
+        for (size_t i = 0; i < WATCHES; i++)
+                kube_reflector_free(watches[i]);
         return 0;
 }
 

@@ -6,11 +6,11 @@
  * otherwise. A limit that a user can meet is named in docs/limits.md.
  */
 enum {
-        LIMIT_BODY = 3 * 1024 * 1024,   /* a request body of the Kubernetes API */
+        LIMIT_BODY = 3 * 1024 * 1024,        /* a request body of the Kubernetes API */
         LIMIT_API_ANSWER = 64 * 1024 * 1024, /* what an API server answers to one request */
-        LIMIT_HEAD = 64 * 1024,         /* request line and headers of one message */
-        LIMIT_HEADERS = 128,            /* header fields in one message */
-        LIMIT_DEPTH = 64,               /* nested arrays and objects in a document */
+        LIMIT_HEAD = 64 * 1024,              /* request line and headers of one message */
+        LIMIT_HEADERS = 128,                 /* header fields in one message */
+        LIMIT_DEPTH = 64,                    /* nested arrays and objects in a document */
         LIMIT_OBJECT = 1536 * 1024,     /* one stored object, as etcd's default request limit */
         LIMIT_NAME = 253,               /* a DNS subdomain, RFC 1123 */
         LIMIT_LABEL = 63,               /* a DNS label, a label value */
@@ -19,10 +19,13 @@ enum {
         LIMIT_WRITE_QUEUE = 4096,       /* accepted writes that wait for the disk */
         LIMIT_WATCH_LOG_EVENTS = 65536, /* events kept in memory for watches to resume from */
         LIMIT_WATCH_LOG_BYTES = 24 * 1024 * 1024, /* bytes of old objects that those events keep */
-        LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024, /* unsent bytes of one watch before it is closed */
-        LIMIT_CONNECTIONS = 16384,              /* open connections of one server */
-        LIMIT_CONTAINERS = 16,                  /* containers of one Pod that the node runs */
-        LIMIT_MOUNTS = 24,                      /* volumes mounted into one container */
-        LIMIT_ARGUMENTS = 128 * 1024,           /* argv and environment of one container process */
-        LIMIT_LOG_RING = 4 * 1024 * 1024,       /* a container's log ring */
+        LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024,  /* unsent bytes of one watch before it is closed */
+        LIMIT_CONNECTIONS = 16384,               /* open connections of one server */
+        LIMIT_CONTAINERS = 16,                   /* containers of one Pod that the node runs */
+        LIMIT_MOUNTS = 24,                       /* volumes mounted into one container */
+        LIMIT_ARGUMENTS = 128 * 1024,            /* argv and environment of one container process */
+        LIMIT_COMMAND_OUTPUT = 16 * 1024 * 1024, /* kept of each output of one /execute */
+        LIMIT_DIRECTORY_ENTRIES = 200000,        /* listed by sandboxd */
+        LIMIT_PART_HEADERS = 8192,               /* all header lines of one part of a form */
+        LIMIT_LOG_RING = 4 * 1024 * 1024,        /* a container's log ring */
 };

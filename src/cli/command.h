@@ -36,4 +36,5 @@ int command_kubeconfig(int argc, char **argv, struct error *error);
 int command_version(int argc, char **argv, struct error *error);
 int command_control(int argc, char **argv, struct error *error);
 int command_node(int argc, char **argv, struct error *error);
+int command_controller(int argc, char **argv, struct error *error);
 int command_router(int argc, char **argv, struct error *error);

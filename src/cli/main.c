@@ -15,6 +15,7 @@ const struct command commands[] = {
         { "kubeconfig", "[OPTION…]", "print the administrator's kubeconfig", command_kubeconfig,
           false },
         { "version", "", "print the version", command_version, false },
+        { "controller", "[OPTION…]", "the controllers, for a cluster", command_controller, false },
         { "control", "OPTION…", "API server and controllers (started by up)", command_control,
           true },
         { "node", "OPTION…", "the machine's kubelet (started by up)", command_node, true },

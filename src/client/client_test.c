@@ -419,12 +419,12 @@ static void a_plugin_is_run_once_and_again_when_its_token_is_refused(void **stat
         api.show = show;
         fake_expect(&api, replies);
         assert_int_equal(kube_client_request(api.client, &GET("/a"), on_answer, &second, NULL), 0);
-        ask(&api, GET("/b"), &answer);
+        ask(&api, GET("/a"), &answer);
         test_run_until(&api.t, second.count == 1);
         ask(&api, GET("/c"), &answer);
         assert_int_equal(answer.status, 200);
         fake_asked(&api, "GET /a authorization=Bearer plugged\n"
-                         "GET /b authorization=Bearer plugged\n"
+                         "GET /a authorization=Bearer plugged\n"
                          "GET /c authorization=Bearer plugged\n"
                          "GET /c authorization=Bearer plugged\n");
         fake_tear_down(&api);

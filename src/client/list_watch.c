@@ -13,6 +13,7 @@
 
 enum {
         CHUNK_DEFAULT = 500,
+        UNREACHABLE_MOST_MS = 2000,
         LONG_ENOUGH_MS = 1000, /* a stream that lasted so long was no failure from the start */
 };
 #define END_OF_LIST STR("k8s.io/initial-events-end")
@@ -158,6 +159,7 @@ static int end_list(struct list_watch *lw, struct str version)
         buffer_clear(&lw->continue_token);
         lw->listing = false;
         lw->whole = false;
+        lw->expired = false;
         lw->synced = true;
         backoff_reset(&lw->backoff);
         tell_vanished(lw);
@@ -389,18 +391,26 @@ uint64_t list_watch_failed(struct list_watch *lw, const struct list_watch_failur
         bool between_pages = failure->status == 410 && lw->continue_token.length > 0;
         if (between_pages)
                 lw->whole = true;
+        bool went_well =
+                failure->error == KUBE_LOST && !lw->listing && failure->lasted_ms >= LONG_ENOUGH_MS;
         if (needs_list(lw, failure))
                 list_again(lw);
         if (failure->lasted_ms >= LONG_ENOUGH_MS)
                 backoff_reset(&lw->backoff);
-        bool first = lw->backoff.failures == 0;
-        uint64_t delay = backoff_next(&lw->backoff);
-        if (failure->status == 410 && (first || between_pages)) {
+        /* Not a failure yet: old versions are forgotten when a server starts again, and watches
+         * that have gone well end when it stops. */
+        if (failure->status == 410 && (!lw->expired || between_pages)) {
+                lw->expired = true;
                 *ret_state = KUBE_REFLECTOR_LISTING;
                 return 0;
         }
-        *ret_state = failure->status == 401 || failure->status == 403 ? KUBE_REFLECTOR_FORBIDDEN
-                                                                      : KUBE_REFLECTOR_WAITING;
+        uint64_t delay = backoff_next(&lw->backoff);
+        /* Asking where nobody listens costs nobody anything. */
+        if (failure->error == KUBE_UNREACHABLE && delay > UNREACHABLE_MOST_MS)
+                delay = UNREACHABLE_MOST_MS / 2 + delay % (UNREACHABLE_MOST_MS / 2);
+        *ret_state = went_well                                          ? KUBE_REFLECTOR_WATCHING
+                     : failure->status == 401 || failure->status == 403 ? KUBE_REFLECTOR_FORBIDDEN
+                                                                        : KUBE_REFLECTOR_WAITING;
         return MAX(delay, (uint64_t)failure->retry_after_s * 1000);
 }
 

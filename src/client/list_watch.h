@@ -32,6 +32,7 @@ struct list_watch {
         bool listing;                /* a list was begun and has not ended */
         bool watch_list;             /* the server is believed to have it */
         bool whole;                  /* list without chunks: the last continue token expired */
+        bool expired;                /* 410 came since the last list */
         bool synced;
         unsigned events; /* in this stream */
 };
@@ -68,7 +69,7 @@ struct list_watch_failure {
 
 /*
  * Decides how long to wait (milliseconds) before the next step; *ret_state is WAITING or FORBIDDEN,
- * or LISTING when it lists again at once.
+ * or LISTING or WATCHING when nothing is wrong yet.
  */
 uint64_t list_watch_failed(struct list_watch *lw, const struct list_watch_failure *failure,
                            enum kube_reflector_state *ret_state);

@@ -398,9 +398,19 @@ static void failures_wait_as_long_as_the_server_says(void **state)
         begin(&lw, &heard, true, false);
         for (int i = 0; i < 40; i++)
                 delay = list_watch_failed(&lw, &lost, &next);
-        assert_in_range(delay, 7500, 15000);
+        assert_in_range(delay, 1000, 2000);
+        lost.error = KUBE_LOST;
+        assert_in_range(list_watch_failed(&lw, &lost, &next), 7500, 15000);
+        assert_int_equal(next, KUBE_REFLECTOR_WAITING);
+
+        /* A list that broke off is told; a watch that went well is not, the first time. */
         lost.lasted_ms = 2000;
+        assert_int_equal(page(&lw, LIST("7", "t", "")), 0);
+        list_watch_failed(&lw, &lost, &next);
+        assert_int_equal(next, KUBE_REFLECTOR_WAITING);
+        assert_int_equal(page(&lw, LIST("7", "", "")), 0);
         assert_in_range(list_watch_failed(&lw, &lost, &next), 25, 50);
+        assert_int_equal(next, KUBE_REFLECTOR_WATCHING);
         list_watch_begun(&lw);
         assert_in_range(list_watch_ended(&lw, 10), 50, 100);
         assert_int_equal(list_watch_ended(&lw, 400000), 0);

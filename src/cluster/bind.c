@@ -122,8 +122,10 @@ void bind_plan(const struct view *seen, struct plan *plan)
                 /* The rest in the next pass, which the answers of this one bring about. */
                 if (plan->count + 2 > PLAN_ACTIONS_MAX)
                         return;
-                if (it.entry->locked)
+                if (it.entry->locked) {
+                        plan_wait(plan, &kind_pod, it.entry->meta.namespace, it.entry->meta.name);
                         continue;
+                }
                 room = find_room(&binding, pod);
                 if (!room) {
                         tell_unschedulable(&binding, it.entry);

@@ -145,6 +145,8 @@ int cluster_controllers_new(struct controllers *set, const struct cluster_option
                 ours->context.options = *options;
         fill_options(&ours->context.options);
         r = add_indexes(controllers_cache(set), &ours->context);
+        for (size_t i = 0; r == 0 && cluster_controllers_kinds[i]; i++)
+                r = cache_add_kind(controllers_cache(set), cluster_controllers_kinds[i]);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(controllers); i++) {
                 ours->list[i] = controllers[i];
                 ours->list[i].context = &ours->context;

@@ -54,9 +54,10 @@ static enum owner_state owner_state(const struct view *seen, const struct cache_
                 return OWNER_ABSENT;
         /* Of what we do not watch nothing is known, and nothing is deleted for its sake. */
         kind = cache_find_kind(seen->cache, owner->group, owner->kind);
-        if (!kind || !cache_is_synced(seen->cache, kind))
+        if (!kind)
                 return OWNER_SOLID;
-        return seen->now.monotonic_ns - entry->seen_ns >= context->options.owner_grace_ns
+        return cache_is_synced(seen->cache, kind) && seen->now.monotonic_ns - entry->seen_ns >=
+                                                             context->options.owner_grace_ns
                        ? OWNER_ABSENT
                        : OWNER_UNKNOWN;
 }

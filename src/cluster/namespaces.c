@@ -18,8 +18,10 @@ void namespace_plan(const struct view *seen, struct plan *plan)
         cache_for_each_in(it, seen->cache, context->index_namespace, NULL, STR_EMPTY, seen->name)
         {
                 left++;
-                if (!object_meta_is_deleting(&it.entry->meta) && !it.entry->locked &&
-                    plan->count < DELETIONS_MAX)
+                if (it.entry->locked)
+                        plan_wait(plan, it.entry->kind, it.entry->meta.namespace,
+                                  it.entry->meta.name);
+                else if (!object_meta_is_deleting(&it.entry->meta) && plan->count < DELETIONS_MAX)
                         plan_delete(plan, it.entry->kind, &it.entry->meta, EXPECT_UID,
                                     PROPAGATION_BACKGROUND, -1, ACTION_NONE);
         }

@@ -109,7 +109,8 @@ static void on_state(void *user, enum kube_reflector_state state, struct str mes
         if (failing && !feed->complained)
                 log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural),
                             STR_FORMAT(message));
-        feed->complained = failing;
+        if (failing || state == KUBE_REFLECTOR_WATCHING)
+                feed->complained = failing;
 }
 
 /* Answers arrive at the executor, which may then have more to send: see to it in this turn. */

@@ -193,6 +193,28 @@ static void plan_bound(struct claim_pass *pass)
         claim_status_patch(pass->plan, pass->seen, pass->entry, &status, ACTION_NONE);
 }
 
+/*
+ * A second Sandbox of one claim comes of a write that arrived after its leader was deposed. The one
+ * that the status names is the claim's; nobody was ever told of the other.
+ */
+static void plan_extras(struct claim_pass *pass)
+{
+        if (pass->claim->sandbox_name.length == 0)
+                return;
+        cache_for_each_owned(it, pass->seen->cache, &kind_sandbox, pass->entry->meta.uid)
+        {
+                if (str_equal(it.entry->meta.name, pass->claim->sandbox_name) ||
+                    !controlled_by_uid(&it.entry->meta, pass->entry->meta.uid) ||
+                    object_meta_is_deleting(&it.entry->meta) ||
+                    !str_equal(it.entry->meta.namespace, pass->entry->meta.namespace))
+                        continue;
+                plan_note(pass->plan, "Sandbox %.*s is one too many",
+                          STR_FORMAT(it.entry->meta.name));
+                plan_delete(pass->plan, &kind_sandbox, &it.entry->meta, EXPECT_VERSION,
+                            PROPAGATION_BACKGROUND, -1, ACTION_NONE);
+        }
+}
+
 void sandbox_claim_plan(const struct view *seen, struct plan *plan)
 {
         struct claim_pass pass = {
@@ -214,7 +236,9 @@ void sandbox_claim_plan(const struct view *seen, struct plan *plan)
         }
         if (expiry)
                 plan_come_back(plan, expiry);
-        if (pass.sandbox)
+        plan_extras(&pass);
+        if (pass.sandbox && (pass.claim->sandbox_name.length == 0 ||
+                             str_equal(pass.claim->sandbox_name, pass.sandbox->meta.name)))
                 plan_bound(&pass);
         else if (pass.claim->sandbox_name.length)
                 tell_missing(&pass);

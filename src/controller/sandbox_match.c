@@ -403,6 +403,23 @@ static void give_pod(struct match *match, const struct cache_entry *claim,
                   STR_FORMAT(pod->meta.name));
 }
 
+/* Whether a Sandbox can have the claim's name. If not, the claim is told, or looked at again. */
+static bool name_is_free(struct match *match, const struct cache_entry *claim)
+{
+        const struct cache *cache = match->seen->cache;
+        struct str namespace = match->seen->namespace, name = claim->meta.name;
+
+        if (cache_lock_owner(cache, &kind_sandbox, namespace, name)) {
+                plan_wait(match->plan, &kind_sandbox, namespace, name);
+                return false;
+        }
+        if (!cache_get(cache, &kind_sandbox, namespace, name))
+                return true;
+        claim_refuse(match->plan, match->seen, claim, STR("AdoptionConflict"),
+                     STR("A Sandbox with the claim's name exists and is not the claim's"));
+        return false;
+}
+
 /* ---- a Sandbox of its own ---- */
 
 static void start_cold(struct match *match, const struct cache_entry *claim)
@@ -416,18 +433,10 @@ static void start_cold(struct match *match, const struct cache_entry *claim)
                 .generation = typed->generation == GENERATION_V1ALPHA1 ? GENERATION_V1ALPHA1
                                                                        : GENERATION_V1BETA1,
         };
-        const struct cache_entry *namesake = cache_get(match->seen->cache, &kind_sandbox,
-                                                       match->seen->namespace, claim->meta.name);
         int created, told;
 
-        if (namesake || cache_lock_owner(match->seen->cache, &kind_sandbox, match->seen->namespace,
-                                         claim->meta.name)) {
-                if (namesake)
-                        claim_refuse(match->plan, match->seen, claim, STR("AdoptionConflict"),
-                                     STR("A Sandbox with the claim's name exists and is not the "
-                                         "claim's"));
+        if (!name_is_free(match, claim))
                 return;
-        }
         created = sandbox_create(match->plan, &origin, ACTION_NONE);
         told = claim_status_patch(match->plan, match->seen, claim,
                                   &(struct claim_status){
@@ -497,14 +506,10 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
         if (!typed->cold_only && json_count(typed->env) == 0 &&
             json_count(typed->volume_claim_templates) == 0)
                 candidate = take_best(match);
-        if (candidate && candidate->entry->kind == &kind_pod &&
-            (cache_get(match->seen->cache, &kind_sandbox, match->seen->namespace,
-                       claim->meta.name) ||
-             cache_lock_owner(match->seen->cache, &kind_sandbox, match->seen->namespace,
-                              claim->meta.name))) {
+        if (candidate && candidate->entry->kind == &kind_pod && !name_is_free(match, claim)) {
                 candidate->taken = false;
                 match->left++;
-                candidate = NULL;
+                return;
         }
         if (!candidate)
                 start_cold(match, claim);
@@ -555,6 +560,9 @@ static void match_all(const struct view *seen, struct plan *plan, bool by_templa
         cache_for_each_in(it, seen->cache, match.context->index_unbound, &kind_sandbox_claim,
                           seen->namespace, seen->name)
         {
+                if (it.entry->locked)
+                        plan_wait(plan, &kind_sandbox_claim, it.entry->meta.namespace,
+                                  it.entry->meta.name);
                 if (!is_waiting(&match, it.entry))
                         continue;
                 /* The rest in the next pass, which this one's writes bring about. */

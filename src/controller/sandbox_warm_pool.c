@@ -46,8 +46,7 @@ static const struct cache_entry *member_pod(const struct pool_pass *pass,
 {
         if (member->kind == &kind_pod)
                 return member;
-        cache_for_each_owned(it, pass->seen->cache, &kind_pod,
-                          member->meta.uid) return it.entry;
+        cache_for_each_owned(it, pass->seen->cache, &kind_pod, member->meta.uid) return it.entry;
         return NULL;
 }
 
@@ -147,9 +146,13 @@ static int compare_for_removal(const void *a, const void *b)
 /* Only as it was seen: a claim may have taken it a moment ago. */
 static void delete_member(struct pool_pass *pass, struct member *member, const char *why)
 {
-        if (member->leaving || member->entry->locked ||
-            pass->removals == pass->context->options.pool_batch)
+        if (member->leaving || pass->removals == pass->context->options.pool_batch)
                 return;
+        if (member->entry->locked) {
+                plan_wait(pass->plan, member->entry->kind, member->entry->meta.namespace,
+                          member->entry->meta.name);
+                return;
+        }
         pass->removals++;
         plan_note(pass->plan, "delete %.*s: %s", STR_FORMAT(member->entry->meta.name), why);
         plan_delete(pass->plan, member->entry->kind, &member->entry->meta, EXPECT_VERSION,

@@ -68,6 +68,8 @@ static int prepare(struct init *init)
          * descriptors in /proc. */
         if (prctl(PR_SET_DUMPABLE, 0) < 0)
                 return -errno;
+        /* By descriptor it was run, so the kernel had no name for it. */
+        prctl(PR_SET_NAME, "init");
         sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
         if (fcntl(LISTENER_FD, F_SETFD, FD_CLOEXEC) < 0 || fcntl(RING_FD, F_SETFD, FD_CLOEXEC) < 0)
                 return -errno;

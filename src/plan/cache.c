@@ -48,8 +48,14 @@ struct kind_state {
         bool synced;
 };
 
+struct wait {
+        struct wait *next;
+        void *waiter;
+};
+
 struct lock {
         struct table_node node;
+        struct wait *waits;
         const struct kind *kind;
         void *owner;
         size_t namespace_length, name_length;
@@ -79,6 +85,8 @@ struct cache {
         int index_count;
         cache_changed_fn changed;
         void *changed_context;
+        void (*unlocked)(void *context, void *waiter);
+        void *unlocked_context;
 };
 
 static size_t owner_keys(const struct cache_entry *entry,
@@ -140,6 +148,11 @@ static struct kind_state *get_kind(struct cache *cache, const struct kind *kind)
         list_init(&state->objects);
         cache->kinds[cache->kind_count++] = state;
         return state;
+}
+
+int cache_add_kind(struct cache *cache, const struct kind *kind)
+{
+        return get_kind(cache, kind) ? 0 : -ENOMEM;
 }
 
 /* ---- buckets ---- */
@@ -492,6 +505,7 @@ int cache_lock(struct cache *cache, const struct kind *kind, struct str namespac
         lock = malloc(sizeof(*lock) + namespace.length + name.length);
         if (!lock)
                 return -ENOMEM;
+        lock->waits = NULL;
         lock->kind = kind;
         lock->owner = owner;
         lock->namespace_length = namespace.length;
@@ -510,6 +524,21 @@ int cache_lock(struct cache *cache, const struct kind *kind, struct str namespac
         return 0;
 }
 
+static void free_lock(struct cache *cache, struct lock *lock)
+{
+        struct wait *wait = lock->waits;
+
+        free(lock);
+        while (wait) {
+                struct wait *next = wait->next;
+
+                if (cache->unlocked)
+                        cache->unlocked(cache->unlocked_context, wait->waiter);
+                free(wait);
+                wait = next;
+        }
+}
+
 void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
                   struct str name)
 {
@@ -520,8 +549,35 @@ void cache_unlock(struct cache *cache, const struct kind *kind, struct str names
                 stored->entry.locked = false;
         if (lock) {
                 table_remove(&cache->locks, &lock->node);
-                free(lock);
+                free_lock(cache, lock);
         }
+}
+
+int cache_wait(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
+               void *waiter)
+{
+        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct wait *wait;
+
+        if (!lock)
+                return 1;
+        for (wait = lock->waits; wait; wait = wait->next) {
+                if (wait->waiter == waiter)
+                        return -EALREADY;
+        }
+        wait = malloc(sizeof(*wait));
+        if (!wait)
+                return -ENOMEM;
+        *wait = (struct wait){ .next = lock->waits, .waiter = waiter };
+        lock->waits = wait;
+        return 0;
+}
+
+void cache_on_unlock(struct cache *cache, void (*unlocked)(void *context, void *waiter),
+                     void *context)
+{
+        cache->unlocked = unlocked;
+        cache->unlocked_context = context;
 }
 
 void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct str namespace,
@@ -746,6 +802,7 @@ void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
 void cache_free(struct cache *cache)
 {
         cache->changed = NULL;
+        cache->unlocked = NULL;
         for (size_t i = 0; i < cache->kind_count; i++) {
                 struct kind_state *state = cache->kinds[i];
 
@@ -762,7 +819,7 @@ void cache_free(struct cache *cache)
                         struct lock *lock = container_of(cache->locks.slots[i], struct lock, node);
 
                         table_remove(&cache->locks, &lock->node);
-                        free(lock);
+                        free_lock(cache, lock);
                 }
         }
         table_deinit(&cache->by_name);

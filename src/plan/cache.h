@@ -37,6 +37,9 @@ int cache_new(uint64_t seed, struct cache **ret_cache);
 void cache_free(struct cache *cache);
 DEFINE_POINTER_CLEANUP(cache_freep, struct cache, cache_free)
 
+/* Says that the kind will be fed. Feeding says so too; garbage collection must know before. */
+int cache_add_kind(struct cache *cache, const struct kind *kind);
+
 /*
  * An index: `keys` gives the values under which an object is to be found (at most
  * CACHE_KEYS_MAX). The same keys must come for the same object. Register before feeding.
@@ -143,6 +146,15 @@ void cache_unlock(struct cache *cache, const struct kind *kind, struct str names
  */
 void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct str namespace,
                             struct str name);
+
+/*
+ * Has `waiter` told by the function of cache_on_unlock() when the mark goes, once. Returns 0, 1 if
+ * there is no mark, -EALREADY if it will be, -ENOMEM.
+ */
+int cache_wait(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
+               void *waiter);
+void cache_on_unlock(struct cache *cache, void (*unlocked)(void *context, void *waiter),
+                     void *context);
 
 /* Who marked it; NULL when nobody did. */
 void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,

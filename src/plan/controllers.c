@@ -8,6 +8,7 @@
 
 static void on_change(void *context, const struct cache_entry *before,
                       const struct cache_entry *after);
+static void on_unlock(void *context, void *waiter);
 
 int controllers_new(const struct controllers_options *options,
                     const struct executor_backend *backend, struct controllers **ret_set)
@@ -34,6 +35,7 @@ int controllers_new(const struct controllers_options *options,
         list_init(&set->runs);
         list_init(&set->pending);
         list_init(&set->resend);
+        list_init(&set->stale);
         r = cache_new(set_random(set), &set->cache);
         if (r < 0) {
                 free(set);
@@ -47,6 +49,7 @@ int controllers_new(const struct controllers_options *options,
         }
         queue_init(&set->queue, set_random(set));
         cache_on_change(set->cache, on_change, set);
+        cache_on_unlock(set->cache, on_unlock, set);
         *ret_set = set;
         return 0;
 }
@@ -101,10 +104,31 @@ static void on_change(void *context, const struct cache_entry *before,
         struct controllers *set = context;
         const struct kind *kind = after ? after->kind : before->kind;
 
+        set->changed = true;
         for (size_t i = 0; i < set->count; i++) {
                 if (set->list[i]->every_kind || watches(set->list[i], kind))
                         set->list[i]->map(set, set->list[i], before, after);
         }
+}
+
+static void on_unlock(void *context, void *waiter)
+{
+        struct controllers *set = context;
+        struct key *key = waiter;
+
+        key->waits--;
+        queue_push(&set->queue, key);
+}
+
+void set_wait(struct controllers *set, struct key *key, const struct plan_wait *wait)
+{
+        int r = cache_wait(set->cache, wait->kind, wait->namespace, wait->name, key);
+
+        if (r == 0)
+                key->waits++;
+        else if (r != -EALREADY)
+                queue_push_at(&set->queue, key,
+                              set->now.monotonic_ns + set->options.backoff_first_ns);
 }
 
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
@@ -222,13 +246,14 @@ void set_plan_ended(struct controllers *set, struct key *key, int status, uint64
                 forget_failures(key);
         else
                 retry_later(set, key, retry_after_ns);
-        if (key->dirty && key->in_flight == 0) {
-                key->dirty = false;
-                /* What changed meanwhile may be all that was missing, but a key that only ever
-                 * fails must not spin. */
-                if (status == 0)
-                        queue_push(&set->queue, key);
+        /* What changed meanwhile was not planned for, or was left out because it was locked. A key
+         * that only ever fails must not spin. */
+        if (key->dirty && (key->controller->overlapping || (status == 0 && key->in_flight == 0))) {
+                key->dirty = key->in_flight > 0;
+                queue_push(&set->queue, key);
         }
+        if (key->in_flight == 0)
+                key->dirty = false;
         queue_release(&set->queue, key);
 }
 
@@ -276,6 +301,8 @@ static void plan_key(struct controllers *set, struct key *key)
         if (r == 0) {
                 come_back(set, key, &plan);
                 note_status_write(set, key, &plan);
+                for (size_t i = 0; i < plan.wait_count; i++)
+                        set_wait(set, key, &plan.waits[i]);
                 r = plan.count ? executor_run(set, key, &plan, &arena) : 1;
         }
         if (r == -EBUSY)
@@ -299,6 +326,7 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
         struct key *key;
 
         set->now = now;
+        set->changed = false;
         queue_tick(&set->queue, now.monotonic_ns);
         executor_pump(set);
         while (!set->stopped && left > 0 && set->writes_in_flight < set->options.writes_in_flight &&
@@ -326,7 +354,8 @@ bool controllers_is_due(const struct controllers *set, struct instant now)
         return (queue_has_ready(&set->queue) &&
                 set->writes_in_flight < set->options.writes_in_flight) ||
                queue_next_due(&set->queue) <= now.monotonic_ns ||
-               executor_next_due(set) <= now.monotonic_ns;
+               executor_next_due(set) <= now.monotonic_ns ||
+               (set->changed && !list_is_empty(&set->stale));
 }
 
 void controllers_stop(struct controllers *set)

@@ -9,11 +9,18 @@
 #include "plan/set.h"
 #include "json/patch.h"
 
+/* So long a refused action waits for the cache to see why. */
+#define CATCH_UP_NS UINT64_C(10000000000)
+
+/* With back-off about a minute. */
+enum { ATTEMPTS_MAX = 14 };
+
 enum run_action_state {
         RUN_WAITING, /* for the action that it comes after */
         RUN_PENDING, /* may be sent */
         RUN_SENT,
         RUN_RESEND, /* its outcome was unknown; to be sent again as it is */
+        RUN_STALE,  /* the cache must first see why it was refused */
         RUN_DONE,
         RUN_FAILED,
 };
@@ -24,7 +31,7 @@ struct run_action {
         struct run *run;
         struct action sent; /* with fix-ups filled in */
         enum run_action_state state;
-        uint64_t resend_ns;
+        uint64_t resend_ns; /* or when to wait no longer */
         unsigned attempts;
 };
 
@@ -40,7 +47,6 @@ struct run {
         struct run_action *states;
         struct json_doc **objects; /* what actions returned */
         size_t count, open;        /* open: not yet done or failed */
-        struct list waiters;       /* keys whose plan wanted an object of ours */
         int status;                /* the first failure */
         uint64_t retry_after_ns;
         struct ring_entry *entry;
@@ -56,17 +62,6 @@ static bool succeeded(int status)
 static bool takes_lock(const struct action *action)
 {
         return !action->best_effort;
-}
-
-static void wake_waiters(struct run *run)
-{
-        while (!list_is_empty(&run->waiters)) {
-                struct key *key = list_entry(run->waiters.next, struct key, list);
-
-                list_remove(&key->list);
-                key->state = KEY_IDLE;
-                queue_push(&run->set->queue, key);
-        }
 }
 
 static bool same_object(const struct action *a, const struct action *b)
@@ -103,11 +98,10 @@ static void unlock_object(struct run *run, size_t index)
                 unlock_bound(run->set->cache, action);
         else
                 cache_unlock(run->set->cache, action->kind, action->namespace, action->name);
-        wake_waiters(run);
 }
 
-/* Locks everything or nothing. Returns 0, -EBUSY with the owner of what is busy, -ENOMEM. */
-static int lock_objects(struct run *run, struct run **ret_owner)
+/* Locks everything or nothing. Returns 0, -EBUSY with what is busy, -ENOMEM. */
+static int lock_objects(struct run *run, struct plan_wait *ret_busy)
 {
         struct cache *cache = run->set->cache;
         size_t i;
@@ -120,9 +114,8 @@ static int lock_objects(struct run *run, struct run **ret_owner)
                         continue;
                 r = cache_lock(cache, action->kind, action->namespace, action->name, run);
                 if (r < 0) {
-                        if (r == -EBUSY)
-                                *ret_owner = cache_lock_owner(cache, action->kind,
-                                                              action->namespace, action->name);
+                        *ret_busy =
+                                (struct plan_wait){ action->kind, action->namespace, action->name };
                         break;
                 }
         }
@@ -162,7 +155,6 @@ static void end_run(struct run *run)
                 run->entry->run = NULL;
                 run->entry->outcome = status;
         }
-        wake_waiters(run);
         list_remove(&run->list);
         set->run_count--;
         free_run(run);
@@ -254,23 +246,63 @@ static uint64_t resend_delay(struct controllers *set, unsigned attempts)
         return delay / 2 + set_random(set) % (delay / 2 + 1);
 }
 
+/* Whether an answer tells also of earlier tries whose answer was lost. */
+static bool is_certain(int status)
+{
+        return succeeded(status) || status == 404 || status == 409;
+}
+
 /* Returns true when the action is not settled: it will be sent again. */
 static bool send_again(struct run *run, size_t index, const struct action_result *result)
 {
         struct run_action *state = &run->states[index];
 
         /*
-         * A creation that may have happened is repeated under the same name until the answer is
-         * certain: a new plan would choose another name and so make two. Patches and deletions
-         * carry preconditions, so a new plan finds out.
+         * What may have happened is repeated as it is until the answer is certain. A new plan might
+         * choose another name, or another member, and so do it twice; the same request cannot: it
+         * names its object and what it expects of it.
          */
-        if (result->status != -ETIMEDOUT || run->is_batch || run->actions[index].best_effort ||
-            run->actions[index].type != ACTION_CREATE || run->set->stopped)
+        if ((result->status != -ETIMEDOUT &&
+             (state->attempts == 0 || is_certain(result->status))) ||
+            run->is_batch || run->actions[index].best_effort || run->set->stopped ||
+            state->attempts == ATTEMPTS_MAX)
                 return false;
         state->attempts++;
         state->state = RUN_RESEND;
         state->resend_ns = run->set->now.monotonic_ns + resend_delay(run->set, state->attempts);
         list_append(&run->set->resend, &state->list);
+        return true;
+}
+
+/* Whether the cache knows the state that made the API refuse. */
+static bool sees_conflict(const struct run *run, size_t index)
+{
+        const struct action *action = &run->actions[index];
+        const struct cache_entry *entry =
+                cache_get(run->set->cache, action->kind, action->namespace, action->name);
+
+        if (action->type == ACTION_CREATE)
+                return entry != NULL;
+        return !entry || !str_equal(entry->meta.uid, action->uid) ||
+               entry->meta.resource_version > action->version;
+}
+
+/*
+ * After a conflict the objects stay locked until the cache has caught up: what was refused may be
+ * an earlier request of ours that arrived late, and a plan made from what we see now would do it
+ * again elsewhere. Returns true when the action waits.
+ */
+static bool wait_for_cache(struct run *run, size_t index, const struct action_result *result)
+{
+        const struct action *action = &run->actions[index];
+        struct run_action *state = &run->states[index];
+
+        if (result->status != 409 || action->best_effort || run->is_batch || run->set->stopped ||
+            (action->type != ACTION_CREATE && action->version == 0) || sees_conflict(run, index))
+                return false;
+        state->state = RUN_STALE;
+        state->resend_ns = run->set->now.monotonic_ns + CATCH_UP_NS;
+        list_append(&run->set->stale, &state->list);
         return true;
 }
 
@@ -292,7 +324,31 @@ static void answer(struct run *run, size_t index, const struct action_result *re
                 run->retry_after_ns = result->retry_after_ns;
                 set_refused(run->key, result);
         }
+        if (!success && wait_for_cache(run, index, result))
+                return;
         settle(run, index, success ? RUN_DONE : RUN_FAILED);
+        if (!run->is_batch)
+                release_dependents(run, index);
+}
+
+/* Ends the waiting of those whose conflict the cache shows by now. */
+static void end_stale(struct controllers *set)
+{
+        struct run_action *state;
+
+        list_for_each (state, &set->stale, list) {
+                struct run *run = state->run;
+                size_t index = (size_t)(state - run->states);
+
+                if (!set->stopped && !sees_conflict(run, index) &&
+                    state->resend_ns > set->now.monotonic_ns)
+                        continue;
+                list_remove(&state->list);
+                settle(run, index, RUN_FAILED);
+                release_dependents(run, index);
+                if (run->open == 0)
+                        end_run(run);
+        }
 }
 
 void submission_done(struct submission *submission, size_t index,
@@ -306,8 +362,6 @@ void submission_done(struct submission *submission, size_t index,
         set->writes_in_flight--;
         if (!send_again(run, index, result)) {
                 answer(run, index, result);
-                if (!run->is_batch)
-                        release_dependents(run, index);
                 if (run->open == 0)
                         end_run(run);
         }
@@ -362,6 +416,7 @@ void executor_pump(struct controllers *set)
         if (set->pumping)
                 return;
         set->pumping = true;
+        end_stale(set);
         list_for_each (state, &set->resend, list) {
                 if (!set->stopped && state->resend_ns > set->now.monotonic_ns)
                         continue;
@@ -382,6 +437,8 @@ uint64_t executor_next_due(const struct controllers *set)
         uint64_t due = UINT64_MAX;
 
         for (const struct list *list = set->resend.next; list != &set->resend; list = list->next)
+                due = MIN(due, list_entry(list, const struct run_action, list)->resend_ns);
+        for (const struct list *list = set->stale.next; list != &set->stale; list = list->next)
                 due = MIN(due, list_entry(list, const struct run_action, list)->resend_ns);
         return due;
 }
@@ -471,7 +528,7 @@ static void compact(struct run *run)
 int executor_run(struct controllers *set, struct key *key, struct plan *plan, struct arena *arena)
 {
         struct run *run = arena_new(arena, struct run, 1);
-        struct run *owner = NULL;
+        struct plan_wait busy;
         int r;
 
         if (!run)
@@ -489,7 +546,6 @@ int executor_run(struct controllers *set, struct key *key, struct plan *plan, st
         if (!run->states || !run->objects)
                 return -ENOMEM;
         list_init(&run->list);
-        list_init(&run->waiters);
         for (size_t i = 0; i < run->count; i++) {
                 run->states[i].run = run;
                 list_init(&run->states[i].list);
@@ -499,13 +555,10 @@ int executor_run(struct controllers *set, struct key *key, struct plan *plan, st
                 return 1;
         if (run->is_batch)
                 compact(run);
-        r = lock_objects(run, &owner);
+        r = lock_objects(run, &busy);
         if (r < 0) {
-                if (owner)
-                        queue_wait(&set->queue, key, &owner->waiters);
-                else if (r == -EBUSY)
-                        queue_push_at(&set->queue, key,
-                                      set->now.monotonic_ns + set->options.backoff_first_ns);
+                if (r == -EBUSY)
+                        set_wait(set, key, &busy);
                 return r;
         }
         run->entry = ring_add(&set->ring, set, key, plan);

@@ -33,6 +33,7 @@ void plan_fail(struct plan *plan, int error)
 struct json_writer *plan_body(struct plan *plan)
 {
         buffer_clear(&plan->body);
+        plan->version = 0;
         plan->fixups = NULL;
         plan->fixup_count = 0;
         json_writer_init(&plan->writer, &plan->body);
@@ -92,8 +93,10 @@ static int finish(struct plan *plan, struct action action)
                 plan_fail(plan, r);
         action.namespace = arena_str(plan->arena, action.namespace);
         action.name = arena_str(plan->arena, action.name);
+        action.uid = arena_str(plan->arena, action.uid);
         action.body = arena_str(plan->arena, buffer_str(&plan->body));
-        if (!action.namespace.data || !action.name.data || !action.body.data)
+        action.version = plan->version;
+        if (!action.namespace.data || !action.name.data || !action.uid.data || !action.body.data)
                 plan_fail(plan, -ENOMEM);
         slot = append(plan);
         if (!slot)
@@ -123,8 +126,10 @@ struct json_writer *plan_patch_body(struct plan *plan, const struct object_meta 
         json_field_object(writer, "metadata");
         if (expect != EXPECT_NOTHING)
                 json_field_string(writer, "uid", meta->uid);
-        if (expect == EXPECT_VERSION)
+        if (expect == EXPECT_VERSION) {
                 write_version(writer, "resourceVersion", meta->resource_version);
+                plan->version = meta->resource_version;
+        }
         return writer;
 }
 
@@ -146,6 +151,7 @@ static int finish_patch(struct plan *plan, enum action_type type, const struct k
                                              .kind = kind,
                                              .namespace = meta->namespace,
                                              .name = meta->name,
+                                             .uid = meta->uid,
                                              .before = before,
                                              .after = after });
 }
@@ -189,8 +195,10 @@ int plan_delete(struct plan *plan, const struct kind *kind, const struct object_
         if (expect != EXPECT_NOTHING) {
                 json_field_object(writer, "preconditions");
                 json_field_string(writer, "uid", meta->uid);
-                if (expect == EXPECT_VERSION)
+                if (expect == EXPECT_VERSION) {
                         write_version(writer, "resourceVersion", meta->resource_version);
+                        plan->version = meta->resource_version;
+                }
                 json_end_object(writer);
         }
         if (propagation != PROPAGATION_DEFAULT)
@@ -204,7 +212,7 @@ int plan_delete(struct plan *plan, const struct kind *kind, const struct object_
                                              .kind = kind,
                                              .namespace = meta->namespace,
                                              .name = meta->name,
-                                             .uid = arena_str(plan->arena, meta->uid),
+                                             .uid = meta->uid,
                                              .after = after });
 }
 
@@ -230,6 +238,7 @@ int plan_bind(struct plan *plan, const struct object_meta *pod, struct str node)
                                              .kind = &kind_pod,
                                              .namespace = pod->namespace,
                                              .name = pod->name,
+                                             .uid = pod->uid,
                                              .after = ACTION_NONE });
 }
 
@@ -297,6 +306,12 @@ void plan_come_back(struct plan *plan, uint64_t realtime_ns)
 {
         if (plan->come_back_ns == 0 || realtime_ns < plan->come_back_ns)
                 plan->come_back_ns = realtime_ns;
+}
+
+void plan_wait(struct plan *plan, const struct kind *kind, struct str namespace, struct str name)
+{
+        if (plan->wait_count < PLAN_WAITS_MAX)
+                plan->waits[plan->wait_count++] = (struct plan_wait){ kind, namespace, name };
 }
 
 void plan_note(struct plan *plan, const char *format, ...)

@@ -44,8 +44,9 @@ struct action {
         const struct kind *kind;
         struct str namespace; /* empty for cluster-scoped kinds */
         struct str name;
-        struct str uid;  /* of what is deleted; else empty */
-        struct str body; /* JSON */
+        struct str uid;   /* of what is changed or deleted; empty for creations */
+        uint64_t version; /* the resourceVersion that the body insists on; 0: any */
+        struct str body;  /* JSON */
         const struct action_fixup *fixups;
         size_t fixup_count;
         /*
@@ -61,6 +62,13 @@ struct action {
         struct json_value before;
 };
 
+/* Locked objects that a plan waits for; more are not needed, for one is enough to look again. */
+enum { PLAN_WAITS_MAX = 16 };
+struct plan_wait {
+        const struct kind *kind;
+        struct str namespace, name;
+};
+
 struct plan {
         struct arena *arena; /* borrowed */
         struct action *actions;
@@ -70,8 +78,11 @@ struct plan {
         struct buffer notes;   /* why: sentences, one a line, for `cay why` */
         struct buffer body;    /* the body being written */
         struct json_writer writer;
+        uint64_t version;            /* what the body being written insists on */
         struct action_fixup *fixups; /* of the body being written */
         size_t fixup_count;
+        struct plan_wait waits[PLAN_WAITS_MAX];
+        size_t wait_count;
         int failure; /* the first failure, -ENOMEM or -E2BIG; the plan is then not run */
 };
 
@@ -141,6 +152,12 @@ void plan_fail(struct plan *plan, int error);
 
 /* Plan this key again at the latest then (realtime). */
 void plan_come_back(struct plan *plan, uint64_t realtime_ns);
+
+/*
+ * Something was left out because another plan writes this object: plan the key again when that is
+ * over.
+ */
+void plan_wait(struct plan *plan, const struct kind *kind, struct str namespace, struct str name);
 
 /* A sentence for `cay why`. */
 void plan_note(struct plan *plan, const char *format, ...) _printf_(2, 3);

@@ -139,8 +139,8 @@ static bool heap_add(struct queue *queue, struct key *key)
 
 void queue_release(struct queue *queue, struct key *key)
 {
-        if (key->state != KEY_IDLE || key->heap_slot || key->in_flight || key->dirty ||
-            key->failures || key->status_written_ns)
+        if (key->state != KEY_IDLE || key->heap_slot || key->in_flight || key->waits ||
+            key->dirty || key->failures || key->status_written_ns)
                 return;
         table_remove(&queue->keys, &key->node);
         free(key);
@@ -157,9 +157,10 @@ void queue_push(struct queue *queue, struct key *key)
 {
         if (key->state == KEY_READY || key->state == KEY_WAITING)
                 return;
-        if (key->in_flight && !key->controller->overlapping) {
+        if (key->in_flight) {
                 key->dirty = true;
-                return;
+                if (!key->controller->overlapping)
+                        return;
         }
         make_ready(queue, key);
 }

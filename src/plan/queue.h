@@ -11,17 +11,18 @@ enum key_state {
         KEY_IDLE,
         KEY_READY,   /* in a ready list */
         KEY_DELAYED, /* in the heap only */
-        KEY_WAITING, /* in the list of what it waits for: a lock, or its controller's sync */
+        KEY_WAITING, /* for its controller's kinds to be synced */
 };
 
 struct key {
         struct table_node node;
-        struct list list; /* ready list, or the waiters of a run */
+        struct list list; /* ready, or unsynced */
         const struct controller *controller;
         enum key_state state;
         uint64_t due_ns;  /* monotonic, while in the heap */
         size_t heap_slot; /* 1-based; 0: not in the heap */
         unsigned in_flight;
+        unsigned waits; /* locks that will tell it */
         unsigned failures;
         uint64_t status_written_ns;
         char *refusal; /* what the API said to the last plan; or NULL */

@@ -31,9 +31,11 @@ struct controllers {
         struct list runs;    /* of struct run */
         struct list pending; /* actions that may be sent: struct run_action */
         struct list resend;  /* actions to be sent again, by time: struct run_action */
+        struct list stale;   /* actions that wait for the cache after a conflict */
         size_t writes_in_flight;
         size_t run_count;
         bool pumping;
+        bool changed; /* the cache, since the last run */
         bool stopped;
         uint64_t random;
         struct instant now;
@@ -46,13 +48,16 @@ uint64_t set_random(struct controllers *set);
 /* What became of a plan: the key is planned again or left. `status` is 0 or the first failure. */
 void set_plan_ended(struct controllers *set, struct key *key, int status, uint64_t retry_after_ns);
 
+/* Has the key planned again when the object is no longer locked. */
+void set_wait(struct controllers *set, struct key *key, const struct plan_wait *wait);
+
 /* Keeps the API's words for the next plan. */
 void set_refused(struct key *key, const struct action_result *result);
 
 /*
  * Takes over a plan and its arena (both are empty afterwards) and begins it. Returns 0; 1 when
  * nothing was left to do; -EBUSY when another plan writes one of its objects (the key then waits
- * for that one); -ENOMEM.
+ * for that); -ENOMEM.
  */
 int executor_run(struct controllers *set, struct key *key, struct plan *plan, struct arena *arena);
 

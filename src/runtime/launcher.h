@@ -14,8 +14,11 @@
  * its run folder, their cgroups and /proc.
  */
 struct launcher_config {
-        const char *run;       /* folder for state and pins; absolute, made if absent (0700) */
-        const char *init;      /* absolute path of the static init */
+        const char *run;  /* folder for state and pins; absolute, made if absent (0700) */
+        const char *init; /* absolute path of the static init */
+        /* Where the skeleton root is put: a folder on a file system with id-mapped mounts (ext4,
+         * xfs, btrfs; tmpfs since Linux 6.3). NULL: a tmpfs of the launcher's own. */
+        const char *skeleton;
         const char *cgroup;    /* name of our cgroups below each hierarchy, e.g. "cay-0001" */
         const char *interface; /* host's end of the wire to the fabric, at most 15 bytes */
         uid_t node_user;       /* who owns the fabric and is root inside volumes; not 0 */

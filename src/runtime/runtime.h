@@ -141,7 +141,7 @@ static inline int runtime_sandbox_create(struct runtime *r, const struct sandbox
         return r->ops->sandbox_create(r, spec, ret_call);
 }
 
-/* Errors as above, and those of opening a volume: -ENOENT, -ELOOP, -EACCES. */
+/* Errors as above, -EBUSY (it runs), and those of opening a volume: -ENOENT, -ELOOP, -EACCES. */
 static inline int runtime_container_launch(struct runtime *r, const struct container_spec *spec,
                                            uint64_t *ret_call)
 {

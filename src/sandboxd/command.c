@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/limit.h"
 #include "sandboxd/spawn.h"
 
 enum { READ_SIZE = 4096, READ_SIZE_MAX = 256 * 1024 };
@@ -79,7 +80,7 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
         size_t room = MIN(MAX(text->length, (size_t)READ_SIZE), (size_t)READ_SIZE_MAX);
 
         (void)suggested;
-        room = MIN(room, COMMAND_OUTPUT_LIMIT - text->length);
+        room = MIN(room, LIMIT_COMMAND_OUTPUT - text->length);
         if (room > 0 && buffer_reserve(text, room) == 0)
                 *buffer = uv_buf_init(text->data + text->length, (unsigned)room);
         else

@@ -8,8 +8,6 @@
 #include "base/buffer.h"
 #include "base/list.h"
 
-enum { COMMAND_OUTPUT_LIMIT = 16 * 1024 * 1024 }; /* of each stream; the rest is counted only */
-
 /* The commands that run, of one loop. */
 struct commands {
         uv_loop_t *loop;
@@ -22,7 +20,7 @@ struct commands {
 
 struct command_output {
         struct buffer text;
-        uint64_t dropped; /* bytes beyond the limit */
+        uint64_t dropped; /* bytes beyond LIMIT_COMMAND_OUTPUT */
 };
 
 struct command_result {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/limit.h"
 #include "base/test.h"
 #include "sandboxd/command.h"
 
@@ -141,7 +142,7 @@ static void output_is_bounded(void **state)
 
         (void)state;
         assert_int_equal(run(SHELL("head -c 20000000 /dev/zero"), 60000, &outcome), 0);
-        assert_int_equal(outcome.out.length, COMMAND_OUTPUT_LIMIT);
+        assert_int_equal(outcome.out.length, LIMIT_COMMAND_OUTPUT);
         assert_int_equal(outcome.out.length + outcome.dropped, 20000000);
         assert_int_equal(outcome.exit_code, 0);
 }

@@ -160,7 +160,9 @@ int main(int argc, char **argv)
         log_configure("sandboxd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         /* One arena: the threads only copy, and each arena of their own would cost memory. */
         mallopt(M_ARENA_MAX, 1);
+        /* Errors of a call, not of the program. */
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN);
         /* What our parent left open is none of the commands' business. */
         syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 

@@ -260,7 +260,7 @@ static int parse_headers(struct multipart *multipart)
 static int take_headers(struct multipart *multipart, struct str *input)
 {
         while (input->length > 0) {
-                if (multipart->headers_length == MULTIPART_HEADER_LIMIT)
+                if (multipart->headers_length == LIMIT_PART_HEADERS)
                         return -E2BIG;
                 multipart->headers[multipart->headers_length++] = input->data[0];
                 *input = str_slice(*input, 1, input->length);

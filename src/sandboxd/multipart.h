@@ -3,12 +3,10 @@
 
 #include <stdbool.h>
 
+#include "base/limit.h"
 #include "base/str.h"
 
-enum {
-        MULTIPART_BOUNDARY_LIMIT = 70, /* RFC 2046, section 5.1.1 */
-        MULTIPART_HEADER_LIMIT = 8192, /* all header lines of one part */
-};
+enum { MULTIPART_BOUNDARY_LIMIT = 70 }; /* RFC 2046, section 5.1.1 */
 
 /*
  * A parser of multipart/form-data (RFC 7578) that is fed as bytes arrive and never holds a part's
@@ -21,7 +19,7 @@ struct multipart {
         size_t lent;    /* of these, the first ones that belong to what came before */
         int state;
         size_t headers_length;
-        char headers[MULTIPART_HEADER_LIMIT];
+        char headers[LIMIT_PART_HEADERS];
 
         /* Of the part that began last; they live until the next call. */
         struct str name;

@@ -103,7 +103,7 @@ static void headers_are_limited(void **state)
 
         (void)state;
         assert_int_equal(buffer_append_str(&body, STR("--XX\r\nx: ")), 0);
-        while (body.length < 2 * MULTIPART_HEADER_LIMIT)
+        while (body.length < 2 * LIMIT_PART_HEADERS)
                 assert_int_equal(buffer_append_char(&body, 'x'), 0);
         assert_int_equal(run(FORM, buffer_str(&body), 1000, &out), -E2BIG);
 }

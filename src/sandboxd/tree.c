@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/limit.h"
 
 DEFINE_POINTER_CLEANUP(closedirp, DIR, closedir)
 
@@ -102,7 +103,7 @@ int tree_list(const struct root *root, const char *path, bool confined, struct a
                         return r;
                 if (r == 0)
                         continue;
-                if (count == TREE_ENTRIES_LIMIT)
+                if (count == LIMIT_DIRECTORY_ENTRIES)
                         return -EOVERFLOW;
                 struct entry_link *link = arena_new(arena, struct entry_link, 1);
                 struct str copy = arena_str(arena, str_from(name));

@@ -7,8 +7,6 @@
 #include "base/arena.h"
 #include "sandboxd/root.h"
 
-enum { TREE_ENTRIES_LIMIT = 200000 };
-
 struct tree_entry {
         const char *name;
         struct stat stat; /* of what a link leads to */
@@ -18,7 +16,7 @@ struct tree_entry {
  * The entries of a directory, sorted bytewise, in `arena`. A link is what it leads to; with
  * `confined` links that lead outside or nowhere are left out, else those that lead nowhere are
  * themselves. `path` is a cleaned one.
- * Returns 0, -ENOTDIR, -EOVERFLOW (more than the limit), or what opening gave.
+ * Returns 0, -ENOTDIR, -EOVERFLOW (over LIMIT_DIRECTORY_ENTRIES), or what opening gave.
  */
 int tree_list(const struct root *root, const char *path, bool confined, struct arena *arena,
               struct tree_entry **ret_entries, size_t *ret_count);

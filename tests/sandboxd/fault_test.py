@@ -66,9 +66,8 @@ def test_it_starts_or_says_why_not():
             if "did not start" not in str(error):
                 raise
             refused += 1
-            assert server.process.wait(10) == 1, (at, server.process.returncode)
+            assert server.process.returncode == 1, (at, server.process.returncode)
             assert "error sandboxd:" in str(error), error
-            server.process.stderr.close()
     print(f"# {started} started, {refused} refused")
     assert started and refused
 

@@ -467,6 +467,35 @@ def test_transfers_take_no_more_memory_for_their_size(_):
         assert peak < 5 * 1024 or SANITIZED, peak
 
 
+def test_what_the_disk_does_not_take_is_refused_whole(_):
+    with Server(wrapper=["prlimit", "--fsize=1000000"]) as server, Client(server, "files") as client:
+        write(server.root, "kept", b"kept")
+        write(server.base, "kept", b"kept")
+        status, answer = client.json("PUT", "/v1/files/kept", bytes(3 * MEBIBYTE))
+        assert (status, answer) == (500, {"code": "INTERNAL", "message": "File too large"})
+        with Client(server, "runtime") as other:
+            status, answer = other.json("POST", "/upload", *form("kept", bytes(3 * MEBIBYTE)))
+            assert (status, answer) == (500, {"message": "File upload failed: File too large"})
+        assert read(server.root, "kept") == read(server.base, "kept") == b"kept"
+        assert temporary_files(server.folder) == []
+        client.connection.close()  # which the unread rest of the body has ended
+        assert client.json("PUT", "/v1/files/fits", b"x")[0] == 204
+
+
+def test_it_outlives_a_lack_of_descriptors(_):
+    with Server(wrapper=["prlimit", "--nofile=24"]) as server:
+        crowd = [server.raw("runtime") for _ in range(40)]
+        time.sleep(0.2)
+        with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as file:
+            before = int(file.read().split()[13])
+        time.sleep(0.5)
+        with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as file:
+            assert int(file.read().split()[13]) - before < 10, "it spins"
+        for connection in crowd:
+            connection.close()
+        wait_for(lambda: execute(server, "true")["exit_code"] == 0, 10, "a command after the crowd")
+
+
 def test_a_slow_reader_holds_the_file_back(_):
     with Server() as server:
         write(server.root, "large", bytes(64 * MEBIBYTE))
@@ -560,6 +589,18 @@ def test_sigterm_lets_transfers_finish_until_the_limit(_):
             began = time.monotonic()
             assert server.stop() == 0
             assert 0.2 < time.monotonic() - began < 5
+
+
+def test_as_first_process_it_reaps_orphans(_):
+    with Server(wrapper=["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]) as server:
+        assert execute(server, "sh -c 'exit 5'")["exit_code"] == 5
+        assert execute(server, "sh -c 'sleep 0.05 >&- 2>&- & exit 6'")["exit_code"] == 6
+
+        def states():
+            return execute(server, "ps -eo stat=,args=")["stdout"]
+        wait_for(lambda: "sleep" not in states(), 5, "the orphan's end")
+        assert " <defunct>" not in states(), states()
+        server.process.kill()
 
 
 def test_bad_options_are_one_sentence(_):

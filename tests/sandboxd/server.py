@@ -17,7 +17,7 @@ LISTENING = re.compile(r"serving the (\w+) API on 127\.0\.0\.1:(\d+)")
 class Server:
     """Starts the program; use as a context manager. `base` and `root` are its directories."""
 
-    def __init__(self, options=(), environment=None):
+    def __init__(self, options=(), environment=None, wrapper=()):
         self.folder = tempfile.mkdtemp(prefix="sandboxd-test-")
         self.base = os.path.join(self.folder, "base")
         self.root = os.path.join(self.folder, "root")
@@ -27,19 +27,22 @@ class Server:
             file.write("secret")
         self.options = list(options)
         self.environment = dict(os.environ, **(environment or {}))
+        self.wrapper = list(wrapper)  # a program that runs it, with its options
         self.process = None
         self.ports = {}
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [os.environ["SANDBOXD"], "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
+            [*self.wrapper, os.environ["SANDBOXD"], "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
              f"--base-dir={self.base}", f"--root-dir={self.root}", *self.options],
             stderr=subprocess.PIPE, env=self.environment, text=True)
         lines = []
         while len(self.ports) < 2:
             line = self.process.stderr.readline()
             lines.append(line)
-            assert line, f"sandboxd did not start: {lines}"
+            if not line:
+                self.__exit__()
+                raise AssertionError(f"sandboxd did not start: {lines}")
             if found := LISTENING.search(line):
                 self.ports[found.group(1)] = int(found.group(2))
         for side in (self.base, self.root):
@@ -49,7 +52,9 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
+        try:
+            self.process.wait(0 if self.ports else 20)  # one that did not start is ending
+        except subprocess.TimeoutExpired:
             self.process.terminate()
         self.process.wait(20)
         self.process.stderr.close()

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "world.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+struct event {
+        uint64_t at_ns, sequence;
+        void (*run)(struct world *, void *);
+        void *argument;
+};
+
+uint64_t world_random(struct world *world, uint64_t below)
+{
+        uint64_t x = world->random += UINT64_C(0x9e3779b97f4a7c15);
+
+        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+        x ^= x >> 31;
+        return below ? x % below : x;
+}
+
+bool world_chance(struct world *world, unsigned thousandths)
+{
+        return world_random(world, 1000) < thousandths;
+}
+
+struct instant world_now(const struct world *world)
+{
+        return (struct instant){
+                .monotonic_ns = world->now_ns + NS_PER_SECOND,
+                .realtime_ns = world->now_ns + WORLD_EPOCH_SECONDS * NS_PER_SECOND,
+        };
+}
+
+void world_fail(struct world *world, const char *format, ...)
+{
+        va_list arguments;
+
+        if (world->failure[0])
+                return;
+        va_start(arguments, format);
+        vsnprintf(world->failure, sizeof(world->failure), format, arguments);
+        va_end(arguments);
+        world_log(world, "BROKEN: %s", world->failure);
+}
+
+void world_log(const struct world *world, const char *format, ...)
+{
+        va_list arguments;
+
+        if (!world->options.verbose)
+                return;
+        printf("%10.6f ", (double)world->now_ns / 1e9);
+        va_start(arguments, format);
+        vprintf(format, arguments);
+        va_end(arguments);
+        putchar('\n');
+}
+
+static bool is_before(const struct event *a, const struct event *b)
+{
+        return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->sequence < b->sequence;
+}
+
+void world_after(struct world *world, uint64_t delay_ns, void (*run)(struct world *, void *),
+                 void *argument)
+{
+        struct event event = {
+                .at_ns = world->now_ns + delay_ns,
+                .sequence = world->sequence++,
+                .run = run,
+                .argument = argument,
+        };
+        size_t slot;
+
+        if (world->heap_count == world->heap_capacity) {
+                world->heap_capacity = world->heap_capacity ? 2 * world->heap_capacity : 256;
+                world->heap = reallocarray(world->heap, world->heap_capacity, sizeof(event));
+                if (!world->heap)
+                        abort();
+        }
+        for (slot = world->heap_count++; slot > 0; slot = (slot - 1) / 2) {
+                if (!is_before(&event, &world->heap[(slot - 1) / 2]))
+                        break;
+                world->heap[slot] = world->heap[(slot - 1) / 2];
+        }
+        world->heap[slot] = event;
+}
+
+static bool pop(struct world *world, struct event *ret)
+{
+        struct event last;
+        size_t slot = 0;
+
+        if (world->heap_count == 0)
+                return false;
+        *ret = world->heap[0];
+        last = world->heap[--world->heap_count];
+        for (;;) {
+                size_t child = 2 * slot + 1;
+
+                if (child >= world->heap_count)
+                        break;
+                if (child + 1 < world->heap_count &&
+                    is_before(&world->heap[child + 1], &world->heap[child]))
+                        child++;
+                if (!is_before(&world->heap[child], &last))
+                        break;
+                world->heap[slot] = world->heap[child];
+                slot = child;
+        }
+        if (world->heap_count)
+                world->heap[slot] = last;
+        return true;
+}
+
+/* Runs events until `done` or until nothing happens any more, at most so long. */
+static void run_until(struct world *world, uint64_t limit_ns, bool (*done)(struct world *))
+{
+        uint64_t end_ns = world->now_ns + limit_ns;
+        struct event event;
+
+        while (!world->failure[0] && !(done && done(world)) && pop(world, &event)) {
+                if (event.at_ns > end_ns)
+                        break;
+                world->now_ns = event.at_ns;
+                event.run(world, event.argument);
+        }
+}
+
+static bool has_happened_enough(struct world *world)
+{
+        return world->happened >= world->options.events;
+}
+
+static void settle(struct world *world)
+{
+        struct executor_counters before, after;
+
+        world->settling = true;
+        world_log(world, "---- settling ----");
+        run_until(world, 300 * NS_PER_SECOND, NULL);
+        if (world->failure[0])
+                return;
+        /* Then nothing may happen any more. */
+        before = *controllers_counters(process_set(world->process));
+        run_until(world, 120 * NS_PER_SECOND, NULL);
+        after = *controllers_counters(process_set(world->process));
+        if (after.writes != before.writes)
+                world_fail(world, "%llu writes in a settled world",
+                           (unsigned long long)(after.writes - before.writes));
+        else
+                checker_end(world->checker);
+}
+
+int world_run(const struct world_options *options, char failure[static 512])
+{
+        struct world world = { .options = *options, .random = options->seed };
+
+        world_random(&world, 0);
+        world.api = api_new(&world);
+        world.checker = checker_new(&world);
+        world.process = process_new(&world);
+        users_begin(&world);
+        run_until(&world, UINT64_C(3600) * NS_PER_SECOND, has_happened_enough);
+        if (!world.failure[0])
+                settle(&world);
+        if (world.deposed)
+                process_kill(world.deposed);
+        process_kill(world.process);
+        checker_free(world.checker);
+        api_free(world.api);
+        free(world.heap);
+        arena_deinit(&world.arena);
+        snprintf(failure, 512, "%s", world.failure);
+        return world.failure[0] ? -EINVAL : 0;
+}

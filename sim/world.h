@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "plan/controllers.h"
+
+/*
+ * A simulated world with a virtual clock: an API server, controller processes that see it through
+ * faulty watches and a faulty network, a kubelet, users. Everything follows from the seed.
+ */
+
+struct api;
+struct process;
+struct checker;
+
+struct world_options {
+        uint64_t seed;
+        unsigned events;  /* accepted writes and faults before the world is left to settle */
+        unsigned faults;  /* chance of a fault in each request, in thousandths */
+        unsigned crashes; /* chance of the end of the process with each request, in ten-thousandths
+                           */
+        bool verbose;
+};
+
+struct world {
+        struct world_options options;
+        struct arena arena; /* of what events refer to */
+        uint64_t random;
+        uint64_t now_ns; /* since the world began */
+        struct event *heap;
+        size_t heap_count, heap_capacity;
+        uint64_t sequence;
+        struct api *api;
+        struct process *process; /* the leader */
+        struct process *deposed; /* one that does not know yet; NULL: none */
+        unsigned processes;      /* begun so far */
+        struct checker *checker;
+        unsigned happened; /* accepted writes and faults so far */
+        unsigned late;     /* requests that arrived after they were given up */
+        bool settling;     /* no more faults, no more users */
+        char failure[512]; /* the first broken invariant; empty: none */
+};
+
+/* Time zero of the world, realtime. */
+enum { WORLD_EPOCH_SECONDS = 1800000000 };
+
+int world_run(const struct world_options *options, char failure[static 512]);
+
+uint64_t world_random(struct world *world, uint64_t below);
+bool world_chance(struct world *world, unsigned thousandths);
+struct instant world_now(const struct world *world);
+
+/* Calls `run(world, argument)` after a delay. */
+void world_after(struct world *world, uint64_t delay_ns, void (*run)(struct world *, void *),
+                 void *argument);
+
+/* Notes the first broken invariant. */
+void world_fail(struct world *world, const char *format, ...) _printf_(2, 3);
+void world_log(const struct world *world, const char *format, ...) _printf_(2, 3);
+
+/* ---- the API server (api.c) ---- */
+
+/* One committed change. */
+struct change {
+        enum cache_event event;
+        struct json_doc *doc;
+        uint64_t version;
+};
+
+struct outcome {
+        int status;
+        const char *reason;
+        struct json_doc *object; /* owned by the caller; NULL: none */
+        bool unchanged;
+};
+
+struct api *api_new(struct world *world);
+void api_free(struct api *api);
+
+struct outcome api_create(struct api *api, const struct kind *kind, struct str body);
+struct outcome api_patch(struct api *api, const struct kind *kind, struct str namespace,
+                         struct str name, struct str body, bool status);
+struct outcome api_delete(struct api *api, const struct kind *kind, struct str namespace,
+                          struct str name, struct str options);
+struct outcome api_bind(struct api *api, struct str namespace, struct str name, struct str body);
+struct outcome api_act(struct api *api, const struct action *action);
+
+/* The object as it is; borrowed; NULL: none. */
+struct json_doc *api_get(struct api *api, const struct kind *kind, struct str namespace,
+                         struct str name);
+/* Calls for every object of a kind. The callback may change the API. */
+void api_each(struct api *api, const struct kind *kind, void (*each)(void *, struct json_doc *),
+              void *context);
+
+/* The history of a kind, for watches. */
+size_t api_history(const struct api *api, const struct kind *kind);
+const struct change *api_change(const struct api *api, const struct kind *kind, size_t position);
+uint64_t api_version_at(const struct api *api, const struct kind *kind, size_t position);
+
+/* ---- a controller process (process.c) ---- */
+
+struct process *process_new(struct world *world);
+/* Ends it as kill -9 does: what it has sent may still arrive. */
+void process_kill(struct process *process);
+struct controllers *process_set(struct process *process);
+void process_stop(struct process *process);
+/* Its watches were changed behind its back: something has been committed. */
+void process_notice(struct process *process, const struct kind *kind);
+
+/* ---- others ---- */
+
+void users_begin(struct world *world);
+void kubelet_notice(struct world *world, struct json_doc *pod);
+
+struct checker *checker_new(struct world *world);
+void checker_free(struct checker *checker);
+/* Called with every commit, in order. `before` or `after` may be NULL. */
+void checker_commit(struct checker *checker, const struct kind *kind, struct json_doc *before,
+                    struct json_doc *after);
+/* When the world has settled. */
+void checker_end(struct checker *checker);

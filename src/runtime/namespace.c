@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+
+static int write_map(pid_t pid, const char *file, const struct id_range *ranges, size_t count)
+{
+        char path[64], text[256];
+        size_t used = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                used += (size_t)snprintf(text + used, sizeof(text) - used, "%u %u %u\n",
+                                         ranges[i].inside, ranges[i].outside, ranges[i].count);
+                if (used >= sizeof(text))
+                        return -E2BIG;
+        }
+        snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return fd_write_full(fd, text, used);
+}
+
+int namespace_map_ids(pid_t pid, const struct id_range *users, size_t user_count,
+                      const struct id_range *groups, size_t group_count)
+{
+        int r = write_map(pid, "uid_map", users, user_count);
+
+        return r < 0 ? r : write_map(pid, "gid_map", groups, group_count);
+}
+
+int namespace_open(pid_t pid, const char *name, int *ret_fd)
+{
+        char path[64];
+
+        snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Stays until the writer closes its end. */
+static int holder(void *data)
+{
+        const int *pipe = data;
+        char byte;
+
+        close(pipe[1]);
+        while (read(pipe[0], &byte, 1) < 0 && errno == EINTR)
+                ;
+        return 0;
+}
+
+int namespace_user_new(const struct id_range *users, size_t user_count,
+                       const struct id_range *groups, size_t group_count, int *ret_fd)
+{
+        static _Alignas(16) char stack[16384];
+        int pipe_ends[2], fd = -1;
+
+        if (pipe2(pipe_ends, O_CLOEXEC) < 0)
+                return -errno;
+        /* Shares memory, so it costs no page tables; without CLONE_FILES it can close its end. */
+        pid_t pid =
+                clone(holder, stack + sizeof(stack), CLONE_VM | CLONE_NEWUSER | SIGCHLD, pipe_ends);
+        int r = pid < 0 ? -errno : 0;
+        if (r == 0)
+                r = namespace_map_ids(pid, users, user_count, groups, group_count);
+        if (r == 0)
+                r = namespace_open(pid, "user", &fd);
+        close(pipe_ends[1]);
+        close(pipe_ends[0]);
+        /* Its stack must not be used again before it has gone. */
+        if (pid > 0) {
+                while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                        ;
+        }
+        if (r < 0) {
+                fd_close(fd);
+                return r;
+        }
+        *ret_fd = fd;
+        return 0;
+}
+
+int namespace_enter_net(int there)
+{
+        return setns(there, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+/* Going on in a namespace of somebody else would do its work in the wrong place. */
+static void must(int result, const char *what)
+{
+        if (result == 0)
+                return;
+        log_error("cannot return to the launcher's %s namespace: %s", what, strerror(errno));
+        abort();
+}
+
+void namespace_return_net(int home)
+{
+        must(setns(home, CLONE_NEWNET), "network");
+}
+
+int namespace_enter_mount(int there)
+{
+        return setns(there, CLONE_NEWNS) < 0 ? -errno : 0;
+}
+
+void namespace_return_mount(int home)
+{
+        must(setns(home, CLONE_NEWNS), "mount");
+}
+
+int namespace_sysctl(const char *name, const char *value)
+{
+        char path[128];
+
+        snprintf(path, sizeof(path), "/proc/sys/%s", name);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return fd_write_full(fd, value, strlen(value));
+}

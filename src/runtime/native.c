@@ -1,0 +1,737 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/native.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/random.h"
+#include "initproto/logring.h"
+#include "runtime/request.h"
+
+enum {
+        EVENTS = 32,
+        CALLS_MAX = 4096,
+        BACKLOG = 8,
+        LOG_SIZE = 1024 * 1024,
+        STATE_NAME = RUNTIME_ID + 24,
+};
+
+enum call_kind { CALL_CREATE, CALL_LAUNCH, CALL_DONE, CALL_USAGE, CALL_LIST, CALL_EXIT };
+
+/* A request that has not been answered. */
+struct call {
+        struct list in_native;
+        uint64_t id;
+        enum call_kind kind;
+        struct container_key key;
+        uint64_t first; /* of CALL_LIST: the page that the user knows */
+};
+
+/* A container whose end has not been told. */
+struct watched {
+        struct list in_native;
+        struct container_key key;
+        int pidfd;
+};
+
+struct native {
+        struct runtime runtime;
+        int launcher; /* borrowed */
+        int volumes, state, epoll;
+        uint64_t next_call;
+        struct list calls, watched;
+        unsigned call_count;
+        struct list replies; /* read while waiting for another */
+};
+
+struct kept_reply {
+        struct list in_native;
+        struct launcher_reply reply;
+        int fd;
+};
+
+static struct native *native_of(struct runtime *runtime)
+{
+        return container_of(runtime, struct native, runtime);
+}
+
+static int send_request(struct native *native, struct launcher_request *request, const int *fds,
+                        size_t fd_count, enum call_kind kind, uint64_t *ret_call)
+{
+        if (native->call_count >= CALLS_MAX)
+                return -EAGAIN;
+        struct call *call = calloc(1, sizeof(*call));
+        if (!call)
+                return -ENOMEM;
+        request->version = LAUNCHER_PROTOCOL;
+        request->id = native->next_call;
+        int r = launcher_request_check(request, sizeof(*request), fd_count);
+        if (r == 0)
+                r = message_send(native->launcher, request, sizeof(*request), fds, fd_count,
+                                 MSG_DONTWAIT);
+        if (r < 0) {
+                free(call);
+                return r;
+        }
+        *call = (struct call){ .id = native->next_call, .first = native->next_call, .kind = kind };
+        call->key = request->target;
+        native->next_call++;
+        list_append(&native->calls, &call->in_native);
+        native->call_count++;
+        if (ret_call)
+                *ret_call = call->id;
+        return 0;
+}
+
+/* A request about a sandbox, or about a container of it. */
+static int request_for(struct launcher_request *request, enum launcher_operation operation,
+                       const char *sandbox)
+{
+        *request = (struct launcher_request){ .operation = operation };
+        size_t length = strnlen(sandbox, RUNTIME_ID);
+        if (length == 0 || length == RUNTIME_ID)
+                return -EINVAL;
+        memcpy(request->target.sandbox, sandbox, length);
+        return 0;
+}
+
+/* Copies a string so that nothing stands behind its NUL. */
+static int copy_text(char *to, const char *from, size_t size)
+{
+        size_t length = strnlen(from, size);
+
+        if (length == size)
+                return -EINVAL;
+        memset(to, 0, size);
+        memcpy(to, from, length);
+        return 0;
+}
+
+static int native_create(struct runtime *runtime, const struct sandbox_spec *spec,
+                         uint64_t *ret_call)
+{
+        struct launcher_request request;
+        int r = request_for(&request, LAUNCHER_CREATE, spec->id);
+
+        if (r == 0)
+                r = copy_text(request.create.hostname, spec->hostname, RUNTIME_HOSTNAME);
+        if (r < 0)
+                return r;
+        request.create.address = spec->address;
+        return send_request(native_of(runtime), &request, NULL, 0, CALL_CREATE, ret_call);
+}
+
+/* Opens what a mount's `source` names, never leaving the folder of volumes. */
+static int open_source(const struct native *native, const char *source, int *ret_fd)
+{
+        struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+                                           RESOLVE_NO_MAGICLINKS };
+        long fd = syscall(SYS_openat2, native->volumes, source, &how, sizeof(how));
+
+        if (fd < 0)
+                return -errno;
+        *ret_fd = (int)fd;
+        return 0;
+}
+
+/* Files of a container in the state folder: "<sandbox>.<container>.<attempt>.sock" and ".log". */
+static void state_name(const struct container_key *key, const char *kind,
+                       char name[static STATE_NAME])
+{
+        snprintf(name, STATE_NAME, "%.*s.%u.%u.%s", RUNTIME_ID - 1, key->sandbox, key->container,
+                 key->attempt, kind);
+}
+
+/* A Unix socket's path is short, so it is named through the folder's descriptor. */
+static void socket_address(const struct native *native, const struct container_key *key,
+                           struct sockaddr_un *address)
+{
+        char name[STATE_NAME];
+
+        state_name(key, "sock", name);
+        *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", native->state,
+                 name);
+}
+
+static int make_listener(const struct native *native, const struct container_key *key, int *ret_fd)
+{
+        struct sockaddr_un address;
+        char name[STATE_NAME];
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        if (fd < 0)
+                return -errno;
+        state_name(key, "sock", name);
+        unlinkat(native->state, name, 0);
+        socket_address(native, key, &address);
+        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
+                return -errno;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int make_log(const struct native *native, const struct container_key *key, int *ret_fd)
+{
+        char name[STATE_NAME];
+
+        state_name(key, "log", name);
+        _cleanup_close_ int fd = openat(native->state, name,
+                                        O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        int r = logring_format(fd, LOG_SIZE);
+        if (r == 0)
+                *ret_fd = TAKE_FD(fd);
+        return r;
+}
+
+static int native_forget(struct runtime *runtime, const struct container_key *key)
+{
+        struct native *native = native_of(runtime);
+        static const char *const kinds[] = { "sock", "log" };
+        int r = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                char name[STATE_NAME];
+                state_name(key, kinds[i], name);
+                if (unlinkat(native->state, name, 0) < 0 && errno != ENOENT)
+                        r = -errno;
+        }
+        return r;
+}
+
+static int fill_launch(const struct container_spec *spec, struct launcher_request *request)
+{
+        struct launcher_launch *launch = &request->launch;
+        int r = request_for(request, LAUNCHER_LAUNCH, spec->sandbox);
+
+        if (r < 0)
+                return r;
+        if (spec->mount_count > LIMIT_MOUNTS || spec->group_count > RUNTIME_GROUPS)
+                return -E2BIG;
+        request->target.container = spec->container;
+        request->target.attempt = spec->attempt;
+        launch->user = spec->user;
+        launch->group = spec->group;
+        launch->group_count = spec->group_count;
+        memcpy(launch->groups, spec->groups, sizeof(launch->groups));
+        launch->read_only_root = spec->read_only_root;
+        launch->limits = spec->limits;
+        launch->mount_count = spec->mount_count;
+        for (uint32_t i = 0; r == 0 && i < spec->mount_count; i++) {
+                launch->mounts[i].read_only = spec->mounts[i].read_only;
+                r = copy_text(launch->mounts[i].target, spec->mounts[i].target, RUNTIME_PATH);
+        }
+        return r;
+}
+
+static bool is_same(const struct container_key *a, const struct container_key *b)
+{
+        return a->container == b->container && strcmp(a->sandbox, b->sandbox) == 0;
+}
+
+/* Whether it runs or is being launched: then its files are in use. */
+static bool is_busy(const struct native *native, const struct container_key *key)
+{
+        const struct watched *watched;
+        const struct call *call;
+
+        list_for_each (watched, &native->watched, in_native) {
+                if (is_same(&watched->key, key))
+                        return true;
+        }
+        list_for_each (call, &native->calls, in_native) {
+                if ((call->kind == CALL_LAUNCH || call->kind == CALL_EXIT) &&
+                    is_same(&call->key, key))
+                        return true;
+        }
+        return false;
+}
+
+static int native_launch(struct runtime *runtime, const struct container_spec *spec,
+                         uint64_t *ret_call)
+{
+        struct native *native = native_of(runtime);
+        struct launcher_request request;
+        int fds[LAUNCHER_FDS];
+        size_t count = 0;
+        int r = fill_launch(spec, &request);
+
+        if (r < 0)
+                return r;
+        if (is_busy(native, &request.target))
+                return -EBUSY;
+        r = make_listener(native, &request.target, &fds[0]);
+        if (r < 0)
+                return r;
+        count = 1;
+        r = make_log(native, &request.target, &fds[1]);
+        if (r == 0)
+                count = LAUNCHER_FIXED_FDS;
+        for (uint32_t i = 0; r == 0 && i < spec->mount_count; i++) {
+                r = open_source(native, spec->mounts[i].source, &fds[count]);
+                if (r == 0)
+                        count++;
+        }
+        if (r == 0)
+                r = send_request(native, &request, fds, count, CALL_LAUNCH, ret_call);
+        while (count > 0)
+                fd_close(fds[--count]);
+        if (r < 0)
+                native_forget(runtime, &request.target);
+        return r;
+}
+
+static int request_for_container(struct runtime *runtime, enum launcher_operation operation,
+                                 const struct container_key *key, enum call_kind kind,
+                                 uint64_t *ret_call)
+{
+        struct launcher_request request;
+        int r = request_for(&request, operation, key->sandbox);
+
+        if (r < 0)
+                return r;
+        request.target.container = key->container;
+        request.target.attempt = key->attempt;
+        return send_request(native_of(runtime), &request, NULL, 0, kind, ret_call);
+}
+
+static int native_kill(struct runtime *runtime, const struct container_key *key, uint64_t *ret_call)
+{
+        return request_for_container(runtime, LAUNCHER_KILL, key, CALL_DONE, ret_call);
+}
+
+static int native_usage(struct runtime *runtime, const struct container_key *key,
+                        uint64_t *ret_call)
+{
+        return request_for_container(runtime, LAUNCHER_USAGE, key, CALL_USAGE, ret_call);
+}
+
+static int native_destroy(struct runtime *runtime, const char *sandbox, uint64_t *ret_call)
+{
+        struct launcher_request request;
+        int r = request_for(&request, LAUNCHER_DESTROY, sandbox);
+
+        return r < 0 ? r : send_request(native_of(runtime), &request, NULL, 0, CALL_DONE, ret_call);
+}
+
+static int native_recover(struct runtime *runtime, uint64_t *ret_call)
+{
+        struct launcher_request request = { .operation = LAUNCHER_LIST };
+
+        return send_request(native_of(runtime), &request, NULL, 0, CALL_LIST, ret_call);
+}
+
+static int request_with_source(struct native *native, struct launcher_request *request,
+                               const char *source, uint64_t *ret_call)
+{
+        _cleanup_close_ int fd = -1;
+        int r = open_source(native, source, &fd);
+
+        return r < 0 ? r : send_request(native, request, &fd, 1, CALL_DONE, ret_call);
+}
+
+static int native_own(struct runtime *runtime, const char *source, uint32_t user, uint32_t group,
+                      mode_t mode, uint64_t *ret_call)
+{
+        struct launcher_request request = { .operation = LAUNCHER_OWN };
+
+        request.own.user = user;
+        request.own.group = group;
+        request.own.mode = mode;
+        return request_with_source(native_of(runtime), &request, source, ret_call);
+}
+
+static int native_purge(struct runtime *runtime, const char *source, uint64_t *ret_call)
+{
+        struct launcher_request request = { .operation = LAUNCHER_PURGE };
+
+        return request_with_source(native_of(runtime), &request, source, ret_call);
+}
+
+static int native_connect(struct runtime *runtime, const struct container_key *key, int *ret_fd)
+{
+        struct sockaddr_un address;
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        if (fd < 0)
+                return -errno;
+        socket_address(native_of(runtime), key, &address);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                return -errno;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int native_open_log(struct runtime *runtime, const struct container_key *key, int *ret_fd)
+{
+        char name[STATE_NAME];
+
+        state_name(key, "log", name);
+        int fd = openat(native_of(runtime)->state, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Closing is not enough to end the events: the launcher holds the same open file. */
+static void watched_free(struct native *native, struct watched *watched)
+{
+        list_remove(&watched->in_native);
+        epoll_ctl(native->epoll, EPOLL_CTL_DEL, watched->pidfd, NULL);
+        fd_close(watched->pidfd);
+        free(watched);
+}
+
+/* The pidfd has fired, or there is none any more: asks for the last usage, then tells the end. */
+static int begin_exit(struct native *native, const struct container_key *key)
+{
+        return request_for_container(&native->runtime, LAUNCHER_USAGE, key, CALL_EXIT, NULL);
+}
+
+static int watch(struct native *native, const struct container_key *key, int pidfd)
+{
+        struct watched *watched = calloc(1, sizeof(*watched));
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = watched };
+
+        if (!watched) {
+                fd_close(pidfd);
+                return -ENOMEM;
+        }
+        watched->key = *key;
+        watched->pidfd = pidfd;
+        list_append(&native->watched, &watched->in_native);
+        if (epoll_ctl(native->epoll, EPOLL_CTL_ADD, pidfd, &event) < 0) {
+                int r = -errno;
+                watched_free(native, watched);
+                return r;
+        }
+        return 0;
+}
+
+static void tell_exit(struct native *native, const struct container_key *key, uint32_t oom_kills)
+{
+        struct container_exit exit = { .exit = { .code = 137, .signal = 9 },
+                                       .out_of_memory = oom_kills > 0 };
+        struct logring_status status;
+        _cleanup_close_ int log = -1;
+
+        if (native_open_log(&native->runtime, key, &log) == 0 &&
+            logring_read_status(log, &status) == 0) {
+                exit.started_ns = status.started_ns;
+                exit.is_known = status.has_exited;
+                if (status.has_exited)
+                        exit.exit = status.exit;
+        }
+        /* The main process may have outlived a child that took too much. */
+        if (exit.is_known && exit.exit.signal != 9 && exit.exit.code != 137)
+                exit.out_of_memory = false;
+        if (native->runtime.events->container_exited)
+                native->runtime.events->container_exited(native->runtime.owner, key, &exit);
+}
+
+static void tell_found(struct native *native, uint64_t call, const struct launcher_reply *reply)
+{
+        const struct runtime_events *events = native->runtime.events;
+        bool is_end = !reply || reply->found.position == 0;
+
+        if (events->found)
+                events->found(native->runtime.owner, call, is_end ? NULL : &reply->found.sandbox,
+                              is_end || !reply->found.has_container ? NULL
+                                                                    : &reply->found.container);
+}
+
+/* One page of what was found, and asks for the next under the same number. */
+static void on_list(struct native *native, struct call *call, const struct launcher_reply *reply,
+                    int fd)
+{
+        struct launcher_request request = { .operation = LAUNCHER_LIST };
+        uint64_t next;
+
+        if (reply->result < 0 || reply->found.position == 0) {
+                tell_found(native, call->first, NULL);
+                return;
+        }
+        tell_found(native, call->first, reply);
+        if (reply->found.has_container) {
+                if (fd >= 0)
+                        watch(native, &reply->found.container, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+                else
+                        begin_exit(native, &reply->found.container);
+        }
+        request.list_after = reply->found.position;
+        if (send_request(native, &request, NULL, 0, CALL_LIST, &next) < 0) {
+                tell_found(native, call->first, NULL);
+                return;
+        }
+        struct call *following = list_entry(native->calls.previous, struct call, in_native);
+        following->first = call->first;
+}
+
+static void make_reason(const struct launcher_reply *reply, char reason[static RUNTIME_REASON])
+{
+        if (reply->result == 0)
+                reason[0] = '\0';
+        else if (reply->stage == LAUNCHER_STAGE_TARGET || reply->stage == LAUNCHER_STAGE_VOLUME)
+                snprintf(reason, RUNTIME_REASON, "%s (mount %u): %s",
+                         launcher_stage_name(reply->stage), reply->index, strerror(-reply->result));
+        else
+                snprintf(reason, RUNTIME_REASON, "%s: %s", launcher_stage_name(reply->stage),
+                         strerror(-reply->result));
+}
+
+static void on_reply(struct native *native, const struct launcher_reply *reply, int fd)
+{
+        const struct runtime_events *events = native->runtime.events;
+        void *owner = native->runtime.owner;
+        char reason[RUNTIME_REASON];
+        struct call *call, *found = NULL;
+        int result = reply->result;
+
+        list_for_each (call, &native->calls, in_native) {
+                if (call->id == reply->id) {
+                        found = call;
+                        break;
+                }
+        }
+        /* An answer to an earlier node. */
+        if (!found)
+                return;
+        list_remove(&found->in_native);
+        native->call_count--;
+        make_reason(reply, reason);
+        switch (found->kind) {
+        case CALL_CREATE:
+                if (events->sandbox_created)
+                        events->sandbox_created(owner, found->id, result, reason);
+                break;
+        case CALL_LAUNCH:
+                if (result == 0)
+                        result = fd < 0 ? -EPROTO
+                                        : watch(native, &found->key, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+                else
+                        native_forget(&native->runtime, &found->key);
+                if (events->container_launched)
+                        events->container_launched(owner, found->id, result, reason);
+                break;
+        case CALL_DONE:
+                if (events->done)
+                        events->done(owner, found->id, result, reason);
+                break;
+        case CALL_USAGE:
+                if (events->usage)
+                        events->usage(owner, found->id, result, &reply->usage);
+                break;
+        case CALL_LIST:
+                on_list(native, found, reply, fd);
+                break;
+        case CALL_EXIT:
+                tell_exit(native, &found->key, result == 0 ? reply->usage.oom_kills : 0);
+                break;
+        }
+        free(found);
+}
+
+/* Receives one reply. Returns 1, 0 when there is none, or a negative errno. */
+static int receive(struct native *native, struct launcher_reply *ret_reply, int *ret_fd)
+{
+        int fds[LAUNCHER_MESSAGE_FDS];
+        size_t count, length;
+        int r = message_receive(native->launcher, ret_reply, sizeof(*ret_reply), fds, &count,
+                                &length, MSG_DONTWAIT);
+
+        if (r < 0)
+                return r == -EAGAIN ? 0 : r;
+        *ret_fd = -1;
+        for (size_t i = 0; i < count; i++) {
+                if (i == 0)
+                        *ret_fd = fds[i];
+                else
+                        close(fds[i]);
+        }
+        if (length == 0)
+                r = -EPIPE;
+        else if (length != sizeof(*ret_reply) || ret_reply->version != LAUNCHER_PROTOCOL)
+                r = -EPROTO;
+        if (r < 0)
+                *ret_fd = fd_close(*ret_fd);
+        return r < 0 ? r : 1;
+}
+
+static int dispatch_replies(struct native *native)
+{
+        struct launcher_reply reply;
+        struct kept_reply *kept;
+        int fd, r;
+
+        while (!list_is_empty(&native->replies)) {
+                kept = list_entry(native->replies.next, struct kept_reply, in_native);
+                list_remove(&kept->in_native);
+                on_reply(native, &kept->reply, kept->fd);
+                fd_close(kept->fd);
+                free(kept);
+        }
+        while ((r = receive(native, &reply, &fd)) > 0) {
+                on_reply(native, &reply, fd);
+                fd_close(fd);
+        }
+        return r;
+}
+
+static int native_dispatch(struct runtime *runtime)
+{
+        struct native *native = native_of(runtime);
+        struct epoll_event events[EVENTS];
+        int count = epoll_wait(native->epoll, events, EVENTS, 0);
+
+        for (int i = 0; i < count; i++) {
+                struct watched *watched = events[i].data.ptr;
+                if (!watched)
+                        continue;
+                struct container_key key = watched->key;
+                int r = begin_exit(native, &key);
+                /* The launcher is busy: the event comes again. */
+                if (r == -EAGAIN)
+                        continue;
+                watched_free(native, watched);
+                if (r < 0)
+                        tell_exit(native, &key, 0);
+        }
+        return dispatch_replies(native);
+}
+
+static int native_poll_fd(struct runtime *runtime)
+{
+        return native_of(runtime)->epoll;
+}
+
+static void native_free(struct runtime *runtime)
+{
+        struct native *native = native_of(runtime);
+        struct watched *watched;
+        struct kept_reply *kept;
+        struct call *call;
+
+        list_for_each (call, &native->calls, in_native)
+                free(call);
+        list_for_each (watched, &native->watched, in_native)
+                watched_free(native, watched);
+        list_for_each (kept, &native->replies, in_native) {
+                fd_close(kept->fd);
+                free(kept);
+        }
+        fd_close(native->volumes);
+        fd_close(native->state);
+        fd_close(native->epoll);
+        free(native);
+}
+
+static const struct runtime_ops native_ops = {
+        .sandbox_create = native_create,
+        .container_launch = native_launch,
+        .kill = native_kill,
+        .destroy = native_destroy,
+        .usage = native_usage,
+        .recover = native_recover,
+        .own = native_own,
+        .purge = native_purge,
+        .connect = native_connect,
+        .open_log = native_open_log,
+        .forget = native_forget,
+        .poll_fd = native_poll_fd,
+        .dispatch = native_dispatch,
+        .free = native_free,
+};
+
+int native_runtime_new(const struct native_config *config, const struct runtime_events *events,
+                       void *owner, struct runtime **ret_runtime)
+{
+        struct native *native = calloc(1, sizeof(*native));
+        struct epoll_event event = { .events = EPOLLIN };
+        uint32_t start;
+
+        if (!native)
+                return -ENOMEM;
+        native->runtime = (struct runtime){ .ops = &native_ops, .events = events, .owner = owner };
+        native->launcher = config->launcher_fd;
+        list_init(&native->calls);
+        list_init(&native->watched);
+        list_init(&native->replies);
+        /* Answers to an earlier node may still be on their way. */
+        random_bytes(&start, sizeof(start));
+        native->next_call = (uint64_t)start << 24 | 1;
+        native->volumes = open(config->volumes, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        native->state = open(config->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        native->epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (native->volumes < 0 || native->state < 0 || native->epoll < 0 ||
+            epoll_ctl(native->epoll, EPOLL_CTL_ADD, native->launcher, &event) < 0) {
+                int r = -errno;
+                native_free(&native->runtime);
+                return r;
+        }
+        *ret_runtime = &native->runtime;
+        return 0;
+}
+
+int native_runtime_socket(struct runtime *runtime, enum native_socket kind, int *ret_fd)
+{
+        enum { TIMEOUT_MS = 10000 };
+        struct native *native = native_of(runtime);
+        struct launcher_request request = { .operation = LAUNCHER_SOCKET };
+        struct pollfd wait = { .fd = native->launcher, .events = POLLIN };
+        struct launcher_reply reply;
+        uint64_t call;
+        int fd;
+
+        request.socket = kind;
+        int r = send_request(native, &request, NULL, 0, CALL_DONE, &call);
+        if (r < 0)
+                return r;
+        struct call *asked = list_entry(native->calls.previous, struct call, in_native);
+        for (;;) {
+                r = receive(native, &reply, &fd);
+                if (r == 0) {
+                        r = poll(&wait, 1, TIMEOUT_MS);
+                        if (r > 0 || (r < 0 && errno == EINTR))
+                                continue;
+                        r = r < 0 ? -errno : -ETIMEDOUT;
+                }
+                if (r < 0)
+                        break;
+                if (reply.id == call) {
+                        r = reply.result < 0 ? reply.result : fd < 0 ? -EPROTO : 0;
+                        break;
+                }
+                struct kept_reply *kept = calloc(1, sizeof(*kept));
+                if (!kept) {
+                        fd_close(fd);
+                        r = -ENOMEM;
+                        break;
+                }
+                kept->reply = reply;
+                kept->fd = fd;
+                list_append(&native->replies, &kept->in_native);
+        }
+        list_remove(&asked->in_native);
+        native->call_count--;
+        free(asked);
+        if (r == 0)
+                *ret_fd = fd;
+        return r;
+}

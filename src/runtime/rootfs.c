@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/random.h"
+#include "runtime/namespace.h"
+#include "runtime/sandbox.h"
+#include "runtime/skeleton.h"
+
+/* Settings of the machine's owner below /usr, which may hold credentials. */
+static const char *const hidden[] = { "usr/etc", "usr/local/etc" };
+
+static int make_folders(int root)
+{
+        static const char *const names[] = { "proc", "sys",     "dev",     "lower", "usr",
+                                             "m",    "m/upper", "m/lower", "m/root" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                if (mkdirat(root, names[i], 0755) < 0)
+                        return -errno;
+        }
+        return 0;
+}
+
+/* The skeleton on the launcher's own tmpfs, or in a new folder where the configuration says. */
+static int place_skeleton(struct launcher *launcher, int root, int host, struct error *error)
+{
+        const char *where = launcher->config.skeleton;
+        char path[256], suffix[NAME_SUFFIX_LENGTH + 1];
+
+        if (where) {
+                random_name_suffix(suffix);
+                if ((size_t)snprintf(path, sizeof(path), "%s/%s", where, suffix) >= sizeof(path))
+                        return -ENAMETOOLONG;
+                if ((mkdir(where, 0700) < 0 && errno != EEXIST) || mkdir(path, 0755) < 0 ||
+                    mount(path, "lower", NULL, MS_BIND, NULL) < 0)
+                        return -errno;
+        }
+        _cleanup_close_ int lower = openat(root, "lower", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return lower < 0 ? -errno : skeleton_make(lower, host, error);
+}
+
+static int place_usr(void)
+{
+        struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+                                                     MOUNT_ATTR_NODEV };
+        _cleanup_close_ int tree = open_tree(AT_FDCWD, "/usr", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+        if (tree < 0 ||
+            mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0 ||
+            move_mount(tree, "", AT_FDCWD, "usr", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+                return -errno;
+        for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
+                if (mount("tmpfs", hidden[i], "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV,
+                          "size=4k,nr_inodes=2,mode=0755") < 0 &&
+                    errno != ENOENT)
+                        return -errno;
+        }
+        return 0;
+}
+
+/* With the working directory in the new root. */
+static int fill_root(struct launcher *launcher, struct error *error)
+{
+        enum { NOTHING_RUNS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
+        _cleanup_close_ int root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int host = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (root < 0 || host < 0)
+                return -errno;
+        int r = make_folders(root);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int devices = openat(root, "dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = devices < 0 ? -errno : skeleton_make_devices(devices, error);
+        if (r == 0)
+                r = place_skeleton(launcher, root, host, error);
+        if (r == 0)
+                r = place_usr();
+        if (r == 0 && (mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0 ||
+                       mount("sysfs", "sys", "sysfs", NOTHING_RUNS, NULL) < 0))
+                r = -errno;
+        return r;
+}
+
+static int open_trees(struct launcher *launcher)
+{
+        static const char *const paths[CONTAINER_TREES] = { [CONTAINER_TREE_SKELETON] = "/lower",
+                                                            [CONTAINER_TREE_USR] = "/usr",
+                                                            [CONTAINER_TREE_DEVICES] = "/dev" };
+
+        for (int i = 0; i < CONTAINER_TREES; i++) {
+                launcher->trees[i] = open(paths[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+                if (launcher->trees[i] < 0)
+                        return -errno;
+        }
+        return namespace_open(getpid(), "mnt", &launcher->own_mount);
+}
+
+int rootfs_enter(struct launcher *launcher, struct error *error)
+{
+        char path[256];
+        int r = namespace_open(getpid(), "mnt", &launcher->host_mount);
+
+        if (r < 0)
+                return r;
+        snprintf(path, sizeof(path), "%s/root", launcher->config.run);
+        if ((mkdir(path, 0700) < 0 && errno != EEXIST) || unshare(CLONE_NEWNS) < 0 ||
+            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", path, "tmpfs", MS_NOSUID, "mode=0755,size=64m") < 0 || chdir(path) < 0)
+                return error_set(error, -errno,
+                                 "making the launcher's mount namespace failed: "
+                                 "it needs root");
+        r = fill_root(launcher, error);
+        if (r == 0 && (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+                       chdir("/") < 0))
+                r = -errno;
+        return r < 0 ? r : open_trees(launcher);
+}
+
+int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONTAINER_TREES])
+{
+        static const uint64_t attributes[CONTAINER_TREES] = {
+                [CONTAINER_TREE_SKELETON] =
+                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                [CONTAINER_TREE_USR] = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                [CONTAINER_TREE_DEVICES] =
+                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        };
+        int trees[CONTAINER_TREES], r = 0, made = 0;
+
+        while (r == 0 && made < CONTAINER_TREES) {
+                bool is_usr = made == CONTAINER_TREE_USR;
+                struct mount_attr set = { .attr_set = attributes[made] | MOUNT_ATTR_IDMAP,
+                                          .userns_fd = (unsigned)users };
+                unsigned recursive = is_usr ? AT_RECURSIVE : 0;
+                int tree =
+                        open_tree(launcher->trees[made], "",
+                                  AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+                if (tree < 0) {
+                        r = -errno;
+                        break;
+                }
+                trees[made++] = tree;
+                if (mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &set, sizeof(set)) == 0)
+                        continue;
+                r = -errno;
+                if (made - 1 != CONTAINER_TREE_DEVICES || r != -EINVAL)
+                        continue;
+                /* A tmpfs before Linux 6.3 maps no ids: its nodes then belong to nobody, which
+                 * their mode makes up for. */
+                set.attr_set &= ~(uint64_t)MOUNT_ATTR_IDMAP;
+                set.userns_fd = 0;
+                r = mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0 ? -errno : 0;
+        }
+        if (r < 0) {
+                while (made > 0)
+                        fd_close(trees[--made]);
+                return r;
+        }
+        memcpy(ret_trees, trees, sizeof(trees));
+        return 0;
+}
+
+/* On disk the node's user is a container's root, and the first range of ids all its others: so a
+ * volume outlives the slot of the sandbox that wrote it. */
+static int volume_users(struct launcher *launcher, struct sandbox *sandbox)
+{
+        uint32_t base = launcher->id_base + sandbox->slot * IDS_PER_SLOT;
+        const struct id_range users[] = { { launcher->config.node_user, base, 1 },
+                                          { launcher->id_base + 1, base + 1, IDS_PER_SLOT - 1 } };
+        const struct id_range groups[] = { { launcher->config.node_group, base, 1 },
+                                           { launcher->id_base + 1, base + 1, IDS_PER_SLOT - 1 } };
+
+        if (sandbox->volume_users >= 0)
+                return 0;
+        return namespace_user_new(users, ARRAY_SIZE(users), groups, ARRAY_SIZE(groups),
+                                  &sandbox->volume_users);
+}
+
+/* In the host's mount namespace, where the descriptor comes from. */
+static int clone_volume(struct sandbox *sandbox, int fd, bool is_read_only, int *ret_tree)
+{
+        struct mount_attr set = { .attr_set =
+                                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP,
+                                  .propagation = MS_PRIVATE,
+                                  .userns_fd = (unsigned)sandbox->volume_users };
+
+        if (is_read_only)
+                set.attr_set |= MOUNT_ATTR_RDONLY;
+        _cleanup_close_ int tree =
+                open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+                return -errno;
+        *ret_tree = TAKE_FD(tree);
+        return 0;
+}
+
+/* A right to read is needed to open a file for reading, none to open it as a place. */
+static int check_volume(int fd)
+{
+        struct stat info;
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0 || fstat(fd, &info) < 0)
+                return -errno;
+        if (flags & O_PATH)
+                return -EACCES;
+        return S_ISDIR(info.st_mode) || S_ISREG(info.st_mode) ? 0 : -EINVAL;
+}
+
+int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
+                         const struct launcher_launch *launch, int *fds, uint32_t *ret_index)
+{
+        uint32_t index = 0;
+        int r;
+
+        if (launch->mount_count == 0)
+                return 0;
+        r = volume_users(launcher, sandbox);
+        if (r == 0)
+                r = namespace_enter_mount(launcher->host_mount);
+        if (r < 0)
+                return r;
+        for (index = 0; r == 0 && index < launch->mount_count; index++) {
+                int tree = -1;
+                r = check_volume(fds[index]);
+                if (r == 0)
+                        r = clone_volume(sandbox, fds[index], launch->mounts[index].read_only,
+                                         &tree);
+                if (r == 0) {
+                        close(fds[index]);
+                        fds[index] = tree;
+                }
+        }
+        namespace_return_mount(launcher->own_mount);
+        if (r < 0)
+                *ret_index = index - 1;
+        return r;
+}

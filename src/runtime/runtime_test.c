@@ -1,0 +1,842 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/test.h"
+#include "initproto/logring.h"
+#include "runtime/request.h"
+#include "runtime/testbed.h"
+
+/* Real namespaces, cgroups and wires: as root only. */
+
+static const char *init_path;
+
+static int setup(void **state)
+{
+        static struct testbed bed;
+
+        testbed_start(&bed, init_path, NULL);
+        *state = &bed;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        testbed_stop(*state);
+        return 0;
+}
+
+/* A sandbox "one" at address 1 with a container 0 that runs init. */
+static struct container_key launched(struct testbed *bed)
+{
+        struct container_spec spec = testbed_spec("one", 0);
+
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        return testbed_key("one", 0);
+}
+
+static void assert_run(struct testbed *bed, const struct container_key *key, const char *script,
+                       int code, const char *output)
+{
+        char got[4096];
+        int r = testbed_run(bed, key, script, got, sizeof(got));
+
+        if (r != code || (output && strcmp(got, output) != 0))
+                fail_msg("\"%s\" gave %d \"%s\", expected %d \"%s\"", script, r, got, code,
+                         output ? output : "anything");
+}
+
+static void containers_run_commands(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        assert_run(bed, &key, "echo hello", 0, "hello\n");
+        assert_run(bed, &key, "exit 42", 42, "");
+        assert_run(bed, &key, "python3 -c 'print(6 * 7)'", 0, "42\n");
+        assert_run(bed, &key, "hostname; id -u; id -g; pwd", 0, "one\n0\n0\n/\n");
+        assert_run(bed, &key, "echo text > /app/f && cat /app/f && rm /app/f", 0, "text\n");
+        assert_run(bed, &key, "echo x > /dev/null; head -c 4 /dev/zero | wc -c", 0, "4\n");
+        assert_run(bed, &key, "touch /tmp/a /var/tmp/b /root/c /etc/d /workspace/e /dev/shm/f", 0,
+                   "");
+        assert_run(bed, &key, "openssl version >/dev/null && ls /etc/ssl/certs | head -1 | wc -l",
+                   0, "1\n");
+}
+
+static void containers_have_no_privilege(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        assert_run(bed, &key,
+                   "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' "
+                   "/proc/self/status | tr -s '\\t\\n' ' '",
+                   0,
+                   "CapInh: 0000000000000000 CapPrm: 0000000000000000 CapEff: 0000000000000000 "
+                   "CapBnd: 0000000000000000 CapAmb: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 ");
+        static const char *const refused[] = {
+                "unshare -r true",       "unshare -m true",
+                "mount -t tmpfs x /mnt", "umount /proc",
+                "mknod /tmp/n c 1 3",    "hostname other",
+                "chroot / true",         "echo 1 > /proc/sys/kernel/printk",
+                "touch /usr/x",          "touch /sys/x",
+                "cat /proc/kcore",       "ls /proc/1/root/",
+                "cat /proc/1/environ",   "ip link set eth0 down",
+                "nsenter -t 1 -m true",  "dmesg",
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+                if (testbed_run(bed, &key, refused[i], NULL, 0) == 0)
+                        fail_msg("went through: %s", refused[i]);
+        }
+        assert_run(bed, &key, "kill -9 1; kill -TERM 1; sleep 0.1; echo alive", 0, "alive\n");
+}
+
+/* System calls that the filter refuses, by number, as a program would call them. */
+static void the_filter_refuses(void **state)
+{
+        static const char script[] = "python3 - <<'E'\n"
+                                     "import ctypes, os\n"
+                                     "c = ctypes.CDLL(None, use_errno=True)\n"
+                                     "def t(name, want, *a):\n"
+                                     "    ctypes.set_errno(0)\n"
+                                     "    r = c.syscall(*a)\n"
+                                     "    e = ctypes.get_errno()\n"
+                                     "    if r != -1 or e != want: print(name, r, e)\n"
+                                     "t('bpf', 1, 321, 0, 0, 0)\n"
+                                     "t('userfaultfd', 1, 323, 0)\n"
+                                     "t('perf_event_open', 1, 298, 0, 0, 0, 0, 0)\n"
+                                     "t('keyctl', 1, 250, 0)\n"
+                                     "t('add_key', 1, 248, 0, 0, 0, 0, 0)\n"
+                                     "t('io_uring_setup', 1, 425, 1, 0)\n"
+                                     "t('init_module', 1, 175, 0, 0, 0)\n"
+                                     "t('kexec_load', 1, 246, 0, 0, 0, 0)\n"
+                                     "t('open_by_handle_at', 1, 304, 0, 0, 0)\n"
+                                     "t('setns', 1, 308, 0, 0)\n"
+                                     "t('unshare user', 1, 272, 0x10000000)\n"
+                                     "t('clone user', 1, 56, 0x10000011, 0, 0, 0, 0)\n"
+                                     "t('clone3', 38, 435, 0, 0)\n"
+                                     "t('socket AF_VSOCK', 38, 41, 40, 1, 0)\n"
+                                     "t('socket AF_ALG', 38, 41, 38, 5, 0)\n"
+                                     "t('unknown', 38, 9999)\n"
+                                     "t('x32 getpid', 38, 0x40000000 | 39)\n"
+                                     "E\n";
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        assert_run(bed, &key, script, 0, "");
+}
+
+static void the_host_is_out_of_sight(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        /* Only init and the shell. */
+        assert_run(bed, &key, "set -- /proc/[0-9]*; echo $#", 0, "2\n");
+        assert_run(bed, &key, "ls -A /home /root /mnt /srv /opt | grep -v : | tr -d '\\n'", 0, "");
+        assert_run(bed, &key,
+                   "ls /etc/shadow /etc/gshadow /etc/ssl/private /etc/ssh /etc/sudoers "
+                   "/etc/machine-id /var/lib/dpkg 2>/dev/null",
+                   2, "");
+        assert_run(bed, &key, "ls -A /usr/etc /usr/local/etc 2>/dev/null | grep -v : | tr -d '\\n'",
+                   0, "");
+        assert_run(bed, &key, "find /dev | wc -l | awk '{print ($1 <= 21)}'", 0, "1\n");
+        assert_run(bed, &key, "ls /proc/self/fd", 0, "0\n1\n2\n3\n");
+        assert_run(bed, &key, "grep -c cay-runtime /proc/self/mounts", 1, "0\n");
+        assert_run(bed, &key, "find / -xdev -perm /6000 2>/dev/null | head", 0, "");
+}
+
+static void users_and_groups_are_the_containers(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        spec.user = 1000;
+        spec.group = 1001;
+        spec.groups[0] = 2000;
+        spec.group_count = 1;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "id -u; id -g; id -G", 0, "1000\n1001\n1001 2000\n");
+        assert_run(bed, &key, "touch /etc/x", 1, NULL);
+        assert_run(bed, &key, "touch /app/x && stat -c %u:%g /app/x", 0, "1000:1001\n");
+        assert_run(bed, &key, "su -c true", 1, NULL);
+}
+
+static void a_read_only_root_is_read_only(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        spec.read_only_root = true;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "touch /app/x 2>/dev/null", 1, "");
+        assert_run(bed, &key, "touch /etc/x 2>/dev/null", 1, "");
+        assert_run(bed, &key, "touch /dev/shm/x", 0, "");
+}
+
+static void make_volume(struct testbed *bed, const char *name, mode_t mode)
+{
+        char path[200];
+
+        snprintf(path, sizeof(path), "%s/%s", bed->volumes, name);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(chmod(path, mode), 0);
+        assert_int_equal(chown(path, bed->config.node_user, bed->config.node_group), 0);
+}
+
+static void write_volume_file(struct testbed *bed, const char *name, const char *text)
+{
+        char path[200];
+
+        snprintf(path, sizeof(path), "%s/%s", bed->volumes, name);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        assert_true(fd >= 0);
+        assert_int_equal(fd_write_full(fd, text, strlen(text)), 0);
+        assert_int_equal(fchown(fd, bed->config.node_user, bed->config.node_group), 0);
+}
+
+static void add_mount(struct container_spec *spec, const char *source, const char *target,
+                      bool read_only)
+{
+        struct container_mount *mount = &spec->mounts[spec->mount_count++];
+
+        snprintf(mount->source, sizeof(mount->source), "%s", source);
+        snprintf(mount->target, sizeof(mount->target), "%s", target);
+        mount->read_only = read_only;
+}
+
+static void volumes_are_shared_and_outlive_containers(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0), other = testbed_spec("two", 0);
+        struct container_key key = testbed_key("one", 0), second = testbed_key("two", 0);
+        uint64_t call;
+
+        make_volume(bed, "data", 0777);
+        make_volume(bed, "config", 0755);
+        write_volume_file(bed, "config/key", "value\n");
+        write_volume_file(bed, "hosts", "127.0.0.1 localhost here\n");
+        add_mount(&spec, "data", "/data/deep/down", false);
+        add_mount(&spec, "config", "/etc/config", true);
+        add_mount(&spec, "hosts", "/etc/hosts", true);
+        add_mount(&spec, "config", "/var/run/secrets/token", true);
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "cat /etc/config/key /run/secrets/token/key", 0, "value\nvalue\n");
+        assert_run(bed, &key, "stat -c %u:%g:%a /etc/config/key /data/deep/down", 0,
+                   "0:0:644\n0:0:777\n");
+        assert_run(bed, &key, "grep -c here /etc/hosts", 0, "1\n");
+        assert_run(bed, &key, "touch /etc/config/new", 1, NULL);
+        assert_run(bed, &key, "echo x > /etc/hosts", 2, NULL);
+        assert_run(bed, &key, "echo kept > /data/deep/down/f; chmod 4755 /data/deep/down/f", 0, "");
+
+        /* Another sandbox, another slot, another user: the same file, the same owner. */
+        add_mount(&other, "data", "/data", false);
+        other.user = other.group = 1000;
+        assert_int_equal(testbed_create(bed, "two", testbed_address(bed, 2)), 0);
+        assert_int_equal(testbed_launch(bed, &other), 0);
+        assert_run(bed, &second,
+                   "cat /data/f; stat -c %u /data/f; touch /data/g; "
+                   "stat -c %u:%g /data/g",
+                   0, "kept\n0\n1000:1000\n");
+        assert_run(bed, &key, "stat -c %u:%g /data/deep/down/g", 0, "1000:1000\n");
+
+        /* On disk it is the node's user and the range of volumes; never the host's root. */
+        struct stat info;
+        char path[200];
+        snprintf(path, sizeof(path), "%s/data/f", bed->volumes);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_uid, bed->config.node_user);
+        snprintf(path, sizeof(path), "%s/data/g", bed->volumes);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_uid, 0x70000000 + 1000);
+
+        /* Owned by a group of the container; then emptied, whoever owns what is in it. */
+        assert_int_equal(runtime_own(bed->runtime, "data", 0, 3000, 02775, &call), 0);
+        assert_int_equal(testbed_wait(bed, call), 0);
+        assert_run(bed, &key, "stat -c %u:%g:%a /data/deep/down", 0, "0:3000:2775\n");
+        assert_int_equal(runtime_purge(bed->runtime, "data", &call), 0);
+        assert_int_equal(testbed_wait(bed, call), 0);
+        assert_run(bed, &key, "ls -A /data/deep/down", 0, "");
+}
+
+static void bad_volumes_are_refused(void **state)
+{
+        static const struct {
+                const char *source, *target;
+                int result;
+        } cases[] = {
+                { "absent", "/a", -ENOENT },
+                { "../run", "/a", -EXDEV },
+                { "link", "/a", -ELOOP },
+                { "data", "a", -EINVAL },
+                { "data", "/", -EINVAL },
+                { "data", "/a/../b", -EINVAL },
+                { "data", "/a//b", -EINVAL },
+                { "data", "/a/", -EINVAL },
+                { "data", "/usr/new/place", -EROFS },
+                { "pipe", "/a", -EINVAL },
+                { "file", "/etc", -EISDIR },
+        };
+        struct testbed *bed = *state;
+        char path[200];
+        uint64_t call;
+
+        make_volume(bed, "data", 0777);
+        write_volume_file(bed, "file", "");
+        snprintf(path, sizeof(path), "%s/link", bed->volumes);
+        assert_int_equal(symlink("/etc", path), 0);
+        snprintf(path, sizeof(path), "%s/pipe", bed->volumes);
+        assert_int_equal(mkfifo(path, 0644), 0);
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_spec spec = testbed_spec("one", 0);
+                spec.attempt = (uint32_t)i;
+                add_mount(&spec, cases[i].source, cases[i].target, false);
+                int r = testbed_launch(bed, &spec);
+                if (r != cases[i].result)
+                        fail_msg("%s on %s gave %d", cases[i].source, cases[i].target, r);
+        }
+        /* The container can still be launched. */
+        struct container_spec spec = testbed_spec("one", 0);
+        spec.attempt = 100;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+
+        /* What is not the node's cannot be given away or emptied. */
+        snprintf(path, sizeof(path), "%s/roots", bed->volumes);
+        assert_int_equal(mkdir(path, 0755), 0);
+        assert_int_equal(runtime_own(bed->runtime, "roots", 0, 0, 0755, &call), 0);
+        assert_int_equal(testbed_wait(bed, call), -EACCES);
+        assert_int_equal(runtime_purge(bed->runtime, "roots", &call), 0);
+        assert_int_equal(testbed_wait(bed, call), -EACCES);
+        assert_int_equal(runtime_own(bed->runtime, "data", 0, 0, 04755, &call), -EINVAL);
+}
+
+static void memory_is_limited(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+        struct session session;
+        uint64_t call;
+
+        spec.limits.memory = 64 * 1024 * 1024;
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "exec python3 -c 'x = bytearray(200 << 20)'", 137, "");
+        assert_int_equal(runtime_usage(bed->runtime, &key, &call), 0);
+        assert_int_equal(testbed_wait(bed, call), 0);
+        assert_int_equal(bed->usage.oom_kills, 1);
+        assert_true(bed->usage.memory_peak <= 64 * 1024 * 1024);
+        assert_true(bed->usage.processes >= 1);
+
+        session_open(&session, bed, &key);
+        session_start(&session, "exec python3 -c 'x = bytearray(200 << 20)'");
+        testbed_wait_exit(bed, 0, 1);
+        session_close(&session);
+        assert_true(bed->exits[0].out_of_memory);
+        assert_int_equal(bed->exits[0].exit.code, 137);
+}
+
+static void disk_is_limited(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+
+        spec.limits.storage = 8 * 1024 * 1024;
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key,
+                   "head -c 16M /dev/zero > /tmp/f 2>/dev/null; "
+                   "stat -c %s /tmp/f | awk '{print ($1 <= 8 * 1048576)}'",
+                   0, "1\n");
+        assert_run(bed, &key, "rm /tmp/f; echo fine > /tmp/g && cat /tmp/g", 0, "fine\n");
+}
+
+static void a_fork_bomb_stays_inside(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+        struct session session;
+        uint64_t call;
+
+        spec.limits.processes = 64;
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        session_open(&session, bed, &key);
+        session_start(&session, "f() { f | f & }; f; sleep 60");
+        for (bed->usage.processes = 0; bed->usage.processes < 40;) {
+                assert_int_equal(runtime_usage(bed->runtime, &key, &call), 0);
+                assert_int_equal(testbed_wait(bed, call), 0);
+                assert_true(bed->usage.processes <= 64);
+        }
+        assert_int_equal(runtime_kill(bed->runtime, &key, &call), 0);
+        assert_int_equal(testbed_wait(bed, call), 0);
+        testbed_wait_exit(bed, 0, 1);
+        assert_false(bed->exits[0].is_known);
+        assert_int_equal(bed->exits[0].exit.code, 137);
+        session_close(&session);
+        assert_int_equal(testbed_destroy(bed, "one"), 0);
+}
+
+static void the_main_process_is_logged_and_its_exit_known(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+        _cleanup_(logring_reader_deinit) struct logring_reader reader = {};
+        struct logring_record record;
+        struct session session;
+        int log;
+
+        session_open(&session, bed, &key);
+        session_start(&session, "echo first; sleep 0.1; echo second >&2; exit 9");
+        testbed_wait_exit(bed, 0, 1);
+        session_close(&session);
+        assert_true(bed->exits[0].is_known);
+        assert_int_equal(bed->exits[0].exit.code, 9);
+        assert_true(bed->exits[0].started_ns > 0);
+        assert_true(bed->exits[0].exit.finished_ns > bed->exits[0].started_ns);
+        assert_false(bed->exits[0].out_of_memory);
+
+        assert_int_equal(runtime_open_log(bed->runtime, &key, &log), 0);
+        logring_reader_init(&reader, log, 0);
+        assert_int_equal(logring_read(&reader, &record), 1);
+        assert_true(str_equal(record.data, STR("first\n")));
+        assert_int_equal(logring_read(&reader, &record), 1);
+        assert_true(str_equal(record.data, STR("second\n")));
+        assert_int_equal(record.stream, LOGRING_STDERR);
+        close(log);
+        assert_int_equal(runtime_connect(bed->runtime, &key, &log), -ECONNREFUSED);
+        assert_int_equal(runtime_forget(bed->runtime, &key), 0);
+        assert_int_equal(runtime_open_log(bed->runtime, &key, &log), -ENOENT);
+
+        /* Again in the same place, then a second beside it: same network, other processes. */
+        struct container_spec spec = testbed_spec("one", 0);
+        spec.attempt = 1;
+        key.attempt = 1;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_int_equal(testbed_launch(bed, &spec), -EBUSY);
+        spec.container = 1;
+        spec.attempt = 0;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        struct container_key second = testbed_key("one", 1);
+        assert_run(bed, &second, "hostname; set -- /proc/[0-9]*; echo $#", 0, "one\n2\n");
+        assert_run(bed, &key,
+                   "python3 -c \"import socket\n"
+                   "s = socket.socket(); s.bind(('127.0.0.1', 80))\"",
+                   0, "");
+        assert_run(bed, &second, "touch /tmp/only-here", 0, "");
+        assert_run(bed, &key, "ls /tmp", 0, "");
+        assert_run(bed, &second,
+                   "grep -E '^(CapBnd|Seccomp):' /proc/self/status | tr -s '\\t\\n' ' '", 0,
+                   "CapBnd: 0000000000000000 Seccomp: 2 ");
+}
+
+static int connect_to(uint32_t address, uint16_t port)
+{
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr.s_addr = htonl(address) };
+        struct timeval patience = { .tv_sec = 1 };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+                return fd;
+        int r = -errno;
+        close(fd);
+        return r;
+}
+
+/* A server in the container that answers "hi", and has begun to listen. */
+static void serve_hi(struct session *session, struct testbed *bed, const struct container_key *key)
+{
+        struct logring_status status = {};
+        int log;
+
+        session_open(session, bed, key);
+        session_start(session, "exec python3 -uc \"import socket\n"
+                               "s = socket.create_server(('0.0.0.0', 80))\n"
+                               "print('up')\n"
+                               "while True:\n"
+                               "    c = s.accept()[0]; c.sendall(b'hi'); c.close()\"");
+        assert_int_equal(runtime_open_log(bed->runtime, key, &log), 0);
+        while (status.head == 0) {
+                assert_int_equal(logring_read_status(log, &status), 0);
+                assert_false(status.has_exited);
+                poll(NULL, 0, 2);
+        }
+        close(log);
+}
+
+static void the_host_reaches_pods_and_pods_reach_nobody(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("two", 0);
+        struct container_key one = launched(bed), two = testbed_key("two", 0);
+        struct session session;
+        char text[8] = "", script[256];
+        struct in_addr address;
+
+        assert_int_equal(testbed_create(bed, "two", testbed_address(bed, 2)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        serve_hi(&session, bed, &one);
+        int fd = connect_to(testbed_address(bed, 1), 80);
+        assert_true(fd >= 0);
+        assert_int_equal(recv(fd, text, 2, MSG_WAITALL), 2);
+        assert_string_equal(text, "hi");
+        close(fd);
+
+        static const char try[] =
+                "python3 -c \"import socket\ntry:\n"
+                "    socket.create_connection(('%s', %d), 0.5); print('through')\n"
+                "except OSError: print('closed')\"";
+        address.s_addr = htonl(testbed_address(bed, 1));
+        snprintf(script, sizeof(script), try, inet_ntoa(address), 80);
+        assert_run(bed, &two, script, 0, "closed\n");
+        assert_run(bed, &one, script, 0, "through\n");
+
+        /* The host's own services and what is beyond are out of reach too. */
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in any = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(bed->config.host_address) };
+        socklen_t size = sizeof(any);
+        assert_int_equal(bind(listener, (struct sockaddr *)&any, size), 0);
+        assert_int_equal(listen(listener, 1), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&any, &size), 0);
+        snprintf(script, sizeof(script), try, inet_ntoa(any.sin_addr), ntohs(any.sin_port));
+        assert_run(bed, &two, script, 0, "closed\n");
+        close(listener);
+        snprintf(script, sizeof(script), try, "192.0.2.1", 80);
+        assert_run(bed, &two, script, 0, "closed\n");
+
+        /* Nothing to be reached under the address any more. */
+        session_close(&session);
+        assert_int_equal(testbed_destroy(bed, "one"), 0);
+        assert_true(connect_to(testbed_address(bed, 1), 80) < 0);
+        assert_int_equal(testbed_create(bed, "three", bed->config.host_address), -EINVAL);
+        assert_int_equal(testbed_create(bed, "three", 0x7f000001), -EINVAL);
+}
+
+static void the_node_gets_sockets_in_the_fabric(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+        struct sockaddr_in from;
+        socklen_t size = sizeof(from);
+        char query[16];
+        int dns, netfilter;
+
+        assert_int_equal(native_runtime_socket(bed->runtime, NATIVE_SOCKET_DNS_UDP, &dns), 0);
+        assert_int_equal(native_runtime_socket(bed->runtime, NATIVE_SOCKET_NETFILTER, &netfilter),
+                         0);
+        close(netfilter);
+        assert_int_equal(native_runtime_socket(bed->runtime, NATIVE_SOCKET_DNS_TCP, &netfilter), 0);
+        close(netfilter);
+        assert_run(bed, &key,
+                   "python3 -c \"import socket\n"
+                   "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                   "s.sendto(b'who', ('169.254.1.1', 53))\"",
+                   0, "");
+        struct pollfd wait = { .fd = dns, .events = POLLIN };
+        assert_int_equal(poll(&wait, 1, 5000), 1);
+        assert_int_equal(recvfrom(dns, query, sizeof(query), 0, (struct sockaddr *)&from, &size),
+                         3);
+        assert_int_equal(ntohl(from.sin_addr.s_addr), testbed_address(bed, 1));
+        close(dns);
+}
+
+static void restarts_leave_sandboxes_running(void **state)
+{
+        static const int signals[] = { SIGKILL, SIGTERM };
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed), idle = testbed_key("idle", 0);
+        struct session session;
+        uint64_t call;
+
+        assert_int_equal(testbed_create(bed, "idle", testbed_address(bed, 2)), 0);
+        serve_hi(&session, bed, &key);
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+                testbed_launcher_end(bed, signals[i]);
+                int fd = connect_to(testbed_address(bed, 1), 80);
+                assert_true(fd >= 0);
+                close(fd);
+                testbed_launcher_start(bed);
+                testbed_node_restart(bed);
+                assert_int_equal(runtime_recover(bed->runtime, &call), 0);
+                testbed_dispatch_until(bed, &bed->found_end);
+                assert_int_equal(bed->found_count, 2);
+                assert_int_equal(bed->found_containers, 1);
+                for (unsigned j = 0; j < 2; j++) {
+                        bool is_one = strcmp(bed->found_sandboxes[j].id, "one") == 0;
+                        assert_int_equal(bed->found_sandboxes[j].address,
+                                         testbed_address(bed, is_one ? 1 : 2));
+                }
+        }
+        session_close(&session);
+        assert_run(bed, &key, "echo still here", 0, "still here\n");
+        /* A second container goes into the sandbox that was found. */
+        struct container_spec spec = testbed_spec("one", 1);
+        struct container_key second = testbed_key("one", 1);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &second, "hostname; id -u", 0, "one\n0\n");
+        /* One whose namespaces went with its last process says so, and can be made again. */
+        spec = testbed_spec("idle", 0);
+        assert_int_equal(testbed_launch(bed, &spec), -ESTALE);
+        assert_int_equal(testbed_destroy(bed, "idle"), 0);
+        assert_int_equal(testbed_create(bed, "idle", testbed_address(bed, 2)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &idle, "true", 0, "");
+
+        assert_int_equal(runtime_kill(bed->runtime, &key, &call), 0);
+        testbed_wait_exit(bed, 0, 1);
+}
+
+/* What ends while nobody looks is told to the next node. */
+static void ends_are_told_after_a_restart(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+        struct session session;
+        uint64_t call;
+        char byte;
+
+        session_open(&session, bed, &key);
+        session_start(&session, "sleep 60; exit 4");
+        testbed_launcher_end(bed, SIGKILL);
+        assert_int_equal(initproto_client_signal(session.client,
+                                                 initproto_client_main(session.client), SIGTERM),
+                         0);
+        session_until(&session, &session.ended);
+        while (recv(session.fd, &byte, 1, 0) > 0)
+                ;
+        session_close(&session);
+        testbed_launcher_start(bed);
+        testbed_node_restart(bed);
+        assert_int_equal(runtime_recover(bed->runtime, &call), 0);
+        testbed_wait_exit(bed, 0, 1);
+        assert_true(bed->exits[0].is_known);
+        assert_int_equal(bed->exits[0].exit.code, 143);
+}
+
+static unsigned count_lines(const char *command)
+{
+        FILE *pipe = popen(command, "r");
+        unsigned count = 0;
+
+        assert_non_null(pipe);
+        for (int c; (c = fgetc(pipe)) != EOF;)
+                count += c == '\n';
+        pclose(pipe);
+        return count;
+}
+
+static void nothing_is_left(void **state)
+{
+        static struct testbed bed;
+        char cgroups[128], links[64], mounts[128];
+
+        (void)state;
+        testbed_start(&bed, init_path, NULL);
+        snprintf(cgroups, sizeof(cgroups), "find /sys/fs/cgroup -path '*/%s*' -type d", bed.cgroup);
+        snprintf(links, sizeof(links), "ip -o link | grep %s", bed.interface);
+        snprintf(mounts, sizeof(mounts), "grep %s /proc/mounts", bed.folder);
+        for (int i = 0; i < 5; i++) {
+                char id[16];
+                snprintf(id, sizeof(id), "s%d", i);
+                struct container_spec spec = testbed_spec(id, 0);
+                assert_int_equal(testbed_create(&bed, id, testbed_address(&bed, (uint32_t)i + 1)),
+                                 0);
+                assert_int_equal(testbed_launch(&bed, &spec), 0);
+        }
+        assert_int_equal(testbed_create(&bed, "s0", testbed_address(&bed, 9)), -EEXIST);
+        assert_true(count_lines(cgroups) > 0);
+        assert_int_equal(count_lines(links), 1);
+        assert_true(count_lines(mounts) > 0);
+        for (int i = 0; i < 3; i++) {
+                char id[16];
+                snprintf(id, sizeof(id), "s%d", i);
+                assert_int_equal(testbed_destroy(&bed, id), 0);
+                assert_int_equal(testbed_destroy(&bed, id), -ENOENT);
+        }
+        /* The last two are still there: cleaning up ends them. */
+        testbed_stop(&bed);
+        assert_int_equal(count_lines(cgroups), 0);
+        assert_int_equal(count_lines(links), 0);
+        assert_int_equal(count_lines(mounts), 0);
+        /* What the launcher's end has made this test's: dead, none running. */
+        pid_t pid;
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+                ;
+        assert_int_equal(pid, -1);
+}
+
+/* Where there is no v2: frozen, killed, thawed. */
+static void only_v1(struct launcher_config *config)
+{
+        config->cgroup_v1 = true;
+}
+
+static void v1_alone_does(void **state)
+{
+        static struct testbed bed;
+        struct session session;
+
+        (void)state;
+        testbed_start(&bed, init_path, only_v1);
+        struct container_key key = launched(&bed);
+        assert_run(&bed, &key, "grep -c ^0:: /proc/self/cgroup", 0, "1\n");
+        session_open(&session, &bed, &key);
+        session_start(&session, "f() { f | f & }; f; sleep 60");
+        session_close(&session);
+        assert_int_equal(testbed_destroy(&bed, "one"), 0);
+        testbed_stop(&bed);
+}
+
+static void requests_that_make_no_sense_are_refused(void **state)
+{
+        static const struct {
+                const char *why;
+                size_t offset;
+                uint32_t value;
+        } cases[] = {
+                { "version", offsetof(struct launcher_request, version), 9 },
+                { "operation 0", offsetof(struct launcher_request, operation), 0 },
+                { "operation 99", offsetof(struct launcher_request, operation), 99 },
+                { "container", offsetof(struct launcher_request, target.container), 16 },
+                { "user", offsetof(struct launcher_request, launch.user), 65536 },
+                { "group", offsetof(struct launcher_request, launch.group), 70000 },
+                { "groups", offsetof(struct launcher_request, launch.group_count), 33 },
+                { "a group", offsetof(struct launcher_request, launch.groups[0]), UINT32_MAX },
+                { "read-only", offsetof(struct launcher_request, launch.read_only_root), 2 },
+                { "mounts", offsetof(struct launcher_request, launch.mount_count), 25 },
+                { "mounts without descriptors",
+                  offsetof(struct launcher_request, launch.mount_count), 1 },
+                { "id with a slash", offsetof(struct launcher_request, target.sandbox),
+                  '.' | '.' << 8 | '/' << 16 },
+                { "no id", offsetof(struct launcher_request, target.sandbox), 0 },
+                { "memory", offsetof(struct launcher_request, launch.limits.memory) + 4,
+                  UINT32_MAX },
+                { "processes", offsetof(struct launcher_request, launch.limits.processes),
+                  UINT32_MAX },
+        };
+
+        (void)state;
+        for (size_t i = 0; i <= ARRAY_SIZE(cases); i++) {
+                struct launcher_request request = { .version = LAUNCHER_PROTOCOL,
+                                                    .operation = LAUNCHER_LAUNCH };
+                memcpy(request.target.sandbox, "one", 4);
+                request.launch.group_count = 1;
+                if (i == ARRAY_SIZE(cases)) {
+                        assert_int_equal(launcher_request_check(&request, sizeof(request), 2), 0);
+                        assert_int_equal(launcher_request_check(&request, sizeof(request) - 1, 2),
+                                         -EINVAL);
+                        assert_int_equal(launcher_request_check(&request, sizeof(request), 3),
+                                         -EINVAL);
+                        memset(request.target.sandbox, 'a', RUNTIME_ID);
+                        assert_int_equal(launcher_request_check(&request, sizeof(request), 2),
+                                         -EINVAL);
+                        continue;
+                }
+                memcpy((char *)&request + cases[i].offset, &cases[i].value, 4);
+                if (launcher_request_check(&request, sizeof(request), 2) != -EINVAL)
+                        fail_msg("not refused: %s", cases[i].why);
+        }
+}
+
+/* Bytes that are no request, and O_PATH descriptors, over the real socket. */
+static void the_launcher_survives_a_bad_node(void **state)
+{
+        struct testbed *bed = *state;
+        struct launcher_request request = { .version = LAUNCHER_PROTOCOL,
+                                            .operation = LAUNCHER_LAUNCH,
+                                            .id = 7 };
+        struct launcher_reply reply;
+        int fds[3], got[LAUNCHER_MESSAGE_FDS];
+        size_t count, length;
+
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(message_send(bed->sockets[0], "nonsense", 8, NULL, 0, 0), 0);
+        assert_int_equal(
+                message_receive(bed->sockets[0], &reply, sizeof(reply), got, &count, &length, 0),
+                0);
+        assert_int_equal(reply.result, -EINVAL);
+
+        memcpy(request.target.sandbox, "one", 4);
+        request.launch.mount_count = 1;
+        memcpy(request.launch.mounts[0].target, "/secret", 8);
+        fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        fds[1] = open(bed->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        fds[2] = open("/root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        assert_true(fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0);
+        assert_int_equal(message_send(bed->sockets[0], &request, sizeof(request), fds, 3, 0), 0);
+        assert_int_equal(
+                message_receive(bed->sockets[0], &reply, sizeof(reply), got, &count, &length, 0),
+                0);
+        assert_int_equal(reply.id, 7);
+        assert_int_equal(reply.result, -EACCES);
+        assert_int_equal(reply.stage, LAUNCHER_STAGE_VOLUME);
+        for (int i = 0; i < 3; i++)
+                close(fds[i]);
+        struct container_spec spec = testbed_spec("one", 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+}
+
+int main(int argc, char **argv)
+{
+#define WITH_BED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(requests_that_make_no_sense_are_refused),
+                WITH_BED(containers_run_commands),
+                WITH_BED(containers_have_no_privilege),
+                WITH_BED(the_filter_refuses),
+                WITH_BED(the_host_is_out_of_sight),
+                WITH_BED(users_and_groups_are_the_containers),
+                WITH_BED(a_read_only_root_is_read_only),
+                WITH_BED(volumes_are_shared_and_outlive_containers),
+                WITH_BED(bad_volumes_are_refused),
+                WITH_BED(memory_is_limited),
+                WITH_BED(disk_is_limited),
+                WITH_BED(a_fork_bomb_stays_inside),
+                WITH_BED(the_main_process_is_logged_and_its_exit_known),
+                WITH_BED(the_host_reaches_pods_and_pods_reach_nobody),
+                WITH_BED(the_node_gets_sockets_in_the_fabric),
+                WITH_BED(restarts_leave_sandboxes_running),
+                WITH_BED(ends_are_told_after_a_restart),
+                WITH_BED(the_launcher_survives_a_bad_node),
+                cmocka_unit_test(v1_alone_does),
+                cmocka_unit_test(nothing_is_left),
+        };
+        if (argc < 2)
+                return 2;
+        if (geteuid() != 0) {
+                printf("1..0 # SKIP needs root: namespaces, cgroups and interfaces\n");
+                return 0;
+        }
+        /* Sandboxes whose launcher was killed become this process's, as the supervisor's. */
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+        init_path = argv[1];
+        if (argc > 2)
+                cmocka_set_test_filter(argv[2]);
+        return run_unit_tests("runtime", tests);
+}

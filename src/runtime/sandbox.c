@@ -1,0 +1,666 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/sandbox.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "runtime/namespace.h"
+
+/* Slots that are tried while wires of earlier sandboxes are still going away. */
+enum { SLOT_TRIES = 64 };
+
+void sandbox_cgroup_name(const struct sandbox *sandbox, uint32_t sequence,
+                         char name[static CGROUP_NAME])
+{
+        snprintf(name, CGROUP_NAME, "%u-%u", sandbox->slot, sequence);
+}
+
+struct sandbox *sandbox_alloc(struct launcher *launcher, uint32_t slot)
+{
+        struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+
+        if (!sandbox)
+                return NULL;
+        sandbox->slot = slot;
+        sandbox->volume_users = sandbox->pod_netlink = -1;
+        for (int i = 0; i < NAMESPACES; i++)
+                sandbox->namespaces[i] = -1;
+        for (int i = 0; i < CHILDREN; i++)
+                sandbox->children[i].socket = sandbox->children[i].pidfd = -1;
+        list_append(&launcher->sandboxes, &sandbox->in_launcher);
+        launcher->by_slot[slot] = sandbox;
+        return sandbox;
+}
+
+static void pending_free(struct pending_order *pending)
+{
+        if (!pending)
+                return;
+        for (size_t i = 0; i < pending->fd_count; i++)
+                fd_close(pending->fds[i]);
+        free(pending);
+}
+
+/* Closing is not enough to end a pidfd's events: the node holds the same open file. */
+static void close_pidfd(struct launcher *launcher, struct child *child)
+{
+        if (child->pidfd >= 0)
+                epoll_ctl(launcher->epoll, EPOLL_CTL_DEL, child->pidfd, NULL);
+        child->pidfd = fd_close(child->pidfd);
+}
+
+void sandbox_free(struct launcher *launcher, struct sandbox *sandbox)
+{
+        for (int i = 0; i < NAMESPACES; i++)
+                fd_close(sandbox->namespaces[i]);
+        for (int i = 0; i < CHILDREN; i++) {
+                fd_close(sandbox->children[i].socket);
+                close_pidfd(launcher, &sandbox->children[i]);
+                pending_free(sandbox->children[i].pending);
+        }
+        fd_close(sandbox->volume_users);
+        fd_close(sandbox->pod_netlink);
+        launcher->by_slot[sandbox->slot] = NULL;
+        list_remove(&sandbox->in_launcher);
+        free(sandbox);
+}
+
+struct sandbox *sandbox_find(struct launcher *launcher, const char *id)
+{
+        struct sandbox *sandbox;
+
+        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
+                if (sandbox->state == SANDBOX_LIVE && strcmp(sandbox->spec.id, id) == 0)
+                        return sandbox;
+        }
+        return NULL;
+}
+
+static int watch(struct launcher *launcher, int operation, int fd, enum watch_kind kind,
+                 const struct sandbox *sandbox, uint32_t index)
+{
+        struct epoll_event event = { .events = EPOLLIN,
+                                     .data.u64 = watch_data(kind, sandbox->slot, index) };
+
+        return epoll_ctl(launcher->epoll, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Clones a process for a child, with what it needs of the launcher's descriptors; `flags` besides
+ * CLONE_PIDFD. The new process runs `join` (with the sandbox's namespaces) or prepares at once. */
+static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struct child *child,
+                       uint64_t flags, bool joins, pid_t *ret_pid)
+{
+        struct clone_args arguments = { .flags = flags | CLONE_PIDFD, .exit_signal = SIGCHLD };
+        struct container_child setup = { .init = launcher->init, .filter = &launcher->filter };
+        _cleanup_close_ int v2 = -1;
+        int sockets[2], pidfd = -1;
+        char name[CGROUP_NAME];
+
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        int r = cgroup_open_v2(&launcher->cgroups, name, &v2);
+        if (r == 0) {
+                arguments.flags |= CLONE_INTO_CGROUP;
+                arguments.cgroup = (unsigned)v2;
+        } else if (r != -ENOENT) {
+                return r;
+        }
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+                return -errno;
+        r = cgroup_open_v1(&launcher->cgroups, name, setup.cgroups);
+        if (r >= 0) {
+                setup.cgroup_count = r;
+                setup.socket = sockets[1];
+                arguments.pidfd = (uint64_t)(uintptr_t)&pidfd;
+                long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+                if (pid == 0) {
+                        if (joins)
+                                container_join_run(&setup, sandbox->namespaces);
+                        container_child_run(&setup);
+                }
+                r = pid < 0 ? -errno : 0;
+                *ret_pid = (pid_t)pid;
+                for (int i = 0; i < setup.cgroup_count; i++)
+                        close(setup.cgroups[i]);
+        }
+        close(sockets[1]);
+        if (r < 0) {
+                close(sockets[0]);
+                return r;
+        }
+        child->socket = sockets[0];
+        if (joins)
+                close(pidfd);
+        else
+                child->pidfd = pidfd;
+        return 0;
+}
+
+static int send_go(struct launcher *launcher, struct sandbox *sandbox, struct child *child)
+{
+        struct container_go go = { .version = LAUNCHER_PROTOCOL };
+        int trees[CONTAINER_TREES];
+        int r = rootfs_clone(launcher, sandbox->namespaces[NAMESPACE_USER], trees);
+
+        if (r < 0)
+                return r;
+        r = message_send(child->socket, &go, sizeof(go), trees, CONTAINER_TREES, MSG_DONTWAIT);
+        for (int i = 0; i < CONTAINER_TREES; i++)
+                close(trees[i]);
+        child->state = CHILD_PREPARING;
+        return r;
+}
+
+static int open_namespaces(struct sandbox *sandbox, pid_t pid)
+{
+        static const char *const names[NAMESPACES] = { "user", "net", "ipc", "uts" };
+
+        for (int i = 0; i < NAMESPACES; i++) {
+                int r = namespace_open(pid, names[i], &sandbox->namespaces[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* All of a new sandbox in its slot. */
+static int fill(struct launcher *launcher, struct sandbox *sandbox, enum launcher_stage *stage)
+{
+        enum {
+                ALL_NEW = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+                          CLONE_NEWUTS
+        };
+        struct child *child = &sandbox->children[CHILD_PREPARED];
+        uint32_t base = launcher->id_base + sandbox->slot * IDS_PER_SLOT;
+        const struct id_range ids = { 0, base, IDS_PER_SLOT };
+        char name[CGROUP_NAME];
+        pid_t pid;
+        int r;
+
+        child->sequence = sandbox->next_sequence++;
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        *stage = LAUNCHER_STAGE_CGROUP;
+        r = cgroup_create(&launcher->cgroups, name);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_NAMESPACES;
+        r = clone_child(launcher, sandbox, child, ALL_NEW, false, &pid);
+        if (r == 0)
+                r = open_namespaces(sandbox, pid);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_USER_MAP;
+        r = namespace_map_ids(pid, &ids, 1, &ids, 1);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_NETWORK;
+        r = fabric_wire(&launcher->fabric, sandbox->namespaces[NAMESPACE_NET], sandbox->slot, base,
+                        &sandbox->pod_netlink);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_ROOT;
+        r = send_go(launcher, sandbox, child);
+        if (r == 0)
+                r = watch(launcher, EPOLL_CTL_ADD, child->socket, WATCH_SOCKET, sandbox,
+                          CHILD_PREPARED);
+        if (r == 0)
+                r = watch(launcher, EPOLL_CTL_ADD, child->pidfd, WATCH_PIDFD, sandbox,
+                          CHILD_PREPARED);
+        return r;
+}
+
+/* The slot after the last one given that is free: so each rests as long as possible. */
+static uint32_t next_slot(struct launcher *launcher)
+{
+        for (uint32_t i = 0; i < launcher->slots; i++) {
+                launcher->last_slot = launcher->last_slot % launcher->slots + 1;
+                if (!launcher->by_slot[launcher->last_slot])
+                        return launcher->last_slot;
+        }
+        return 0;
+}
+
+int sandbox_new(struct launcher *launcher, struct sandbox **ret_sandbox,
+                enum launcher_stage *ret_stage)
+{
+        int r = -EAGAIN;
+
+        for (int tries = 0; tries < SLOT_TRIES; tries++) {
+                *ret_stage = LAUNCHER_STAGE_SLOT;
+                uint32_t slot = next_slot(launcher);
+                if (slot == 0)
+                        return -ENOSPC;
+                struct sandbox *sandbox = sandbox_alloc(launcher, slot);
+                if (!sandbox)
+                        return -ENOMEM;
+                r = fill(launcher, sandbox, ret_stage);
+                if (r == 0) {
+                        sandbox->state = SANDBOX_POOLED;
+                        launcher->pooled++;
+                        *ret_sandbox = sandbox;
+                        return 0;
+                }
+                sandbox_destroy(launcher, sandbox);
+                if (r != -EEXIST)
+                        break;
+        }
+        return r;
+}
+
+/* A pooled one whose child is ready, or else any pooled one. */
+static struct sandbox *find_pooled(struct launcher *launcher)
+{
+        struct sandbox *sandbox, *found = NULL;
+
+        if (launcher->pooled == 0)
+                return NULL;
+        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
+                if (sandbox->state != SANDBOX_POOLED)
+                        continue;
+                if (sandbox->children[CHILD_PREPARED].state == CHILD_READY)
+                        return sandbox;
+                if (!found)
+                        found = sandbox;
+        }
+        return found;
+}
+
+int sandbox_create(struct launcher *launcher, const struct launcher_request *request,
+                   enum launcher_stage *ret_stage)
+{
+        struct sandbox *sandbox = find_pooled(launcher);
+        int r = 0;
+
+        *ret_stage = LAUNCHER_STAGE_REQUEST;
+        if (sandbox_find(launcher, request->target.sandbox))
+                return -EEXIST;
+        if (!sandbox)
+                r = sandbox_new(launcher, &sandbox, ret_stage);
+        if (r < 0)
+                return r;
+        sandbox->state = SANDBOX_LIVE;
+        launcher->pooled--;
+        sandbox->spec.address = request->create.address;
+        memcpy(sandbox->spec.id, request->target.sandbox, RUNTIME_ID);
+        memcpy(sandbox->spec.hostname, request->create.hostname, RUNTIME_HOSTNAME);
+
+        *ret_stage = LAUNCHER_STAGE_NETWORK;
+        r = fabric_give_address(&launcher->fabric, sandbox->pod_netlink, sandbox->slot,
+                                sandbox->spec.address);
+        if (r == 0) {
+                *ret_stage = LAUNCHER_STAGE_STATE;
+                r = state_write(launcher, sandbox);
+        }
+        sandbox->pod_netlink = fd_close(sandbox->pod_netlink);
+        if (r < 0)
+                sandbox_destroy(launcher, sandbox);
+        return r;
+}
+
+/* Gives a child that is ready its order. */
+static int send_order(struct sandbox *sandbox, struct child *child)
+{
+        struct pending_order *pending = child->pending;
+        int r;
+
+        if (!sandbox->has_hostname)
+                memcpy(pending->order.hostname, sandbox->spec.hostname, RUNTIME_HOSTNAME);
+        r = message_send(child->socket, &pending->order, sizeof(pending->order), pending->fds,
+                         pending->fd_count, MSG_DONTWAIT);
+        if (r == 0)
+                sandbox->has_hostname = true;
+        pending_free(pending);
+        child->pending = NULL;
+        child->state = CHILD_STARTING;
+        return r;
+}
+
+/* A child for a further container: a process that goes into the sandbox. */
+static int join(struct launcher *launcher, struct sandbox *sandbox, uint32_t index,
+                enum launcher_stage *stage)
+{
+        struct child *child = &sandbox->children[index];
+        char name[CGROUP_NAME];
+        pid_t pid;
+        int r;
+
+        *stage = LAUNCHER_STAGE_NAMESPACES;
+        for (int i = 0; i < NAMESPACES; i++) {
+                if (sandbox->namespaces[i] < 0)
+                        return -ESTALE;
+        }
+        *stage = LAUNCHER_STAGE_CGROUP;
+        child->sequence = sandbox->next_sequence++;
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        r = cgroup_create(&launcher->cgroups, name);
+        if (r < 0)
+                return r;
+        child->state = CHILD_JOINING;
+        *stage = LAUNCHER_STAGE_NAMESPACES;
+        r = clone_child(launcher, sandbox, child, 0, true, &pid);
+        return r < 0 ? r
+                     : watch(launcher, EPOLL_CTL_ADD, child->socket, WATCH_SOCKET, sandbox, index);
+}
+
+/* Makes the prepared child the one of this container. */
+static int take_prepared(struct launcher *launcher, struct sandbox *sandbox, uint32_t index)
+{
+        struct child *prepared = &sandbox->children[CHILD_PREPARED];
+        struct child *child = &sandbox->children[index];
+
+        *child = *prepared;
+        *prepared = (struct child){ .socket = -1, .pidfd = -1 };
+        int r = watch(launcher, EPOLL_CTL_MOD, child->socket, WATCH_SOCKET, sandbox, index);
+        return r < 0 ? r
+                     : watch(launcher, EPOLL_CTL_MOD, child->pidfd, WATCH_PIDFD, sandbox, index);
+}
+
+/* Everything of a child that will not run (any more), its cgroups excepted. */
+static void end_child(struct launcher *launcher, struct sandbox *sandbox, struct child *child)
+{
+        char name[CGROUP_NAME];
+
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        cgroup_kill(&launcher->cgroups, name);
+        if (child->pidfd >= 0)
+                syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+        child->socket = fd_close(child->socket);
+        close_pidfd(launcher, child);
+        pending_free(child->pending);
+        child->pending = NULL;
+        child->state = CHILD_ENDED;
+}
+
+static int start_child(struct launcher *launcher, struct sandbox *sandbox, uint32_t index,
+                       enum launcher_stage *stage)
+{
+        struct child *child = &sandbox->children[index];
+        bool has_prepared = sandbox->children[CHILD_PREPARED].state != CHILD_NONE;
+        struct pending_order *pending = child->pending;
+        uint64_t call = child->call;
+        uint32_t attempt = child->attempt;
+        char name[CGROUP_NAME];
+        int r;
+
+        r = has_prepared ? take_prepared(launcher, sandbox, index)
+                         : join(launcher, sandbox, index, stage);
+        child->pending = pending;
+        child->call = call;
+        child->attempt = attempt;
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_LIMITS;
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        r = cgroup_set_limits(&launcher->cgroups, name, &pending->order.launch.limits);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_STATE;
+        r = state_write(launcher, sandbox);
+        if (r < 0)
+                return r;
+        *stage = LAUNCHER_STAGE_EXEC;
+        return child->state == CHILD_READY ? send_order(sandbox, child) : 0;
+}
+
+static int check_init_fds(const int *fds)
+{
+        struct stat info;
+
+        if (fstat(fds[0], &info) < 0 || !S_ISSOCK(info.st_mode) || fstat(fds[1], &info) < 0 ||
+            !S_ISREG(info.st_mode))
+                return -EINVAL;
+        return 0;
+}
+
+int sandbox_launch(struct launcher *launcher, const struct launcher_request *request, int *fds,
+                   size_t fd_count, enum launcher_stage *ret_stage, uint32_t *ret_index)
+{
+        struct sandbox *sandbox = sandbox_find(launcher, request->target.sandbox);
+        uint32_t index = request->target.container;
+        struct pending_order *pending = calloc(1, sizeof(*pending));
+        char name[CGROUP_NAME];
+        int r = pending ? 0 : -ENOMEM;
+
+        *ret_stage = LAUNCHER_STAGE_REQUEST;
+        if (r == 0 && !sandbox)
+                r = -ENOENT;
+        struct child *child = sandbox ? &sandbox->children[index] : NULL;
+        if (r == 0 && child->state != CHILD_NONE && child->state != CHILD_ENDED)
+                r = -EBUSY;
+        if (r == 0)
+                r = check_init_fds(fds);
+        if (r == 0) {
+                *ret_stage = LAUNCHER_STAGE_VOLUME;
+                r = rootfs_clone_volumes(launcher, sandbox, &request->launch,
+                                         fds + LAUNCHER_FIXED_FDS, ret_index);
+        }
+        if (r < 0) {
+                while (fd_count > 0)
+                        fd_close(fds[--fd_count]);
+                free(pending);
+                return r;
+        }
+        if (child->state == CHILD_ENDED) {
+                /* What is still in it is being killed; then the end of the sandbox removes it. */
+                sandbox_cgroup_name(sandbox, child->sequence, name);
+                cgroup_remove(&launcher->cgroups, name);
+        }
+        memcpy(pending->fds, fds, fd_count * sizeof(*fds));
+        pending->fd_count = fd_count;
+        pending->order.launch = request->launch;
+        *child = (struct child){ .socket = -1,
+                                 .pidfd = -1,
+                                 .attempt = request->target.attempt,
+                                 .call = request->id,
+                                 .pending = pending };
+        r = start_child(launcher, sandbox, index, ret_stage);
+        if (r < 0)
+                end_child(launcher, sandbox, child);
+        return r;
+}
+
+int sandbox_kill(struct launcher *launcher, struct sandbox *sandbox, uint32_t container)
+{
+        struct child *child = &sandbox->children[container];
+        char name[CGROUP_NAME];
+
+        if (child->state == CHILD_NONE || child->state == CHILD_ENDED)
+                return -ESRCH;
+        sandbox_cgroup_name(sandbox, child->sequence, name);
+        return cgroup_kill(&launcher->cgroups, name);
+}
+
+void sandbox_destroy(struct launcher *launcher, struct sandbox *sandbox)
+{
+        if (sandbox->state == SANDBOX_DYING)
+                return;
+        if (sandbox->state == SANDBOX_POOLED && launcher->pooled > 0 && sandbox->pod_netlink >= 0)
+                launcher->pooled--;
+        for (size_t i = 0; i < CHILDREN; i++) {
+                struct child *child = &sandbox->children[i];
+                if (child->state == CHILD_NONE)
+                        continue;
+                if (child->state != CHILD_RUNNING && child->state != CHILD_ENDED && child->pending)
+                        launcher_answer_result(launcher, child->call, -ECANCELED,
+                                               LAUNCHER_STAGE_GONE, 0);
+                end_child(launcher, sandbox, child);
+        }
+        if (sandbox->spec.address)
+                fabric_take_address(&launcher->fabric, sandbox->slot, sandbox->spec.address);
+        /* What keeps the network alive goes first: the kernel takes it apart meanwhile. */
+        for (int i = 0; i < NAMESPACES; i++)
+                sandbox->namespaces[i] = fd_close(sandbox->namespaces[i]);
+        sandbox->pod_netlink = fd_close(sandbox->pod_netlink);
+        sandbox->volume_users = fd_close(sandbox->volume_users);
+        sandbox->state = SANDBOX_DYING;
+        sandbox->dying_since_ns = clock_monotonic_ns();
+        launcher->dying++;
+}
+
+/* Whether nothing of it runs and all its cgroups are gone. */
+static bool is_gone(struct launcher *launcher, const struct sandbox *sandbox)
+{
+        bool gone = true;
+
+        for (uint32_t sequence = 0; sequence < sandbox->next_sequence; sequence++) {
+                char name[CGROUP_NAME];
+                sandbox_cgroup_name(sandbox, sequence, name);
+                if (cgroup_remove(&launcher->cgroups, name) == 0)
+                        continue;
+                cgroup_kill(&launcher->cgroups, name);
+                gone = false;
+        }
+        return gone;
+}
+
+void sandbox_reap(struct launcher *launcher)
+{
+        enum { COMPLAIN_S = 10 };
+        struct sandbox *sandbox;
+
+        if (launcher->dying == 0)
+                return;
+        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
+                if (sandbox->state != SANDBOX_DYING)
+                        continue;
+                if (!is_gone(launcher, sandbox)) {
+                        if (clock_monotonic_ns() - sandbox->dying_since_ns >
+                            COMPLAIN_S * NS_PER_SECOND) {
+                                log_warning("slot %u does not end", sandbox->slot);
+                                sandbox->dying_since_ns = clock_monotonic_ns();
+                        }
+                        continue;
+                }
+                state_remove(launcher, sandbox->slot);
+                if (sandbox->answers_destroy)
+                        launcher_answer_result(launcher, sandbox->destroy_call, 0,
+                                               LAUNCHER_STAGE_REQUEST, 0);
+                launcher->dying--;
+                sandbox_free(launcher, sandbox);
+        }
+}
+
+/* The child's last word before it runs init, or its failure. */
+static void child_failed(struct launcher *launcher, struct sandbox *sandbox, uint32_t index,
+                         const struct container_report *report)
+{
+        struct child *child = &sandbox->children[index];
+        uint64_t call = child->call;
+
+        if (index == CHILD_PREPARED) {
+                log_error("a prepared sandbox failed when %s: %s",
+                          launcher_stage_name(report->stage), strerror(-report->result));
+                launcher->pool_pause_until_ns = clock_monotonic_ns() + NS_PER_SECOND;
+                /* A live one has lost only what was prepared. */
+                if (sandbox->state == SANDBOX_POOLED) {
+                        sandbox_destroy(launcher, sandbox);
+                } else {
+                        end_child(launcher, sandbox, child);
+                        child->state = CHILD_NONE;
+                }
+                return;
+        }
+        end_child(launcher, sandbox, child);
+        launcher_answer_result(launcher, call, report->result, report->stage, report->index);
+}
+
+static bool has_ended(int pidfd)
+{
+        struct pollfd wait = { .fd = pidfd, .events = POLLIN };
+
+        return pidfd < 0 || poll(&wait, 1, 0) != 0;
+}
+
+/* End of file: init runs, or the child died without a word. */
+static void child_silent(struct launcher *launcher, struct sandbox *sandbox, uint32_t index)
+{
+        struct container_report gone = { .result = -ECHILD, .stage = LAUNCHER_STAGE_GONE };
+        struct child *child = &sandbox->children[index];
+        struct launcher_reply reply = { .id = child->call };
+
+        if (child->state != CHILD_STARTING || has_ended(child->pidfd)) {
+                child_failed(launcher, sandbox, index, &gone);
+                return;
+        }
+        child->socket = fd_close(child->socket);
+        child->state = CHILD_RUNNING;
+        launcher_answer(launcher, &reply, child->pidfd);
+}
+
+static int on_report(struct launcher *launcher, struct sandbox *sandbox, uint32_t index, int *fds,
+                     size_t fd_count)
+{
+        struct child *child = &sandbox->children[index];
+
+        switch (child->state) {
+        case CHILD_JOINING:
+                if (fd_count != 1)
+                        return -EPROTO;
+                child->pidfd = fds[0];
+                fds[0] = -1;
+                int r = watch(launcher, EPOLL_CTL_ADD, child->pidfd, WATCH_PIDFD, sandbox, index);
+                return r < 0 ? r : send_go(launcher, sandbox, child);
+        case CHILD_PREPARING:
+                child->state = CHILD_READY;
+                return child->pending ? send_order(sandbox, child) : 0;
+        default:
+                return -EPROTO;
+        }
+}
+
+void sandbox_on_socket(struct launcher *launcher, uint32_t slot, uint32_t index)
+{
+        struct sandbox *sandbox = launcher->by_slot[slot];
+        struct child *child = sandbox ? &sandbox->children[index] : NULL;
+        struct container_report report = {};
+        int fds[LAUNCHER_MESSAGE_FDS];
+        size_t fd_count = 0, length;
+
+        if (!child || child->socket < 0)
+                return;
+        int r = message_receive(child->socket, &report, sizeof(report), fds, &fd_count, &length,
+                                MSG_DONTWAIT);
+        if (r == -EAGAIN)
+                return;
+        if (r < 0 || length == 0) {
+                child_silent(launcher, sandbox, index);
+                return;
+        }
+        if (length != sizeof(report))
+                report.result = -EPROTO;
+        if (report.result == 0) {
+                report.stage = LAUNCHER_STAGE_GONE;
+                report.result = on_report(launcher, sandbox, index, fds, fd_count);
+        }
+        while (fd_count > 0)
+                fd_close(fds[--fd_count]);
+        if (report.result < 0)
+                child_failed(launcher, sandbox, index, &report);
+}
+
+void sandbox_on_pidfd(struct launcher *launcher, uint32_t slot, uint32_t index)
+{
+        struct sandbox *sandbox = launcher->by_slot[slot];
+        struct child *child = sandbox ? &sandbox->children[index] : NULL;
+
+        if (!child || child->pidfd < 0 || !has_ended(child->pidfd))
+                return;
+        if (child->state == CHILD_RUNNING) {
+                end_child(launcher, sandbox, child);
+                return;
+        }
+        /* The socket tells why; after that nobody needs the pidfd's event. */
+        if (child->socket >= 0)
+                sandbox_on_socket(launcher, slot, index);
+}
