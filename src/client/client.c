@@ -16,7 +16,9 @@
 #include "net/tls.h"
 
 enum {
-        IN_FLIGHT_DEFAULT = 128,
+        /* Each is a connection. 600 writes to a kube-apiserver on two cores took 493 ms with 8 of
+         * them, 358 with 32, 681 with 256, and then four times our own CPU for handshakes. */
+        IN_FLIGHT_DEFAULT = 32,
         REQUEST_TIMEOUT_MS = 30 * 1000,
         READ_ATTEMPTS = 5,
         RETRY_FIRST_MS = 50,
@@ -100,6 +102,7 @@ static int prepare(struct kube_client *client, const struct kube_client_options 
                    struct error *error)
 {
         struct kube_config *config = options->config;
+        const struct http_client_options http = { .idle_per_origin = client->in_flight_limit };
         int r = 0;
 
         if (config->proxy.length > 0)
@@ -121,7 +124,7 @@ static int prepare(struct kube_client *client, const struct kube_client_options 
                         r = base64_append(&client->basic, BASE64_STANDARD, pair.data, pair.length);
         }
         if (r == 0)
-                r = http_client_new(client->loop, NULL, &client->http);
+                r = http_client_new(client->loop, &http, &client->http);
         return r < 0 ? error_prefix(error, r, "cannot make a client") : 0;
 }
 

@@ -21,10 +21,11 @@
 struct kube_client;
 
 struct kube_client_options {
-        struct net_loop *loop;       /* borrowed */
-        struct kube_config *config;  /* borrowed, must outlive the client */
-        struct str user_agent;       /* copied */
-        unsigned in_flight_limit;    /* short requests at once; 0: 128; more wait in order */
+        struct net_loop *loop;      /* borrowed */
+        struct kube_config *config; /* borrowed, must outlive the client */
+        struct str user_agent;      /* copied */
+        unsigned in_flight_limit; /* short requests at once, each on a connection; 0: 32; more wait
+                                   */
         uint64_t request_timeout_ms; /* of short requests without their own; 0: 30 s */
 };
 

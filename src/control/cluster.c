@@ -74,7 +74,6 @@ static int begin(struct process *process, struct error *error)
                 .loop = process->loop,
                 .config = &process->kubeconfig,
                 .user_agent = STR("cay-controller"),
-                .in_flight_limit = 256,
         };
         r = kube_client_new(&client, error, &process->client);
         if (r < 0)

@@ -202,7 +202,6 @@ static int start_controllers(struct control *control, struct error *error)
                 .loop = control->loop,
                 .config = &control->kubeconfig,
                 .user_agent = STR("cay-controller"),
-                .in_flight_limit = 256,
         };
         r = kube_client_new(&client, error, &control->client);
         if (r < 0)
