@@ -24,7 +24,8 @@ enum {
         RETRY_FIRST_MS = 50,
         RETRY_MOST_MS = 5 * 1000,
         ERROR_BODY_LIMIT = 64 * 1024, /* of a stream that was refused */
-        HEADERS_MOST = 6,
+        HEADERS_OWN = 6,
+        HEADERS_MOST = 16,
 };
 
 /* A credential that ends so soon is not used any more. */
@@ -390,6 +391,18 @@ static void await_bytes(struct kube_call *call)
                 net_timer_stop(&call->timer);
 }
 
+void kube_call_pause(struct kube_call *call)
+{
+        net_timer_stop(&call->timer);
+        http_call_pause(call->http);
+}
+
+void kube_call_resume(struct kube_call *call)
+{
+        await_bytes(call);
+        http_call_resume(call->http);
+}
+
 void kube_call_set_idle_timeout(struct kube_call *call, uint64_t idle_timeout_ms)
 {
         call->request.idle_timeout_ms = idle_timeout_ms;
@@ -402,8 +415,20 @@ struct net_loop *kube_client_loop(const struct kube_client *client)
         return client->loop;
 }
 
-static void on_head(struct http_call *http _unused_, void *user,
-                    const struct http_response_head *head)
+/* The connection leaves the client, and the call ends with it. */
+static void upgraded(struct kube_call *call, struct http_call *http,
+                     const struct http_response_head *head)
+{
+        net_timer_stop(&call->timer);
+        list_remove(&call->link);
+        leave_flight(call);
+        call->http = NULL;
+        if (call->events.on_upgrade(call->user, http, head) < 0)
+                http_call_cancel(http);
+        call_free(call);
+}
+
+static void on_head(struct http_call *http, void *user, const struct http_response_head *head)
 {
         struct kube_call *call = user;
         struct str retry_after = http_headers_get(&head->headers, STR("retry-after"));
@@ -418,6 +443,10 @@ static void on_head(struct http_call *http _unused_, void *user,
         buffer_clear(&call->body);
         if (!call->is_stream)
                 return;
+        if (call->status == 101) {
+                upgraded(call, http, head);
+                return;
+        }
         await_bytes(call);
         if (call->status < 300 && call->events.on_head)
                 call->events.on_head(call->user, call->status);
@@ -615,6 +644,8 @@ static size_t fill_headers(struct kube_call *call, struct arena *arena,
         if (client->config->impersonate.length > 0)
                 headers[count++] = (struct http_header){ STR("Impersonate-User"),
                                                          client->config->impersonate };
+        for (size_t i = 0; i < request->header_count; i++)
+                headers[count++] = request->headers[i];
         return count;
 }
 
@@ -634,6 +665,7 @@ static void send_attempt(struct kube_call *call)
                 .headers = headers,
                 .header_count = fill_headers(call, &arena, headers),
                 .body = call->request.body,
+                .upgrade = call->events.on_upgrade != NULL,
         };
 
         client->counters.requests++;
@@ -680,6 +712,17 @@ static int copy_request(struct kube_call *call, const struct kube_request *reque
                 if (!strings[i]->data)
                         return -ENOMEM;
         }
+        struct http_header *headers =
+                arena_new(&call->arena, struct http_header, request->header_count + 1);
+        if (!headers)
+                return -ENOMEM;
+        for (size_t i = 0; i < request->header_count; i++) {
+                headers[i].name = arena_str(&call->arena, request->headers[i].name);
+                headers[i].value = arena_str(&call->arena, request->headers[i].value);
+                if (!headers[i].name.data || !headers[i].value.data)
+                        return -ENOMEM;
+        }
+        call->request.headers = headers;
         call->target = call->request.path;
         if (client->config->prefix.length > 0)
                 call->target =
@@ -700,7 +743,8 @@ static int copy_request(struct kube_call *call, const struct kube_request *reque
 static int start(struct kube_client *client, const struct kube_request *request, bool is_stream,
                  const struct kube_stream_events *events, void *user, struct kube_call **ret_call)
 {
-        if (request->method.length == 0 || !str_starts_with(request->path, STR("/")))
+        if (request->method.length == 0 || !str_starts_with(request->path, STR("/")) ||
+            request->header_count > HEADERS_MOST - HEADERS_OWN)
                 return -EINVAL;
         struct kube_call *call = calloc(1, sizeof(*call));
         if (!call)

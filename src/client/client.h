@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "client/config.h"
+#include "net/http.h"
 #include "net/loop.h"
 #include "json/json.h"
 
@@ -45,6 +46,8 @@ struct kube_request {
         uint64_t timeout_ms;      /* of each attempt; 0: the client's; of streams: to the head */
         uint64_t idle_timeout_ms; /* of streams: without a byte; 0: for ever */
         unsigned attempts;        /* in all; 0: 1 for writes, 5 for GET */
+        const struct http_header *headers; /* besides those that the client gives; copied */
+        size_t header_count;
 };
 
 /* Why there is no answer; as kube_response.error. The only other one is -ENOMEM. */
@@ -86,19 +89,32 @@ int kube_client_request(struct kube_client *client, const struct kube_request *r
 /* Withdraws a request or stream that has not had its last callback; there will be none. */
 void kube_call_cancel(struct kube_call *call);
 
+struct http_call;
+
 /*
  * A request whose answer is read as it comes: watches, logs. `on_data` gets the body of a 2xx
  * answer; `on_end` is the last callback, with a response as above (doc only when not 2xx; error 0
  * and status 200 when the server ended the stream in order).
+ *
+ * With `on_upgrade` the request asks to change protocols (RFC 9110 7.8), its `headers` having
+ * Upgrade and what that protocol wants. A 101 comes there, as the last callback: it returns 0 when
+ * it took the connection (http_call_take_over()), else the connection is closed. A server that
+ * refuses answers as to any other request.
  */
 struct kube_stream_events {
         void (*on_head)(void *user, unsigned status); /* may be NULL */
         void (*on_data)(void *user, struct str data);
         kube_response_fn on_end;
+        int (*on_upgrade)(void *user, struct http_call *http,
+                          const struct http_response_head *head); /* mostly NULL */
 };
 int kube_client_stream(struct kube_client *client, const struct kube_request *request,
                        const struct kube_stream_events *events, void *user,
                        struct kube_call **ret_call);
+
+/* After on_head: holds a stream's body back, its idle timeout too, and lets it come again. */
+void kube_call_pause(struct kube_call *call);
+void kube_call_resume(struct kube_call *call);
 
 /* From now on a stream may be silent so long, 0 for ever. */
 void kube_call_set_idle_timeout(struct kube_call *call, uint64_t idle_timeout_ms);
