@@ -293,7 +293,9 @@ static int append_host(struct buffer *out, const struct http_request *request)
                 return http1_append_field(out, STR("Host"), str_from(text));
         }
         bool is_ipv6 = memchr(origin->host.data, ':', origin->host.length) != NULL;
-        snprintf(text, sizeof(text), origin->port == usual ? "" : ":%u", origin->port);
+        text[0] = '\0';
+        if (origin->port != usual)
+                snprintf(text, sizeof(text), ":%u", origin->port);
         return http_is_field_value(origin->host)
                        ? buffer_printf(out, "Host: %s%.*s%s%s\r\n", is_ipv6 ? "[" : "",
                                        STR_FORMAT(origin->host), is_ipv6 ? "]" : "", text)
