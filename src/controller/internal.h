@@ -167,7 +167,7 @@ struct sandbox_origin {
 };
 
 /* Creates a Sandbox for a pool or a claim, with secure defaults. */
-int sandbox_create(struct plan *plan, const struct sandbox_origin *origin, int after);
+int sandbox_plan_create(struct plan *plan, const struct sandbox_origin *origin, int after);
 
 /* Annotations of a Sandbox that come from its claim, in an open object: the trace, and which keys
  * of the Pod template's metadata are the claim's. */

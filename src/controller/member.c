@@ -288,7 +288,7 @@ static void write_spec(struct json_writer *writer, const struct sandbox_origin *
         json_end_object(writer);
 }
 
-int sandbox_create(struct plan *plan, const struct sandbox_origin *origin, int after)
+int sandbox_plan_create(struct plan *plan, const struct sandbox_origin *origin, int after)
 {
         char api_version[128];
         struct json_writer *writer = plan_body(plan);

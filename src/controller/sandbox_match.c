@@ -376,7 +376,7 @@ static void give_pod(struct match *match, const struct cache_entry *claim,
         const struct condition *ready;
         int created, taken, serving, told;
 
-        created = sandbox_create(match->plan, &origin, ACTION_NONE);
+        created = sandbox_plan_create(match->plan, &origin, ACTION_NONE);
         identity.created_owner = created;
         taken = pod_patch(match->plan, &identity, pod, true, created);
         serving = taken;
@@ -437,7 +437,7 @@ static void start_cold(struct match *match, const struct cache_entry *claim)
 
         if (!name_is_free(match, claim))
                 return;
-        created = sandbox_create(match->plan, &origin, ACTION_NONE);
+        created = sandbox_plan_create(match->plan, &origin, ACTION_NONE);
         told = claim_status_patch(match->plan, match->seen, claim,
                                   &(struct claim_status){
                                           .sandbox_name = claim->meta.name,

@@ -224,7 +224,7 @@ static void create_member(struct pool_pass *pass)
         else if (pass->generation == GENERATION_V1ALPHA1)
                 create_pod_member(pass, origin.name);
         else
-                sandbox_create(pass->plan, &origin, ACTION_NONE);
+                sandbox_plan_create(pass->plan, &origin, ACTION_NONE);
 }
 
 /* How many may be made now: after failures few, so that a broken template costs little. */
