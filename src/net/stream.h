@@ -32,7 +32,10 @@ struct stream_callbacks {
         /* After stream_is_congested(): the queue is short again. */
         void (*on_drain)(struct stream *stream, void *user);
 
-        /* The peer will send no more. Writing goes on. Without it the stream is shut down. */
+        /*
+         * The peer will send no more. Writing goes on. Without this function the stream is shut
+         * down. After stream_shutdown() it is not told: on_close(0) is.
+         */
         void (*on_end)(struct stream *stream, void *user);
 
         /*

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "net/http_server.h"
+
+/* Which fields go on to the sandbox and which come back: pure functions over messages. */
+
+enum { TRACE_ID_LENGTH = 32, SPAN_ID_LENGTH = 16 };
+
+/* W3C Trace Context: the request's trace, or a new one, and a span of our own. */
+struct trace {
+        char trace_id[TRACE_ID_LENGTH + 1];
+        char span_id[SPAN_ID_LENGTH + 1];
+        char flags[3];
+};
+void trace_begin(const struct http_headers *headers, struct trace *ret_trace);
+
+/*
+ * The fields to send on: all but hop-by-hop ones, Authorization, Expect and (upgrades only) Origin;
+ * X-Forwarded-* and traceparent added. Host and framing are the HTTP client's. Views into the
+ * request or its arena. Returns 0 or -ENOMEM.
+ */
+int forward_request_headers(const struct http_exchange *exchange, const struct trace *trace,
+                            bool is_upgrade, struct http_header **ret_headers, size_t *ret_count);
+
+/* The fields to answer with. Those of a 101 keep Connection and Upgrade. */
+int forward_response_headers(struct arena *arena, const struct http_response_head *head,
+                             struct http_header **ret_headers, size_t *ret_count);
+
+/* The target in origin form: as it came, but for the absolute form. data is NULL without memory. */
+struct str forward_target(struct arena *arena, const struct http_request_head *request);
