@@ -4,6 +4,9 @@
 #include <stdio.h>
 
 #include "base/test.h"
+#include "client/client.h"
+#include "net/test_loop.h"
+#include "serve/endpoint.h"
 #include "serve/health.h"
 #include "serve/metrics.h"
 
@@ -164,6 +167,73 @@ static void probes_name_the_check_that_fails(void **state)
         health_deinit(&health);
 }
 
+/* ---- the port ---- */
+
+static void on_answer(void *user, const struct kube_response *response)
+{
+        struct buffer *text = user;
+
+        assert_int_equal(
+                buffer_printf(text, "%u %.*s|", response->status, STR_FORMAT(response->body)), 0);
+}
+
+static void a_port_shows_health_and_metrics(void **state)
+{
+        static const struct {
+                const char *method, *path, *answer;
+        } cases[] = {
+                { "GET", "/readyz", "200 ok|" },
+                { "GET", "/readyz?verbose", "200 [+]ping ok\nreadyz check passed\n|" },
+                { "GET", "/livez/none", "404 404 page not found\n|" },
+                { "GET", "/metrics",
+                  "200 # HELP cay_depth Keys that wait.\n# TYPE cay_depth gauge\ncay_depth 5\n|" },
+                { "GET", "/metrics/x", "404 404 page not found\n|" },
+                { "GET", "/", "404 404 page not found\n|" },
+                { "POST", "/metrics", "405 |" },
+        };
+        bool good = true;
+        struct health health = {};
+        struct test_loop t;
+        struct endpoint *endpoint = NULL, *second = NULL;
+        struct error error = {};
+        _cleanup_metrics_ struct metrics *metrics = NULL;
+        struct metric_family *gauge;
+
+        (void)state;
+        test_loop_set_up(&t);
+        assert_int_equal(metrics_new(&metrics), 0);
+        assert_int_equal(metrics_add(metrics, &depth, &gauge), 0);
+        metric_set(metric_with(gauge, NULL), 5);
+        assert_int_equal(health_add(&health, "ping", HEALTH_READY, check_flag, &good), 0);
+        struct endpoint_options options = { .loop = t.net, .health = &health, .metrics = metrics };
+        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &options.address), 0);
+        assert_int_equal(endpoint_new(&options, &error, &endpoint), 0);
+
+        struct kube_config config = { .server = STR("http://127.0.0.1"),
+                                      .host = STR("127.0.0.1"),
+                                      .port = net_address_port(endpoint_address(endpoint)) };
+        const struct kube_client_options client_options = { .loop = t.net, .config = &config };
+        struct kube_client *client = NULL;
+        assert_int_equal(kube_client_new(&client_options, &error, &client), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_buffer_ struct buffer text = {};
+                const struct kube_request request = { .method = str_from(cases[i].method),
+                                                      .path = str_from(cases[i].path),
+                                                      .accept = STR("text/plain") };
+                assert_int_equal(kube_client_request(client, &request, on_answer, &text, NULL), 0);
+                test_run_until(&t, text.length > 0);
+                assert_true(str_equal(buffer_str(&text), str_from(cases[i].answer)));
+        }
+
+        options.address = *endpoint_address(endpoint);
+        assert_int_equal(endpoint_new(&options, &error, &second), -EADDRINUSE);
+        assert_true(error.message[0]);
+        kube_client_free(client);
+        endpoint_free(endpoint);
+        health_deinit(&health);
+        test_loop_tear_down(&t);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -171,6 +241,7 @@ int main(void)
                 cmocka_unit_test(figures_kept_elsewhere_are_fetched_for_the_page),
                 cmocka_unit_test(too_many_series_are_counted_together),
                 cmocka_unit_test(probes_name_the_check_that_fails),
+                cmocka_unit_test(a_port_shows_health_and_metrics),
         };
         return run_unit_tests("serve", tests);
 }
