@@ -65,7 +65,8 @@ int schema_prune(const struct schema *schema, const struct json_doc *doc, struct
                  struct json_doc **ret_doc);
 
 /*
- * Puts in defaults where fields are absent, or null and not nullable. Result and errors as above.
+ * Puts in defaults where fields are absent, or null and not nullable; null members that are not
+ * nullable and have no default are left out. Result and errors as above. Before validation.
  */
 int schema_default(const struct schema *schema, const struct json_doc *doc,
                    struct json_doc **ret_doc);

@@ -169,6 +169,15 @@ int schema_prune(const struct schema *schema, const struct json_doc *doc, struct
 
 /* ---- defaulting ---- */
 
+struct defaulter {
+        bool nulls; /* there are null members: those that may not be null go */
+};
+
+static bool is_nullable(const struct schema *declared)
+{
+        return declared->nullable || schema_resolve(declared)->nullable;
+}
+
 /* Whether the default stands in for the value. */
 static bool takes_default(const struct schema *declared, struct json_value value)
 {
@@ -176,20 +185,27 @@ static bool takes_default(const struct schema *declared, struct json_value value
                 return false;
         if (!json_exists(value))
                 return true;
-        return json_type(value) == JSON_NULL && !declared->nullable &&
-               !schema_resolve(declared)->nullable;
+        return json_type(value) == JSON_NULL && !is_nullable(declared);
 }
 
-static bool lacks_defaults(const struct schema *declared, struct json_value value)
+/* A null member without a default counts as absent where null is not allowed. */
+static bool drops_null(const struct schema *declared, struct json_value value)
+{
+        return json_type(value) == JSON_NULL && !declared->default_json.data &&
+               !is_nullable(declared);
+}
+
+static bool needs_change(const struct defaulter *d, const struct schema *declared,
+                         struct json_value value)
 {
         const struct schema *schema = schema_resolve(declared);
 
-        if (!schema->has_defaults)
+        if (!schema->has_defaults && !d->nulls)
                 return false;
         if (json_type(value) == JSON_ARRAY && schema->items) {
                 json_for_each (it, value)
                         if (takes_default(schema->items, it.value) ||
-                            lacks_defaults(schema->items, it.value))
+                            needs_change(d, schema->items, it.value))
                                 return true;
                 return false;
         }
@@ -202,26 +218,31 @@ static bool lacks_defaults(const struct schema *declared, struct json_value valu
                         return true;
         json_for_each (it, value) {
                 const struct schema *inner = schema_member_find(schema, it.key);
-                if (inner && (takes_default(inner, it.value) || lacks_defaults(inner, it.value)))
+                if (inner && (takes_default(inner, it.value) || drops_null(inner, it.value) ||
+                              needs_change(d, inner, it.value)))
                         return true;
         }
         return false;
 }
 
-static int write_value(const struct schema *declared, struct json_value value, struct buffer *out);
+static int write_value(const struct defaulter *d, const struct schema *declared,
+                       struct json_value value, struct buffer *out);
 
-static int write_object(const struct schema *schema, struct json_value value, struct buffer *out)
+static int write_object(const struct defaulter *d, const struct schema *schema,
+                        struct json_value value, struct buffer *out)
 {
         bool first = true;
         int r = buffer_append_char(out, '{');
 
         json_for_each (it, value) {
                 const struct schema *inner = schema_member_find(schema, it.key);
+                if (inner && drops_null(inner, it.value))
+                        continue;
                 if (r == 0)
                         r = write_key(out, &first, it.key);
                 if (r < 0)
                         return r;
-                r = inner ? write_value(inner, it.value, out)
+                r = inner ? write_value(d, inner, it.value, out)
                           : buffer_append_str(out, json_text(it.value));
         }
         for (size_t i = 0; i < schema->property_count && r == 0; i++) {
@@ -236,17 +257,18 @@ static int write_object(const struct schema *schema, struct json_value value, st
         return r < 0 ? r : buffer_append_char(out, '}');
 }
 
-static int write_value(const struct schema *declared, struct json_value value, struct buffer *out)
+static int write_value(const struct defaulter *d, const struct schema *declared,
+                       struct json_value value, struct buffer *out)
 {
         const struct schema *schema = schema_resolve(declared);
         bool first = true;
 
         if (takes_default(declared, value))
                 return buffer_append_str(out, declared->default_json);
-        if (!schema->has_defaults)
+        if (!schema->has_defaults && !d->nulls)
                 return buffer_append_str(out, json_text(value));
         if (json_type(value) == JSON_OBJECT)
-                return write_object(schema, value, out);
+                return write_object(d, schema, value, out);
         if (json_type(value) != JSON_ARRAY || !schema->items)
                 return buffer_append_str(out, json_text(value));
         int r = buffer_append_char(out, '[');
@@ -255,16 +277,19 @@ static int write_value(const struct schema *declared, struct json_value value, s
                         r = buffer_append_char(out, ',');
                 first = false;
                 if (r == 0)
-                        r = write_value(schema->items, it.value, out);
+                        r = write_value(d, schema->items, it.value, out);
         }
         return r < 0 ? r : buffer_append_char(out, ']');
 }
 
 int schema_write_defaulted(const struct schema *schema, struct json_value value, struct buffer *out)
 {
-        if (!lacks_defaults(schema, value))
+        struct str text = json_text(value);
+        struct defaulter d = { memmem(text.data, text.length, ":null", 5) != NULL };
+
+        if (!needs_change(&d, schema, value))
                 return 0;
-        int r = write_value(schema, value, out);
+        int r = write_value(&d, schema, value, out);
         return r < 0 ? r : 1;
 }
 

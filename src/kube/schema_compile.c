@@ -83,7 +83,7 @@ static int read_type(struct compiler *c, struct json_value source, const struct 
         return malformed(c, path, "unknown type");
 }
 
-static void read_format(struct json_value source, struct schema *schema)
+static void read_format(const struct compiler *c, struct json_value source, struct schema *schema)
 {
         static const struct {
                 struct str name;
@@ -98,6 +98,9 @@ static void read_format(struct json_value source, struct schema *schema)
         for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
                 if (json_string_is(json_get(source, "format"), formats[i].name))
                         schema->format = formats[i].format;
+        /* custom resources hold any integer */
+        if (c->is_crd && schema->format == SCHEMA_FORMAT_INT32)
+                schema->format = SCHEMA_FORMAT_INT64;
 }
 
 static void read_extensions(struct json_value source, struct schema *schema)
@@ -370,7 +373,7 @@ static int compile(struct compiler *c, struct json_value source, const struct fi
         }
         if (r == 0)
                 r = read_type(c, source, path, schema);
-        read_format(source, schema);
+        read_format(c, source, schema);
         if (r == 0)
                 r = read_texts(c, source, "required", path, false, &schema->required,
                                &schema->required_count);

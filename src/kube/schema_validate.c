@@ -90,23 +90,46 @@ static void tell_type(struct validator *v, const struct field_path *path, struct
                                 STR_FORMAT(buffer_str(&place)), expected, actual);
 }
 
-/* "%d" and the like without a value in front. */
-static void tell_count(struct validator *v, enum field_error_type type,
-                       const struct field_path *path, size_t count, const char *format,
-                       long long limit)
+static void tell_many(struct validator *v, const struct field_path *path, size_t count,
+                      int64_t limit)
+{
+        char text[96];
+
+        snprintf(text, sizeof(text), "%zu: must have at most %lld items", count, (long long)limit);
+        tell(v, FIELD_TOO_MANY, path, (struct json_value){}, text);
+}
+
+static void tell_long(struct validator *v, const struct field_path *path, int64_t limit)
+{
+        char text[64];
+
+        snprintf(text, sizeof(text), "may not be more than %lld bytes", (long long)limit);
+        tell(v, FIELD_TOO_LONG, path, (struct json_value){}, text);
+}
+
+static void tell_few(struct validator *v, const struct field_path *path, size_t count,
+                     int64_t limit, const char *what)
 {
         _cleanup_buffer_ struct buffer place = {};
-        char text[96], said[128];
 
         v->failed = true;
         if (!v->errors || failure(v, field_path_write(path, &place)) < 0)
                 return;
-        snprintf(text, sizeof(text), format, limit);
-        if (type == FIELD_TOO_LONG)
-                snprintf(said, sizeof(said), "%s", text);
-        else
-                snprintf(said, sizeof(said), "%zu: %s", count, text);
-        field_errors_add(v->errors, type, buffer_str(&place), (struct json_value){}, "%s", said);
+        field_errors_add(v->errors, FIELD_INVALID, buffer_str(&place), (struct json_value){},
+                         "%zu: %.*s in body should have at least %lld %s", count,
+                         STR_FORMAT(buffer_str(&place)), (long long)limit, what);
+}
+
+/* kube-apiserver names the place of these in the sentence only. */
+static void tell_logic(struct validator *v, const struct field_path *path, const char *text)
+{
+        _cleanup_buffer_ struct buffer place = {};
+
+        v->failed = true;
+        if (!v->errors || failure(v, field_path_write(path, &place)) < 0)
+                return;
+        field_errors_add_string(v->errors, FIELD_INVALID, STR("<nil>"), STR_EMPTY, "\"%.*s\" %s",
+                                STR_FORMAT(buffer_str(&place)), text);
 }
 
 /* ---- types ---- */
@@ -204,8 +227,7 @@ static void check_string(struct validator *v, const struct schema *schema, struc
         if (!limits)
                 return;
         if (limits->max_length >= 0 && count_characters(text) > limits->max_length)
-                tell_count(v, FIELD_TOO_LONG, path, 0, "may not be more than %lld bytes",
-                           limits->max_length);
+                tell_long(v, path, limits->max_length);
         if (limits->min_length >= 0 && count_characters(text) < limits->min_length) {
                 char bound[64];
                 snprintf(bound, sizeof(bound), "%lld chars long", (long long)limits->min_length);
@@ -395,11 +417,9 @@ static void check_array(struct validator *v, const struct schema *schema, struct
         int64_t count = (int64_t)json_count(value);
 
         if (limits && limits->max_items >= 0 && count > limits->max_items)
-                tell_count(v, FIELD_TOO_MANY, path, json_count(value),
-                           "must have at most %lld items", limits->max_items);
+                tell_many(v, path, json_count(value), limits->max_items);
         if (limits && limits->min_items >= 0 && count < limits->min_items)
-                tell_count(v, FIELD_INVALID, path, json_count(value),
-                           "should have at least %lld items", limits->min_items);
+                tell_few(v, path, json_count(value), limits->min_items, "items");
         if (schema->items) {
                 json_for_each (it, value) {
                         validate(v, schema->items, it.value, &place);
@@ -411,6 +431,15 @@ static void check_array(struct validator *v, const struct schema *schema, struct
 
 /* ---- objects ---- */
 
+static void require(struct validator *v, struct json_value object, struct str key,
+                    const struct field_path *path)
+{
+        struct field_path place = { .parent = path, .key = key };
+
+        if (!json_exists(json_member(object, key)))
+                tell(v, FIELD_REQUIRED, &place, (struct json_value){}, "");
+}
+
 static void check_object(struct validator *v, const struct schema *schema, struct json_value value,
                          const struct field_path *path)
 {
@@ -418,18 +447,16 @@ static void check_object(struct validator *v, const struct schema *schema, struc
         struct field_path place = { .parent = path };
         int64_t count = (int64_t)json_count(value);
 
-        for (size_t i = 0; i < schema->required_count; i++) {
-                if (json_exists(json_member(value, schema->required[i])))
-                        continue;
-                place.key = schema->required[i];
-                tell(v, FIELD_REQUIRED, &place, (struct json_value){}, "");
+        for (size_t i = 0; i < schema->required_count; i++)
+                require(v, value, schema->required[i], path);
+        if (schema->embedded_resource) {
+                require(v, value, STR("apiVersion"), path);
+                require(v, value, STR("kind"), path);
         }
         if (limits && limits->max_properties >= 0 && count > limits->max_properties)
-                tell_count(v, FIELD_TOO_MANY, path, json_count(value),
-                           "must have at most %lld items", limits->max_properties);
+                tell_many(v, path, json_count(value), limits->max_properties);
         if (limits && limits->min_properties >= 0 && count < limits->min_properties)
-                tell_count(v, FIELD_INVALID, path, json_count(value),
-                           "should have at least %lld properties", limits->min_properties);
+                tell_few(v, path, json_count(value), limits->min_properties, "properties");
         if (schema->property_count == 0 && !schema->additional)
                 return;
         json_for_each (it, value) {
@@ -465,22 +492,29 @@ static size_t count_holding(const struct validator *v, const struct schema_list 
 static void check_logic(struct validator *v, const struct schema *schema, struct json_value value,
                         const struct field_path *path)
 {
+        bool failed_before = v->failed;
+
+        v->failed = false;
         for (size_t i = 0; i < schema->all_of.count; i++)
                 validate(v, schema->all_of.list[i], value, path);
+        if (v->failed)
+                tell_logic(v, path, "must validate all the schemas (allOf)");
+        v->failed |= failed_before;
         if (schema->any_of.count > 0 && count_holding(v, &schema->any_of, value) == 0)
-                tell(v, FIELD_INVALID, path, value, "must validate at least one schema (anyOf)");
+                tell_logic(v, path, "must validate at least one schema (anyOf)");
         if (schema->one_of.count > 0) {
                 size_t count = count_holding(v, &schema->one_of, value);
+                char text[96] = "must validate one and only one schema (oneOf). Found none valid";
+                if (count > 0)
+                        snprintf(text, sizeof(text),
+                                 "must validate one and only one schema (oneOf). Found %zu valid "
+                                 "alternatives",
+                                 count);
                 if (count != 1)
-                        tell(v, FIELD_INVALID, path, value,
-                             count == 0
-                                     ? "must validate one and only one schema (oneOf). Found none "
-                                       "valid"
-                                     : "must validate one and only one schema (oneOf). Found more "
-                                       "than one valid");
+                        tell_logic(v, path, text);
         }
         if (schema->not &&holds(v, schema->not, value))
-                tell(v, FIELD_INVALID, path, value, "must not validate the schema (not)");
+                tell_logic(v, path, "must not validate the schema (not)");
 }
 
 static void validate(struct validator *v, const struct schema *declared, struct json_value value,
