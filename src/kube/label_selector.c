@@ -59,7 +59,7 @@ static int check_key(struct str key, struct error *error)
 
         if (!problem)
                 return 0;
-        return error_set(error, -EINVAL, "invalid label key \"%.*s\": %s", STR_FORMAT(key),
+        return error_set(error, -EINVAL, "<nil>: Invalid value: \"%.*s\": %s", STR_FORMAT(key),
                          problem);
 }
 
@@ -70,20 +70,23 @@ static int check_values(const struct selector_requirement *requirement, struct e
                 const char *problem = name_check_label_value(value);
                 if (problem)
                         return error_set(error, -EINVAL,
-                                         "invalid label value \"%.*s\" for key \"%.*s\": %s",
-                                         STR_FORMAT(value), STR_FORMAT(requirement->key), problem);
+                                         "values[%zu][%.*s]: Invalid value: \"%.*s\": %s", i,
+                                         STR_FORMAT(requirement->key), STR_FORMAT(value), problem);
         }
         return 0;
 }
 
 static int unexpected(struct lexer *lexer, const char *expected)
 {
-        struct str found = lexer->rest;
+        struct str rest = lexer->rest;
+        size_t length = rest.length > 0;
 
-        found.length = MIN(found.length, (size_t)64);
-        return error_set(lexer->error, -EINVAL,
-                         "unable to parse requirement: found '%.*s', expected: %s",
-                         STR_FORMAT(found), expected);
+        if (length > 0 && !is_special(rest.data[0]))
+                while (length < MIN(rest.length, (size_t)64) && !is_special(rest.data[length]) &&
+                       !is_blank(rest.data[length]))
+                        length++;
+        return error_set(lexer->error, -EINVAL, "found '%.*s', expected: %s",
+                         STR_FORMAT(str_slice(rest, 0, length)), expected);
 }
 
 static void add_value(struct lexer *lexer, struct selector_requirement *requirement,
@@ -114,7 +117,8 @@ static int parse_comparison(struct lexer *lexer, struct selector_requirement *re
         if (str_to_u64(value, INT64_MAX, &number) == 0)
                 return 0;
         return error_set(lexer->error, -EINVAL,
-                         "for 'Gt', 'Lt' operators, the value must be an integer: \"%.*s\"",
+                         "values[0]: Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, the "
+                         "value must be an integer",
                          STR_FORMAT(value));
 }
 
@@ -193,7 +197,7 @@ int label_selector_parse(struct str text, struct arena *arena, struct error *err
         do {
                 int r = parse_requirement(&lexer, &requirements[count++]);
                 if (r < 0)
-                        return r;
+                        return error_prefix(error, r, "unable to parse requirement");
         } while (take(&lexer, STR(",")));
         skip_blanks(&lexer);
         if (lexer.rest.length > 0)

@@ -260,33 +260,39 @@ static void check_finalizers(struct field_errors *errors, struct json_value fina
                                  "finalizer orphan and foregroundDeletion cannot be both set");
 }
 
-static void check_owner_field(struct field_errors *errors, unsigned index, const char *name,
+static void check_owner_field(struct field_errors *errors, struct str field, const char *name,
                               struct json_value owner, const char *problem)
 {
-        struct json_value value = json_member(owner, str_from(name));
+        if (json_string(json_member(owner, str_from(name))).length == 0)
+                field_errors_add_string(errors, FIELD_INVALID, field, STR_EMPTY, "%s", problem);
+}
 
-        if (json_string(value).length == 0)
-                field_errors_add_string(
-                        errors, FIELD_INVALID,
-                        arena_printf(errors->arena, "metadata.ownerReferences[%u].%s", index, name),
-                        STR_EMPTY, "%s", problem);
+static void check_owner(struct field_errors *errors, struct json_value value,
+                        const struct owner_reference *owner)
+{
+        check_owner_field(errors, STR("metadata.ownerReferences.apiVersion"), "apiVersion", value,
+                          "version must not be empty");
+        check_owner_field(errors, STR("metadata.ownerReferences.kind"), "kind", value,
+                          "must not be empty");
+        check_owner_field(errors, STR("metadata.ownerReferences.name"), "name", value,
+                          "must not be empty");
+        check_owner_field(errors, STR("metadata.ownerReferences.uid"), "uid", value,
+                          "must not be empty");
+        if (owner->group.length == 0 && str_equal(owner->kind, STR("Event")))
+                field_errors_add(errors, FIELD_INVALID, STR("metadata.ownerReferences"), value,
+                                 "/v1, Kind=Event is disallowed from being an owner");
 }
 
 static void check_owners(struct field_errors *errors, struct json_value owners)
 {
         struct str field = STR("metadata.ownerReferences");
         struct owner_reference controller = {}, owner;
-        unsigned index = 0;
 
         if (!check_type(errors, field, owners, JSON_ARRAY, "array"))
                 return;
         struct json_iterator it = json_iterate(owners);
-        for (; owner_reference_next(&it, &owner); index++) {
-                check_owner_field(errors, index, "apiVersion", it.value,
-                                  "version must not be empty");
-                check_owner_field(errors, index, "kind", it.value, "must not be empty");
-                check_owner_field(errors, index, "name", it.value, "must not be empty");
-                check_owner_field(errors, index, "uid", it.value, "must not be empty");
+        while (owner_reference_next(&it, &owner)) {
+                check_owner(errors, it.value, &owner);
                 if (!owner.controller)
                         continue;
                 if (controller.controller)

@@ -127,7 +127,7 @@ static void bad_metadata_has_causes(void **state)
                   "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: " },
                 { META(GOOD ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\","
                             "\"name\":\"p\"}]"),
-                  true, "metadata.ownerReferences[0].uid: Invalid value: \"\": must not be empty" },
+                  true, "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty" },
                 { META(GOOD ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"A\","
                             "\"name\":\"a\",\"uid\":\"1\",\"controller\":true},"
                             "{\"apiVersion\":\"v1\",\"kind\":\"B\",\"name\":\"b\",\"uid\":\"2\","

@@ -27,6 +27,10 @@ static int read_column(struct json_value value, struct arena *arena, struct erro
                 r = copy_text(arena, json_get(value, "description"), &column->description);
         if (r < 0)
                 return error_set(error, r, "out of memory");
+        if (column->description.length == 0)
+                column->description = arena_printf(
+                        arena, "Custom resource definition column (in JSONPath format): %.*s",
+                        STR_FORMAT(json_string(json_get(value, "jsonPath"))));
         column->priority = json_int64_or(json_get(value, "priority"), 0);
         return jsonpath_parse(json_string(json_get(value, "jsonPath")), arena, error,
                               &column->path);
@@ -95,7 +99,9 @@ void table_write_cell(struct json_writer *writer, const struct table_column *col
         enum json_type type = json_type(value);
         char age[HUMAN_DURATION_SIZE];
 
-        if (type == JSON_ABSENT || type == JSON_NULL)
+        if (type == JSON_NULL && str_equal(column->type, STR("string")))
+                json_write_string(writer, STR("<no value>"));
+        else if (type == JSON_ABSENT || type == JSON_NULL)
                 json_write_null(writer);
         else if (str_equal(column->type, STR("string")))
                 json_write_string(writer,

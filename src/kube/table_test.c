@@ -116,6 +116,7 @@ static void rows_are_printed(void **state)
                 "{\"name\":\"On\",\"type\":\"boolean\",\"jsonPath\":\".spec.on\"},"
                 "{\"name\":\"Text\",\"type\":\"string\",\"jsonPath\":\".spec.replicas\"},"
                 "{\"name\":\"Map\",\"type\":\"string\",\"jsonPath\":\".spec.map\"},"
+                "{\"name\":\"Null\",\"type\":\"string\",\"jsonPath\":\".spec.n\"},"
                 "{\"name\":\"None\",\"type\":\"string\",\"jsonPath\":\".spec.none\"},"
                 "{\"name\":\"Wrong\",\"type\":\"integer\",\"jsonPath\":\".metadata.name\"},"
                 "{\"name\":\"Age\",\"type\":\"date\",\"priority\":1,\"description\":\"d\","
@@ -129,13 +130,15 @@ static void rows_are_printed(void **state)
 
         (void)state;
         assert_int_equal(table_columns_read(json_root(definition), &arena, NULL, &table), 0);
-        assert_int_equal(table.count, 12);
+        assert_int_equal(table.count, 13);
         json_writer_init(&writer, &cells);
         table_write_cells(&writer, &table, json_root(doc), NOW);
         assert_int_equal(json_writer_finish(&writer), 0);
-        assert_true(str_equal(buffer_str(&cells),
-                              STR("[\"x\",\"True\",3,1.5,1,true,\"3\",\"{\\\"a\\\":1}\",null,null,"
-                                  "\"10s\",\"<invalid>\"]")));
+        assert_true(
+                str_equal(buffer_str(&cells),
+                          STR("[\"x\",\"True\",3,1.5,1,true,\"3\",\"{\\\"a\\\":1}\",\"<no value>\","
+                              "null,null,"
+                              "\"10s\",\"<invalid>\"]")));
 
         json_writer_init(&writer, &head);
         table_write_definitions(&writer, &table);
