@@ -123,6 +123,7 @@ static void only_what_may_be_repeated_is_repeated(void **state)
                 { FAKE_ANSWER, 200, "{}" },
                 { FAKE_ANSWER, 500, "{}" },               /* a POST: told */
                 { FAKE_CUT },                             /* a POST: told as lost */
+                { FAKE_CUT },                             /* a POST of two attempts: the same */
                 { FAKE_ANSWER, 429, "{}" },               /* a POST of one attempt: told */
                 { FAKE_ANSWER, 429, "{}" },               /* of two: again */
                 { FAKE_ANSWER, 503, "{}", NULL, "soon" }, /* and that is all */
@@ -143,10 +144,12 @@ static void only_what_may_be_repeated_is_repeated(void **state)
         assert_int_equal(answer.error, KUBE_LOST);
         assert_int_equal(answer.status, 0);
         assert_non_null(strstr(answer.message, "http://127.0.0.1:"));
-        ask(&api, POST("/a", "{}"), &answer);
-        assert_int_equal(answer.status, 429);
         struct kube_request twice = POST("/a", "{}");
         twice.attempts = 2;
+        ask(&api, twice, &answer);
+        assert_int_equal(answer.error, KUBE_LOST);
+        ask(&api, POST("/a", "{}"), &answer);
+        assert_int_equal(answer.status, 429);
         ask(&api, twice, &answer);
         assert_int_equal(answer.status, 503);
         assert_int_equal(api.next, ARRAY_SIZE(replies));

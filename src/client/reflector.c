@@ -202,7 +202,10 @@ static void step(struct kube_reflector *reflector)
                         set_state(reflector, KUBE_REFLECTOR_LISTING, STR_EMPTY);
                 watch_decoder_deinit(&reflector->decoder);
                 watch_decoder_init(&reflector->decoder, 0);
-                request.idle_timeout_ms = listing ? LIST_SILENCE_MS : WATCH_SILENCE_MS;
+                request.idle_timeout_ms = !listing ? (uint64_t)WATCH_SILENCE_MS
+                                          : lw->options.list_silence_ms
+                                                  ? lw->options.list_silence_ms
+                                                  : (uint64_t)LIST_SILENCE_MS;
                 r = kube_client_stream(reflector->client, &request, &stream_events, reflector,
                                        &reflector->call);
         }

@@ -47,6 +47,8 @@ struct kube_reflector_options {
         struct str label_selector, field_selector;
         unsigned chunk;     /* objects per LIST page; 0: 500 */
         bool no_watch_list; /* never ask for sendInitialEvents */
+        /* A list that streams in and is silent so long is asked for in chunks; 0: 10 s. */
+        uint64_t list_silence_ms;
         /* Keep the names of what was told, and before KUBE_LIST_END tell what has vanished as
          * KUBE_DELETED without a document. For handlers that have no cache to compare with. */
         bool tell_vanished;

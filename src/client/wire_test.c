@@ -172,6 +172,55 @@ static void a_streamed_list_becomes_the_watch(void **state)
         fake_tear_down(&api);
 }
 
+struct pause {
+        struct net_timer timer;
+        bool over;
+};
+
+static void on_over(struct net_timer *timer)
+{
+        container_of(timer, struct pause, timer)->over = true;
+}
+
+static void only_an_unfinished_list_must_not_be_silent(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_STREAM },
+                { FAKE_ANSWER, 200, "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}" },
+                { FAKE_STREAM },
+        };
+        struct fake_api api;
+        struct heard heard = {};
+        struct kube_reflector *reflector = NULL;
+
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                bool finished = i == 1;
+                struct pause pause = {};
+                fake_set_up(&api);
+                fake_expect(&api, replies);
+                const struct kube_reflector_options options = { .client = api.client,
+                                                                .kind = &things,
+                                                                .list_silence_ms = 20,
+                                                                .handler = on_event,
+                                                                .user = &heard };
+                assert_int_equal(kube_reflector_new(&options, &reflector), 0);
+                test_run_until(&api.t, api.held_count == 1);
+                if (finished)
+                        say(&api, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{"
+                                  "\"resourceVersion\":\"7\",\"annotations\":{"
+                                  "\"k8s.io/initial-events-end\":\"true\"}}}}\n");
+                test_run_until(&api.t, kube_reflector_is_synced(reflector));
+                net_timer_start(api.t.net, &pause.timer, 100, on_over);
+                test_run_until(&api.t, pause.over);
+                assert_int_equal(api.next, finished ? 1 : 3);
+                kube_reflector_free(reflector);
+                buffer_deinit(&heard.text);
+                heard = (struct heard){};
+                fake_tear_down(&api);
+        }
+}
+
 /* ---- the executor ---- */
 
 struct recorded {
@@ -317,6 +366,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_watch_survives_what_happens_to_it),
                 cmocka_unit_test(a_streamed_list_becomes_the_watch),
+                cmocka_unit_test(only_an_unfinished_list_must_not_be_silent),
                 cmocka_unit_test(actions_become_requests),
         };
         return run_unit_tests("wire", tests);

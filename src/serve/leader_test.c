@@ -128,6 +128,21 @@ static void a_lease_of_another_is_taken_when_it_has_expired(void **state)
         tear_down(&f);
 }
 
+static void a_lease_of_ours_is_taken_up_again(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 200, LEASE("me", "60", "1") },
+                { FAKE_ANSWER, 200, LEASE("me", "60", "2") },
+        };
+        struct fixture f;
+
+        (void)state;
+        set_up(&f, replies, ARRAY_SIZE(replies));
+        test_run_until(&f.api.t, f.leads == 1);
+        assert_true(asked(&f, "\"leaseTransitions\":4"));
+        tear_down(&f);
+}
+
 static void a_leader_that_is_replaced_stops(void **state)
 {
         static const struct fake_reply replies[] = {
@@ -219,6 +234,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(who_makes_the_lease_leads_until_it_cannot_renew),
                 cmocka_unit_test(a_lease_of_another_is_taken_when_it_has_expired),
+                cmocka_unit_test(a_lease_of_ours_is_taken_up_again),
                 cmocka_unit_test(a_leader_that_is_replaced_stops),
                 cmocka_unit_test(a_pause_over_the_deadline_ends_leading_at_once),
                 cmocka_unit_test(releasing_empties_the_lease),
