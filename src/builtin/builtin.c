@@ -3,20 +3,15 @@
 
 #include <assert.h>
 
-/* The bytes of a file, named by the build, between two symbols of read-only data. */
-#define EMBED(name, path)                                                                          \
-        __asm__(".pushsection .rodata\n"                                                           \
-                "embedded_" #name ": .incbin \"" path "\"\n"                                       \
-                "embedded_" #name "_end:\n"                                                        \
-                ".popsection\n");                                                                  \
-        extern const char embedded_##name[], embedded_##name##_end[]
+/* Made by embed.c. */
+#define EMBED(name) extern const char embedded_##name[], embedded_##name##_end[]
 
-EMBED(core, BUILTIN_CORE);
-EMBED(protobuf, BUILTIN_PROTOBUF);
-EMBED(sandboxes, BUILTIN_SANDBOXES);
-EMBED(sandboxclaims, BUILTIN_SANDBOXCLAIMS);
-EMBED(sandboxtemplates, BUILTIN_SANDBOXTEMPLATES);
-EMBED(sandboxwarmpools, BUILTIN_SANDBOXWARMPOOLS);
+EMBED(core);
+EMBED(protobuf);
+EMBED(sandboxes);
+EMBED(sandboxclaims);
+EMBED(sandboxtemplates);
+EMBED(sandboxwarmpools);
 
 static struct str between(const char *begin, const char *end)
 {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* embed INPUT OUTPUT: the first document of a YAML or JSON file as compact JSON. */
+/*
+ * embed NAME INPUT OUTPUT.json OUTPUT.S: the first document of a YAML or JSON file as compact JSON,
+ * and assembly that takes it into read-only data between the symbols embedded_NAME and
+ * embedded_NAME_end. The assembly holds a hash of the bytes, so that it changes when they do.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +15,18 @@
 
 enum { INPUT_LIMIT = 4 * 1024 * 1024 };
 
+static int write_assembly(const char *name, const char *data, struct str text, const char *path)
+{
+        _cleanup_buffer_ struct buffer assembly = {};
+        int r = buffer_printf(&assembly,
+                              "/* %08x */\n.section .rodata\n.global embedded_%s, embedded_%s_end\n"
+                              "embedded_%s: .incbin \"%s\"\nembedded_%s_end:\n"
+                              ".section .note.GNU-stack,\"\",%%progbits\n",
+                              str_fnv1a(text), name, name, name, data, name);
+
+        return r < 0 ? r : file_write_atomic(AT_FDCWD, path, buffer_str(&assembly), 0644);
+}
+
 int main(int argc, char **argv)
 {
         _cleanup_buffer_ struct buffer text = {};
@@ -19,23 +35,25 @@ int main(int argc, char **argv)
         size_t offset = 0;
         int r;
 
-        if (argc != 3) {
-                fprintf(stderr, "usage: embed INPUT OUTPUT\n");
+        if (argc != 5) {
+                fprintf(stderr, "usage: embed NAME INPUT OUTPUT.json OUTPUT.S\n");
                 return 2;
         }
-        r = file_read(AT_FDCWD, argv[1], INPUT_LIMIT, &text);
+        const char *input = argv[2];
+        r = file_read(AT_FDCWD, input, INPUT_LIMIT, &text);
         if (r == 0) {
                 const struct json_options options = { .size_limit = INPUT_LIMIT };
-                size_t length = strlen(argv[1]);
-                if (length > 5 && strcmp(argv[1] + length - 5, ".json") == 0)
+                if (str_ends_with(str_from(input), STR(".json")))
                         r = json_doc_parse(buffer_str(&text), &options, NULL, &error, &doc);
                 else
                         r = yaml_next(buffer_str(&text), &offset, &error, &doc) == 1 ? 0 : -EBADMSG;
         }
         if (r == 0)
-                r = file_write_atomic(AT_FDCWD, argv[2], json_doc_text(doc), 0644);
+                r = file_write_atomic(AT_FDCWD, argv[3], json_doc_text(doc), 0644);
+        if (r == 0)
+                r = write_assembly(argv[1], argv[3], json_doc_text(doc), argv[4]);
         if (r < 0)
-                fprintf(stderr, "embed: %s: %s\n", argv[1],
+                fprintf(stderr, "embed: %s: %s\n", input,
                         error.message[0] ? error.message : strerror(-r));
         return r < 0 ? 1 : 0;
 }

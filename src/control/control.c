@@ -123,7 +123,7 @@ static bool is_ready(void *user, char why[static 128])
 static int start_server(struct control *control, int folder, struct error *error)
 {
         struct apiserver_token tokens[TOKENS_MAX];
-        size_t token_count;
+        size_t token_count = 0;
 
         int r = read_tokens(control, folder, tokens, &token_count, error);
         if (r == 0)

@@ -5,8 +5,8 @@
 
 enum { REFERENCE_MAX = 512, DIGEST_MAX = 128, TAG_MAX = 128, ALIASES_MAX = 4096 };
 
-#define SANDBOXD_PATH "/usr/local/libexec/cay/sandboxd"
-#define CAY_PATH      "/usr/local/libexec/cay/cay"
+#define SANDBOXD_PATH "/opt/cay/sandboxd"
+#define CAY_PATH      "/opt/cay/cay"
 #define PATH_ENV      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 const char *const image_base_env[] = { PATH_ENV, NULL };

@@ -302,6 +302,10 @@ int skeleton_make_devices(int folder, struct error *error)
         }
         if (r == 0 && (mkdirat(folder, "pts", 0755) < 0 || mkdirat(folder, "shm", 01777) < 0))
                 r = -errno;
+        /* Kubernetes' usual terminationMessagePath: a place to mount a file, as /dev is read-only.
+         */
+        if (r == 0 && mknodat(folder, "termination-log", S_IFREG | 0644, 0) < 0)
+                r = -errno;
         umask(mask);
         return r < 0 ? error_set(error, r, "making device nodes: %s", strerror(-r)) : 0;
 }
