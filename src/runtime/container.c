@@ -171,6 +171,33 @@ static int mount_devices(const int *trees)
         return 0;
 }
 
+static int set_process_limits(void)
+{
+        struct rlimit files, none = {};
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+                return -errno;
+        files.rlim_cur = MIN(files.rlim_max, (rlim_t)DESCRIPTORS_SOFT);
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+                return -errno;
+        /* What runs here can get back none of them; what is left to do still has its own. */
+        for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++) {
+                if (prctl(PR_CAPBSET_DROP, capability) < 0)
+                        return -errno;
+        }
+        return 0;
+}
+
+static void reset_signals(void)
+{
+        sigset_t none;
+
+        for (int signal = 1; signal < NSIG; signal++)
+                sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* All that does not depend on the order. */
 static void prepare(const int *trees, int *ret_upper)
 {
@@ -183,6 +210,10 @@ static void prepare(const int *trees, int *ret_upper)
         if (setresgid(0, 0, 0) < 0 || setgroups(0, NULL) < 0 || setresuid(0, 0, 0) < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_USER_MAP, -errno, 0);
         umask(022);
+        reset_signals();
+        r = set_process_limits();
+        if (r < 0)
+                fail(SOCKET_FD, LAUNCHER_STAGE_PRIVILEGE, r, 0);
         if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_ROOT_LAYERS, -errno, 0);
         r = mount_layers(trees, ret_upper);
@@ -252,18 +283,6 @@ static int set_storage(int upper, const struct launcher_launch *launch)
         return 0;
 }
 
-static int set_resource_limits(void)
-{
-        struct rlimit files, none = {};
-
-        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-                return -errno;
-        files.rlim_cur = MIN(files.rlim_max, (rlim_t)DESCRIPTORS_SOFT);
-        if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-                return -errno;
-        return 0;
-}
-
 /* From here on the process has the container's user and no capability, and can never get one. */
 static int drop_privileges(const struct launcher_launch *launch)
 {
@@ -280,10 +299,6 @@ static int drop_privileges(const struct launcher_launch *launch)
                 return -errno;
         if (prctl(PR_SET_SECUREBITS, LOCKED_BITS) < 0)
                 return -errno;
-        for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++) {
-                if (prctl(PR_CAPBSET_DROP, capability) < 0)
-                        return -errno;
-        }
         if (setresgid(launch->group, launch->group, launch->group) < 0 ||
             setresuid(launch->user, launch->user, launch->user) < 0)
                 return -errno;
@@ -291,16 +306,6 @@ static int drop_privileges(const struct launcher_launch *launch)
         if (capng_apply(CAPNG_SELECT_CAPS) < 0)
                 return -EPERM;
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
-}
-
-static void reset_signals(void)
-{
-        sigset_t none;
-
-        for (int signal = 1; signal < NSIG; signal++)
-                sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* What the order says; `fds` are those that came with it. */
@@ -325,9 +330,7 @@ static _Noreturn void finish(const struct container_child *child,
         if (launch->read_only_root &&
             mount_setattr(AT_FDCWD, "/", 0, &read_only, sizeof(read_only)) < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_ROOT, -errno, 0);
-        r = set_resource_limits();
-        if (r == 0)
-                r = drop_privileges(launch);
+        r = drop_privileges(launch);
         if (r < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_PRIVILEGE, r, 0);
 
@@ -337,7 +340,6 @@ static _Noreturn void finish(const struct container_child *child,
         if (socket < 0 || init < 0 || dup2(fds[0], LISTENER_FD) < 0 || dup2(fds[1], RING_FD) < 0)
                 fail(socket, LAUNCHER_STAGE_EXEC, -errno, 0);
         close_range(FIRST_FREE_FD, ~0U, CLOSE_RANGE_CLOEXEC);
-        reset_signals();
         r = seccomp_filter_load(child->filter);
         if (r < 0)
                 fail(socket, LAUNCHER_STAGE_SECCOMP, r, 0);

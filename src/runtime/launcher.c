@@ -69,10 +69,11 @@ void launcher_answer(struct launcher *launcher, const struct launcher_reply *rep
         versioned.version = LAUNCHER_PROTOCOL;
         if (list_is_empty(&launcher->replies))
                 r = send_reply(launcher, &versioned, fd);
-        if (r == 0)
+        /* Anything but a full socket: there is no node, and the next asks for itself. */
+        if (r != -EAGAIN)
                 return;
         struct queued_reply *queued = NULL;
-        if (r == -EAGAIN && launcher->reply_count < REPLIES_MAX)
+        if (launcher->reply_count < REPLIES_MAX)
                 queued = calloc(1, sizeof(*queued));
         if (!queued) {
                 log_error("the node does not take its answers: one is lost");

@@ -31,6 +31,8 @@ static void on_created(void *owner, uint64_t call, int result, const char *reaso
         struct testbed *bed = owner;
 
         bed->answered = call;
+        bed->answers++;
+        bed->failures += result < 0;
         bed->result = result;
         snprintf(bed->reason, sizeof(bed->reason), "%s", reason);
 }

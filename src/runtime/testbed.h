@@ -17,6 +17,7 @@ struct testbed {
         struct runtime *runtime;
         /* What the events said last. */
         uint64_t answered;
+        unsigned answers, failures; /* so far */
         int result;
         char reason[RUNTIME_REASON];
         struct container_usage usage;
