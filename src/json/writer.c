@@ -24,9 +24,13 @@ static int append_escape(struct buffer *out, unsigned char c)
 
 int json_append_string(struct buffer *out, struct str text)
 {
-        const unsigned char *at = (const unsigned char *)text.data, *end = at + text.length;
-        int r = buffer_reserve(out, text.length + 2);
+        const unsigned char *at = (const unsigned char *)text.data, *end;
+        int r;
 
+        if (text.length == 0)
+                return buffer_append_str(out, STR("\"\""));
+        end = at + text.length;
+        r = buffer_reserve(out, text.length + 2);
         if (r < 0)
                 return r;
         out->data[out->length++] = '"';

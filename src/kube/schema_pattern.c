@@ -5,21 +5,68 @@
 
 /*
  * CRDs write patterns in RE2's dialect, matched here by POSIX extended expressions: what both have
- * is copied, what only RE2 has is put in POSIX words or given up. Repetitions are bounded, because
- * regcomp() unrolls them.
+ * is copied, what only RE2 has is put in POSIX words or given up. regcomp() unrolls repetitions, so
+ * the unrolled size is reckoned beforehand and bounded.
  */
-enum { PATTERN_MAX = 2048, REPETITIONS_MAX = 5000, MATCH_MAX = 256 * 1024 };
+enum { PATTERN_MAX = 2048, UNROLLED_MAX = 5000, GROUPS_MAX = 32, MATCH_MAX = 256 * 1024 };
+
+/* Of a group while it is read: the sizes of what is before its last atom, and of that. */
+struct group {
+        unsigned long before, atom;
+};
 
 struct translator {
         struct str pattern;
         size_t at;
         struct buffer out;
-        unsigned long repetitions; /* product of the bounds seen */
+        struct group groups[GROUPS_MAX];
+        size_t depth;
+        bool repeated; /* the last atom has its quantifier */
 };
 
 static char peek(const struct translator *t)
 {
         return t->at < t->pattern.length ? t->pattern.data[t->at] : '\0';
+}
+
+static void begin_atom(struct translator *t)
+{
+        struct group *group = &t->groups[t->depth];
+
+        group->before += group->atom;
+        group->atom = 1;
+        t->repeated = false;
+}
+
+static int repeat_atom(struct translator *t, unsigned long times)
+{
+        struct group *group = &t->groups[t->depth];
+
+        if (t->repeated || group->atom == 0)
+                return -EINVAL;
+        t->repeated = true;
+        group->atom *= times;
+        return group->before + group->atom > UNROLLED_MAX ? -EOPNOTSUPP : 0;
+}
+
+static int begin_group(struct translator *t)
+{
+        begin_atom(t);
+        if (t->depth + 1 == GROUPS_MAX)
+                return -EOPNOTSUPP;
+        t->groups[++t->depth] = (struct group){};
+        return 0;
+}
+
+static int end_group(struct translator *t)
+{
+        struct group inner = t->groups[t->depth];
+
+        if (t->depth == 0)
+                return -EINVAL;
+        t->groups[--t->depth].atom += inner.before + inner.atom;
+        t->repeated = false;
+        return 0;
 }
 
 /* The class that \d and its like stand for, without brackets; NULL if it is none. */
@@ -128,7 +175,7 @@ static int translate_bracket(struct translator *t)
         return r < 0 ? r : buffer_append_char(&t->out, ']');
 }
 
-/* {n}, {n,}, {n,m}: copied, and counted. */
+/* {n}, {n,}, {n,m} */
 static int translate_bounds(struct translator *t)
 {
         size_t start = t->at;
@@ -136,7 +183,7 @@ static int translate_bounds(struct translator *t)
 
         for (; peek(t) != '}'; t->at++) {
                 char c = peek(t);
-                if (c >= '0' && c <= '9' && number < REPETITIONS_MAX)
+                if (c >= '0' && c <= '9' && number < UNROLLED_MAX)
                         number = number * 10 + (unsigned long)(c - '0');
                 else if (c == ',')
                         number = 0;
@@ -145,11 +192,39 @@ static int translate_bounds(struct translator *t)
                 largest = MAX(largest, number);
         }
         t->at++;
-        t->repetitions *= MAX(largest, 1ul);
-        if (t->repetitions > REPETITIONS_MAX)
-                return -EOPNOTSUPP;
-        int r = buffer_append_char(&t->out, '{');
+        int r = repeat_atom(t, largest + 1);
+        if (r == 0)
+                r = buffer_append_char(&t->out, '{');
         return r < 0 ? r : buffer_append_str(&t->out, str_slice(t->pattern, start, t->at));
+}
+
+static int translate_other(struct translator *t, char c)
+{
+        int r = 0;
+
+        switch (c) {
+        case '(':
+                r = begin_group(t);
+                if (r == 0 && peek(t) == '?') {
+                        if (t->pattern.length - t->at < 2 || t->pattern.data[t->at + 1] != ':')
+                                return -EOPNOTSUPP;
+                        t->at += 2;
+                }
+                break;
+        case ')':
+                r = end_group(t);
+                break;
+        case '+':
+                r = repeat_atom(t, 2);
+                break;
+        case '*':
+        case '?':
+                r = repeat_atom(t, 1);
+                break;
+        default:
+                begin_atom(t);
+        }
+        return r < 0 ? r : buffer_append_char(&t->out, c);
 }
 
 static int translate(struct translator *t)
@@ -160,18 +235,15 @@ static int translate(struct translator *t)
                 if (c == '\0')
                         return -EINVAL;
                 if (c == '\\') {
+                        begin_atom(t);
                         r = translate_escape(t);
                 } else if (c == '[') {
+                        begin_atom(t);
                         r = translate_bracket(t);
                 } else if (c == '{') {
                         r = translate_bounds(t);
-                } else if (c == '(' && peek(t) == '?') {
-                        if (t->pattern.length - t->at < 2 || t->pattern.data[t->at + 1] != ':')
-                                return -EOPNOTSUPP;
-                        t->at += 2;
-                        r = buffer_append_char(&t->out, '(');
                 } else {
-                        r = buffer_append_char(&t->out, c);
+                        r = translate_other(t, c);
                 }
                 /* a lazy quantifier matches the same texts */
                 if (r == 0 && (c == '*' || c == '+' || c == '?' || c == '{') && peek(t) == '?')
@@ -184,7 +256,7 @@ static int translate(struct translator *t)
 
 int schema_pattern_compile(struct str pattern, regex_t *ret_regex)
 {
-        struct translator t = { .pattern = pattern, .repetitions = 1 };
+        struct translator t = { .pattern = pattern };
         int r;
 
         if (pattern.length > PATTERN_MAX)

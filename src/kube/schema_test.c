@@ -210,8 +210,13 @@ static void patterns_are_translated(void **state)
         }
 
         /* beyond POSIX, or too costly: not enforced */
-        static const char *const others[] = { "(?=a)b", "(a)\\\\1", "((a{1,1000}){1,1000}){1,1000}",
-                                              "\\\\p{L}", "(" };
+        static const char *const others[] = { "(?=a)b",
+                                              "(a)\\\\1",
+                                              "((a{1,1000}){1,1000}){1,1000}",
+                                              "\\\\p{L}",
+                                              "(",
+                                              "a++++++++++++++++++++++++++++++",
+                                              "((((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+)+)+" };
         for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
                 _cleanup_(schema_set_freep) struct schema_set *set = NULL;
                 _cleanup_doc_ struct json_doc *doc = parse(STR("\"z\""));

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/test.h"
+#include "kube/meta.h"
+#include "kube/schema.h"
+#include "kube/selector.h"
+#include "kube/table.h"
+
+/*
+ * The N-th allocation fails, for every N until all goes well: nothing crashes or leaks, and each
+ * attempt either succeeds, says -ENOMEM or (where the answer is a Status) leaves its message out.
+ */
+static long countdown = -1; /* allocations that still succeed; < 0: all */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static bool fails_now(void)
+{
+        return countdown >= 0 && countdown-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+        return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+        return fails_now() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+        return fails_now() ? NULL : __real_realloc(old, size);
+}
+
+static struct json_doc *source, *object;
+
+static int try_schema(void)
+{
+        _cleanup_(schema_set_freep) struct schema_set *set = NULL;
+        _cleanup_doc_ struct json_doc *pruned = NULL, *defaulted = NULL;
+        _cleanup_arena_ struct arena arena = {};
+        _cleanup_buffer_ struct buffer unknown = {};
+        static struct field_errors errors;
+        const struct schema *schema;
+        struct error error = {};
+        int r = schema_set_new_crd(json_root(source), NULL, &error, &set, &schema);
+
+        if (r == 0)
+                r = schema_prune(schema, object, &unknown, &pruned);
+        if (r == 0)
+                r = schema_default(schema, pruned, &defaulted);
+        if (r < 0)
+                return r;
+        field_errors_init(&errors, &arena);
+        schema_validate(schema, json_root(object), &errors);
+        if (errors.failure == 0) {
+                assert_int_equal(errors.total, 2);
+                assert_true(json_exists(json_get(json_root(defaulted), "d", "e")));
+        }
+        return errors.failure;
+}
+
+static int try_metadata(void)
+{
+        _cleanup_arena_ struct arena arena = {};
+        static struct field_errors errors;
+        struct kube_resource resource = { .resource = STR("pods"), .kind = STR("Pod") };
+
+        field_errors_init(&errors, &arena);
+        object_meta_validate(json_root(object), true, name_check_dns_label, &errors);
+        assert_false(field_errors_none(&errors));
+        struct kube_status status = kube_status_invalid(&arena, &resource, STR("x"), &errors);
+        if (errors.failure < 0)
+                return errors.failure;
+        return status.message.length > 0 ? 0 : -ENOMEM;
+}
+
+static int try_selectors(void)
+{
+        _cleanup_arena_ struct arena arena = {};
+        struct label_selector labels;
+        struct field_selector fields;
+        struct table_columns columns;
+        int r = label_selector_parse(STR("a=b,c in (d,e)"), &arena, NULL, &labels);
+
+        if (r == 0)
+                r = field_selector_parse(STR("a=b"), &arena, NULL, &fields);
+        if (r == 0)
+                r = table_columns_read(json_get(json_root(object), "columns"), &arena, NULL,
+                                       &columns);
+        return r;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+        static int (*const attempts[])(void) = { try_schema, try_metadata, try_selectors };
+        static const struct str schema_text =
+                STR("{\"type\":\"object\",\"required\":[\"r\"],\"properties\":{"
+                    "\"s\":{\"type\":\"string\",\"pattern\":\"^a[b-d]+$\",\"enum\":[\"ab\"]},"
+                    "\"d\":{\"type\":\"object\",\"default\":{},\"properties\":{"
+                    "\"e\":{\"type\":\"string\",\"default\":\"f\"}}},"
+                    "\"l\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"set\",\"items\":{"
+                    "\"type\":\"integer\",\"minimum\":0}}}}");
+        _cleanup_buffer_ struct buffer text = {};
+
+        (void)state;
+        buffer_append_str(&text, STR("{\"unknown\":1,\"s\":\"ab\",\"columns\":[{\"name\":\"a\","
+                                     "\"jsonPath\":\".x[?(@.a=='b')].c\"}],\"l\":["));
+        for (int i = 0; i < 40; i++)
+                buffer_printf(&text, "%d,", i);
+        buffer_append_str(&text, STR("0]}"));
+        assert_int_equal(json_doc_parse(schema_text, NULL, NULL, NULL, &source), 0);
+        assert_int_equal(json_doc_from_buffer(&text, &object), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
+                long failures = 0;
+                for (long n = 0;; n++) {
+                        countdown = n;
+                        int r = attempts[i]();
+                        bool happened = countdown < 0;
+                        countdown = -1;
+                        if (r != 0 && r != -ENOMEM)
+                                fail_msg("attempt %zu, allocation %ld gives %d", i, n, r);
+                        failures += r < 0;
+                        if (!happened) {
+                                assert_int_equal(r, 0);
+                                break;
+                        }
+                }
+                assert_true(failures > 0);
+        }
+        json_doc_unref(source);
+        json_doc_unref(object);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(every_allocation_may_fail),
+        };
+
+        return run_unit_tests("kube_oom", tests);
+}
