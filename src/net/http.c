@@ -108,6 +108,27 @@ bool http_is_field_value(struct str text)
         return true;
 }
 
+bool http_is_target(struct str text)
+{
+        for (size_t i = 0; i < text.length; i++)
+                if (text.data[i] <= ' ' || text.data[i] >= 0x7f || text.data[i] == '#')
+                        return false;
+        return text.length > 0;
+}
+
+bool http_is_authority(struct str text)
+{
+        for (size_t i = 0; i < text.length; i++) {
+                char c = text.data[i];
+                bool good = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+                            (c >= 'a' && c <= 'z') ||
+                            (c != '\0' && strchr("-._~%:[]!$&'()*+,;=", c));
+                if (!good)
+                        return false;
+        }
+        return true;
+}
+
 struct str http_reason(unsigned status)
 {
         static const struct {

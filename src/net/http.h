@@ -47,6 +47,12 @@ bool http_is_token(struct str text);
 /* No CR, LF, NUL or other control character but a tab: may be sent as a field's value. */
 bool http_is_field_value(struct str text);
 
+/* Visible ASCII without "#", and not empty: what a request may name (RFC 3986). */
+bool http_is_target(struct str text);
+
+/* The characters that a host with or without a port has; may be empty. */
+bool http_is_authority(struct str text);
+
 enum { HTTP_LENGTH_UNKNOWN = -1 };
 
 struct http_request_head {

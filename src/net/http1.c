@@ -135,27 +135,6 @@ static int parse_version(struct str text, unsigned *ret_version)
 
 /* ---- requests ---- */
 
-static bool is_target(struct str text)
-{
-        for (size_t i = 0; i < text.length; i++)
-                if (text.data[i] <= ' ' || text.data[i] >= 0x7f || text.data[i] == '#')
-                        return false;
-        return text.length > 0;
-}
-
-static bool is_authority(struct str text)
-{
-        for (size_t i = 0; i < text.length; i++) {
-                char c = text.data[i];
-                bool good = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                            (c >= 'a' && c <= 'z') ||
-                            (c != '\0' && strchr("-._~%:[]!$&'()*+,;=", c));
-                if (!good)
-                        return false;
-        }
-        return true;
-}
-
 /* Splits the target into what it is in its four forms (RFC 9112 3.2). */
 static int parse_target(struct http_request_head *head)
 {
@@ -164,7 +143,7 @@ static int parse_target(struct http_request_head *head)
         if (str_equal(head->method, STR("CONNECT"))) {
                 head->path = target;
                 head->authority = target;
-                return is_authority(target) ? 0 : -EBADMSG;
+                return http_is_authority(target) ? 0 : -EBADMSG;
         }
         if (target.data[0] != '/') {
                 if (str_equal(target, STR("*")) && str_equal(head->method, STR("OPTIONS"))) {
@@ -181,7 +160,7 @@ static int parse_target(struct http_request_head *head)
                 while (end < rest.length && rest.data[end] != '/' && rest.data[end] != '?')
                         end++;
                 head->authority = str_slice(rest, 0, end);
-                if (end == 0 || !is_authority(head->authority))
+                if (end == 0 || !http_is_authority(head->authority))
                         return -EBADMSG;
                 target = str_slice(rest, end, rest.length);
         }
@@ -196,7 +175,7 @@ static int parse_host(struct http_request_head *head)
         size_t count = http_headers_count(&head->headers, STR("host"));
         struct str host = http_headers_get(&head->headers, STR("host"));
 
-        if (count > 1 || (count == 0 && head->version >= 11) || !is_authority(host))
+        if (count > 1 || (count == 0 && head->version >= 11) || !http_is_authority(host))
                 return -EBADMSG;
         if (head->authority.length == 0)
                 head->authority = host;
@@ -224,7 +203,7 @@ int http1_parse_request(struct arena *arena, struct str input, size_t *scanned,
         struct str version;
         if (!str_cut(line, ' ', &head.method, &line) || !str_cut(line, ' ', &head.target, &version))
                 return -EBADMSG;
-        if (!http_is_token(head.method) || !is_target(head.target))
+        if (!http_is_token(head.method) || !http_is_target(head.target))
                 return -EBADMSG;
         r = parse_version(version, &head.version);
         if (r == 0)
@@ -511,7 +490,7 @@ int http1_append_request_line(struct buffer *out, struct str method, struct str 
 {
         const struct str parts[] = { method, STR(" "), target, STR(" HTTP/1.1\r\n") };
 
-        if (!http_is_token(method) || !is_target(target))
+        if (!http_is_token(method) || !http_is_target(target))
                 return -EINVAL;
         return append_all(out, parts, ARRAY_SIZE(parts));
 }

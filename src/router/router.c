@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/limit.h"
 #include "base/log.h"
+#include "net/http2.h"
 #include "router/options.h"
 #include "router/proxy.h"
 #include "router/watch.h"
@@ -227,6 +228,7 @@ static int open_tls(struct router *router, struct error *error)
                 .key = buffer_str(&key),
                 .client_ca = buffer_str(&client_ca),
                 .client_certificate = o->client_certificate,
+                .http2 = true,
         };
         r = tls_server_new(&options, error, &router->tls);
         if (r < 0)
@@ -281,7 +283,8 @@ static int listen_everywhere(struct router *router, struct error *error)
         const struct router_options *o = &router->options;
         const struct http_server_options server = { .on_request = on_request,
                                                     .user = router,
-                                                    .render_error = render_error };
+                                                    .render_error = render_error,
+                                                    .http2 = &http2_protocol };
         const struct http_server_options admin = { .on_request = on_admin_request, .user = router };
         int r = http_server_new(router->loop, &server, &router->server);
 
