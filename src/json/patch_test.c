@@ -172,17 +172,18 @@ static void json_patches(void **state)
         run_cases(cases, ARRAY_SIZE(cases), json_patch);
 }
 
-static int patch_with_text(struct str before, const struct buffer *patch_text)
+static int patch_with_text(struct str before, const struct buffer *patch_text, struct error *error)
 {
         _cleanup_doc_ struct json_doc *doc = parse(before), *patch = parse(buffer_str(patch_text));
         _cleanup_doc_ struct json_doc *after = NULL;
 
-        return json_patch(doc, json_root(patch), NULL, &after);
+        return json_patch(doc, json_root(patch), error, &after);
 }
 
 static void hostile_json_patches_end_early(void **state)
 {
         _cleanup_buffer_ struct buffer doubling = {}, nesting = {}, many = {}, wide = {}, slow = {};
+        struct error error = {};
 
         (void)state;
         buffer_append_char(&doubling, '[');
@@ -190,7 +191,8 @@ static void hostile_json_patches_end_early(void **state)
                 buffer_printf(&doubling, "%s{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/k%d\"}",
                               i ? "," : "", i);
         buffer_append_char(&doubling, ']');
-        assert_int_equal(patch_with_text(STR("{\"a\":{\"x\":\"0123456789\"}}"), &doubling), -EFBIG);
+        assert_int_equal(patch_with_text(STR("{\"a\":{\"x\":\"0123456789\"}}"), &doubling, &error),
+                         -EFBIG);
 
         buffer_append_char(&nesting, '[');
         for (int i = 0; i < 100; i++)
@@ -200,13 +202,14 @@ static void hostile_json_patches_end_early(void **state)
                               "{\"op\":\"add\",\"path\":\"/b\",\"value\":{}}",
                               i ? "," : "");
         buffer_append_char(&nesting, ']');
-        assert_int_equal(patch_with_text(STR("{\"a\":{},\"b\":{}}"), &nesting), -E2BIG);
+        assert_int_equal(patch_with_text(STR("{\"a\":{},\"b\":{}}"), &nesting, &error), -E2BIG);
+        assert_non_null(strstr(error.message, "the result is too deep"));
 
         buffer_append_char(&many, '[');
         for (int i = 0; i <= LIMIT_PATCH_OPERATIONS; i++)
                 buffer_printf(&many, "%s1", i ? "," : "");
         buffer_append_char(&many, ']');
-        assert_int_equal(patch_with_text(STR("{}"), &many), -EFBIG);
+        assert_int_equal(patch_with_text(STR("{}"), &many, &error), -EFBIG);
 
         buffer_append_char(&wide, '{');
         for (int i = 0; i < 100000; i++)
@@ -217,7 +220,7 @@ static void hostile_json_patches_end_early(void **state)
                 buffer_printf(&slow, "%s{\"op\":\"replace\",\"path\":\"/z\",\"value\":%d}",
                               i ? "," : "", i);
         buffer_append_char(&slow, ']');
-        assert_int_equal(patch_with_text(buffer_str(&wide), &slow), -E2BIG);
+        assert_int_equal(patch_with_text(buffer_str(&wide), &slow, &error), -E2BIG);
 }
 
 static void diffs_are_smallest_and_lead_there(void **state)
