@@ -46,7 +46,9 @@ size_t schema_set_size(const struct schema_set *set);
 
 /*
  * Adds every cause to `errors`, worded as kube-apiserver does for custom resources. Unknown fields
- * are not its concern. Allocates only for causes.
+ * are not its concern. Allocates only for causes (and to find duplicates in long lists). Lists are
+ * held to x-kubernetes-list-type in custom resources only, as core kinds are not there. Patterns
+ * that need more than POSIX expressions have, or that would unroll without bound, are not enforced.
  */
 void schema_validate(const struct schema *schema, struct json_value object,
                      struct field_errors *errors);
