@@ -214,20 +214,27 @@ int admit_validate(struct api_call *call, struct json_doc *doc, struct json_valu
         if (errors->total == 0)
                 return 0;
         return api_call_refuse(
-                call, kube_status_invalid(call->arena, &call->named,
-                                          json_string(json_get(root, "metadata", "name")), errors));
+                call, kube_status_invalid(call->arena, &call->named, call->path.name, errors));
 }
 
 int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
 {
+        const struct api_version *stored = call->resource->storage_version;
+        _cleanup_doc_ struct json_doc *converted = NULL;
         struct error error = {};
-        int r = render_convert(call->resource, doc, call->resource->storage_version->name, &error,
-                               ret_doc);
+        int r;
 
+        r = render_convert(call->resource, doc, stored->name, &error, &converted);
         if (r == -EINVAL || r == -E2BIG)
                 return api_call_refuse(call,
                                        kube_status_unprocessable(call->arena, "%s", error.message));
-        return r;
+        if (r < 0)
+                return r;
+        /* The defaults of the version that is stored, or the next write would add them. */
+        if (call->version != stored && stored->schema)
+                return schema_default(stored->schema, converted, ret_doc);
+        *ret_doc = TAKE_POINTER(converted);
+        return 0;
 }
 
 /* The body's own words about what it is must fit where it was sent. */

@@ -138,6 +138,7 @@ int apiserver_new(const struct apiserver_config *config, struct error *error,
         if (!server)
                 return -ENOMEM;
         list_init(&server->internal_calls);
+        list_init(&server->openapi_docs);
         server->loop = config->loop;
         server->started_ns = clock_realtime_ns();
         r = copy_config(server, config);
@@ -161,6 +162,7 @@ void apiserver_free(struct apiserver *server)
                 http_server_free(server->http);
         internal_calls_cancel(server);
         bootstrap_stop(server);
+        openapi_free(server);
         if (server->crds)
                 definitions_free(server->crds);
         storage_close(server->storage);

@@ -37,6 +37,9 @@ struct api_behaviour {
          */
         int (*admit)(struct api_call *call, struct json_value object, struct json_edit *edit);
 
+        /* After it was made: answers the call, now or later. NULL: it is answered with `doc`. */
+        void (*created)(struct api_call *call, struct json_doc *doc);
+
         /* How long an object may take to end when it is deleted: seconds; 0: goes at once. */
         int64_t (*grace)(struct json_value object, int64_t asked);
 

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "apiserver/behaviour.h"
+#include "apiserver/internal_call.h"
 #include "apiserver/server.h"
 #include "base/random.h"
 #include "crypto/encode.h"
@@ -33,6 +35,60 @@ static int namespace_prepare(struct api_call *call, struct json_value object _un
         json_edit_set_raw(edit, "/spec/finalizers", STR("[\"kubernetes\"]"));
         json_edit_set_string(edit, "/status/phase", STR("Active"));
         return 0;
+}
+
+/* A namespace is answered when its default ServiceAccount is there: a Pod may come at once. */
+struct namespace_created {
+        struct api_call *call; /* NULL: the client has gone */
+        struct json_doc *doc;
+};
+
+static void forget_namespace(struct api_call *call)
+{
+        struct namespace_created *created = call->stream;
+
+        created->call = NULL;
+}
+
+static void on_account(void *user, unsigned code _unused_, struct json_doc *doc _unused_)
+{
+        struct namespace_created *created = user;
+
+        if (created->call) {
+                created->call->stream_end = NULL;
+                api_call_respond(created->call, 201, created->doc);
+        }
+        json_doc_unref(created->doc);
+        free(created);
+}
+
+static void namespace_created(struct api_call *call, struct json_doc *doc)
+{
+        struct namespace_created *created = calloc(1, sizeof(*created));
+        _cleanup_doc_ struct json_doc *account = NULL;
+        struct internal_request request = {
+                .verb = API_CREATE,
+                .plural = STR("serviceaccounts"),
+                .name_space = call->path.name,
+                .manager = STR("cay-apiserver"),
+                .done = on_account,
+                .user = created,
+        };
+        int r = json_doc_parse(STR("{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\","
+                                   "\"metadata\":{\"name\":\"default\"}}"),
+                               NULL, NULL, NULL, &account);
+
+        if (!created || r < 0) {
+                free(created);
+                api_call_respond(call, 201, doc);
+                return;
+        }
+        *created = (struct namespace_created){ call, json_doc_ref(doc) };
+        call->stream = created;
+        call->stream_end = forget_namespace;
+        request.body = account;
+        if (internal_call_start(call->server, &request) < 0)
+                on_account(created, 0, NULL);
 }
 
 static int namespace_prepare_update(struct api_call *call, struct json_value object _unused_,
@@ -367,6 +423,7 @@ const struct api_behaviour behaviours_core[] = {
                 .returns_deleted = true,
                 .prepare = namespace_prepare,
                 .prepare_update = namespace_prepare_update,
+                .created = namespace_created,
                 .deleting = namespace_deleting,
         },
         {

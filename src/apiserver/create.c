@@ -239,7 +239,12 @@ static int judge(struct api_call *call, struct json_doc *head, struct storage_ch
 
 static void answer(struct api_call *call, struct json_doc *doc)
 {
-        api_call_respond(call, 201, doc);
+        const struct api_behaviour *behaviour = call->resource->behaviour;
+
+        if (behaviour && behaviour->created && !call->options.dry_run)
+                behaviour->created(call, doc);
+        else
+                api_call_respond(call, 201, doc);
 }
 
 void api_create(struct api_call *call)

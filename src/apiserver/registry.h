@@ -82,6 +82,7 @@ struct api_resource {
         bool built_in;
         struct json_doc *source;
         unsigned references;
+        uint32_t hash; /* of the schemas */
 };
 
 /* Makes a registry with Kubernetes' own kinds. `storage` is borrowed. */

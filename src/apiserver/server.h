@@ -22,6 +22,7 @@ struct apiserver {
         struct token_cache *tokens;
         struct bootstrap *bootstrap;
         struct list internal_calls;
+        struct list openapi_docs;
         uint64_t started_ns;
         bool ready;
 
@@ -125,6 +126,7 @@ int render_single(struct api_call *call, struct json_doc *doc, bool with_columns
 void discovery_answer(struct api_call *call);
 bool discovery_is_path(struct str path);
 void openapi_answer(struct api_call *call);
+void openapi_free(struct apiserver *server);
 void issuer_answer(struct api_call *call);
 bool health_is_path(struct str path);
 void health_answer_call(struct api_call *call);
