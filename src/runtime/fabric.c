@@ -25,7 +25,7 @@
 static const uint8_t host_mac[NETLINK_MAC] = { 0x02, 0xca, 0x79, 0xff, 0xff, 0x01 };
 static const uint8_t fabric_mac[NETLINK_MAC] = { 0x02, 0xca, 0x79, 0xff, 0xff, 0x02 };
 
-enum { LOOPBACK_INDEX = 1, HOST_WIRE_INDEX = 2, DNS_PORT = 53 };
+enum { LOOPBACK_INDEX = 1, HOST_WIRE_INDEX = 2, DNS_PORT = 53, BATCH_MAX = 2 * 1024 * 1024 };
 
 static void slot_mac(uint32_t slot, bool is_pod, uint8_t mac[static NETLINK_MAC])
 {
@@ -463,6 +463,10 @@ int fabric_socket(struct fabric *fabric, enum native_socket kind, int *ret_fd)
         case NATIVE_SOCKET_NETFILTER:
                 *ret_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
                 r = *ret_fd < 0 ? -errno : 0;
+                /* A transaction is one message, beyond what the node may ask for. */
+                if (r == 0)
+                        setsockopt(*ret_fd, SOL_SOCKET, SO_SNDBUFFORCE, &(int){ BATCH_MAX },
+                                   sizeof(int));
                 break;
         }
         namespace_return_net(fabric->home);

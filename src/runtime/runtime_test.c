@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/test.h"
 #include "initproto/logring.h"
+#include "runtime/policy.h"
 #include "runtime/request.h"
 #include "runtime/testbed.h"
 
@@ -538,6 +539,86 @@ static void the_host_reaches_pods_and_pods_reach_nobody(void **state)
         assert_int_equal(testbed_create(bed, "three", 0x7f000001), -EINVAL);
 }
 
+/* As the node does it: its user, no capability of the host, the socket that the launcher gave. */
+static int change_as_node(struct testbed *bed, int netfilter, const struct policy_rule *rule,
+                          bool removes)
+{
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                if (setresgid(bed->config.node_group, bed->config.node_group,
+                              bed->config.node_group) < 0 ||
+                    setresuid(bed->config.node_user, bed->config.node_user, bed->config.node_user) <
+                            0)
+                        _exit(255);
+                int r = removes ? policy_change(netfilter, rule, 1, NULL, 0)
+                                : policy_change(netfilter, NULL, 0, rule, 1);
+                _exit(-r);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        return -WEXITSTATUS(status);
+}
+
+static void rules_open_what_they_name(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("two", 0);
+        struct container_key one = launched(bed), two = testbed_key("two", 0);
+        struct policy_rule rule = { .source_first = testbed_address(bed, 2),
+                                    .source_last = testbed_address(bed, 2),
+                                    .destination_first = testbed_address(bed, 0),
+                                    .destination_last = testbed_address(bed, 5),
+                                    .port_first = 80,
+                                    .port_last = 90,
+                                    .protocol = IPPROTO_TCP };
+        static struct policy_rule many[8000];
+        struct session session;
+        char script[256];
+        struct in_addr address = { htonl(testbed_address(bed, 1)) };
+        int netfilter;
+
+        assert_int_equal(testbed_create(bed, "two", testbed_address(bed, 2)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        serve_hi(&session, bed, &one);
+        snprintf(script, sizeof(script),
+                 "python3 -c \"import socket\n"
+                 "try: print(socket.create_connection(('%s', 80), 0.5).recv(2))\n"
+                 "except OSError: print('closed')\"",
+                 inet_ntoa(address));
+        assert_int_equal(native_runtime_socket(bed->runtime, NATIVE_SOCKET_NETFILTER, &netfilter),
+                         0);
+        assert_run(bed, &two, script, 0, "closed\n");
+        assert_int_equal(change_as_node(bed, netfilter, &rule, true), -ENOENT);
+        assert_int_equal(change_as_node(bed, netfilter, &rule, false), 0);
+        assert_run(bed, &two, script, 0, "b'hi'\n");
+        assert_int_equal(change_as_node(bed, netfilter, &rule, false), 0);
+
+        struct policy_rule backwards = rule;
+        backwards.port_last = 70;
+        assert_int_equal(policy_change(netfilter, NULL, 0, &backwards, 1), -EINVAL);
+        /* All or nothing: the rule that is there is not taken away. */
+        backwards = rule;
+        backwards.source_first = backwards.source_last = 1;
+        struct policy_rule both[] = { rule, backwards };
+        assert_int_equal(policy_change(netfilter, both, 2, NULL, 0), -ENOENT);
+        assert_run(bed, &two, script, 0, "b'hi'\n");
+        assert_int_equal(change_as_node(bed, netfilter, &rule, true), 0);
+        assert_run(bed, &two, script, 0, "closed\n");
+
+        for (uint32_t i = 0; i < ARRAY_SIZE(many); i++) {
+                many[i] = rule;
+                many[i].source_first = many[i].source_last = 0x0b000000 + i;
+        }
+        assert_int_equal(policy_replace(netfilter, many, ARRAY_SIZE(many)), 0);
+        assert_int_equal(policy_change(netfilter, many + 7999, 1, &rule, 1), 0);
+        assert_run(bed, &two, script, 0, "b'hi'\n");
+        assert_int_equal(policy_replace(netfilter, NULL, 0), 0);
+        assert_run(bed, &two, script, 0, "closed\n");
+        session_close(&session);
+        close(netfilter);
+}
+
 static void the_node_gets_sockets_in_the_fabric(void **state)
 {
         struct testbed *bed = *state;
@@ -691,6 +772,58 @@ static void nothing_is_left(void **state)
         assert_int_equal(pid, -1);
 }
 
+static void kill_randomly(struct testbed *bed, unsigned round)
+{
+        uint64_t calls[4], recovered;
+
+        for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+                struct sandbox_spec sandbox = { .address = testbed_address(bed, i + 1) };
+                char id[32];
+                snprintf(id, sizeof(id), "r%u-%u", round, i);
+                struct container_spec spec = testbed_spec(id, 0);
+                snprintf(sandbox.id, sizeof(sandbox.id), "%s", id);
+                snprintf(sandbox.hostname, sizeof(sandbox.hostname), "%s", id);
+                assert_int_equal(runtime_sandbox_create(bed->runtime, &sandbox, &calls[i]), 0);
+                assert_int_equal(runtime_container_launch(bed->runtime, &spec, &calls[i]), 0);
+        }
+        /* Somewhere in the middle of it. */
+        usleep(round * 1733 % 12000);
+        testbed_launcher_end(bed, SIGKILL);
+        testbed_launcher_start(bed);
+        testbed_node_restart(bed);
+        /* What was still in the socket is done by the next launcher; then all of it is found. */
+        assert_int_equal(runtime_recover(bed->runtime, &recovered), 0);
+        testbed_dispatch_until(bed, &bed->found_end);
+        for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+                char id[32];
+                snprintf(id, sizeof(id), "r%u-%u", round, i);
+                int r = testbed_destroy(bed, id);
+                if (r != 0 && r != -ENOENT)
+                        fail_msg("destroying %s gave %d", id, r);
+        }
+        testbed_node_restart(bed);
+        assert_int_equal(runtime_recover(bed->runtime, &recovered), 0);
+        testbed_dispatch_until(bed, &bed->found_end);
+        assert_int_equal(bed->found_count, 0);
+}
+
+/* Whatever a killed launcher was doing, nothing is lost sight of. */
+static void nothing_leaks_when_the_launcher_is_killed(void **state)
+{
+        enum { ROUNDS = 20, PREPARED = 2 };
+        struct testbed *bed = *state;
+        char command[128];
+
+        for (unsigned round = 0; round < ROUNDS; round++)
+                kill_randomly(bed, round);
+        /* Only the pool's are left in each hierarchy, or fewer. */
+        snprintf(command, sizeof(command), "ls -d /sys/fs/cgroup/pids/%s/*/", bed->cgroup);
+        assert_true(count_lines(command) <= PREPARED);
+        struct container_spec spec = testbed_spec("one", 0);
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+}
+
 /* Where there is no v2: frozen, killed, thawed. */
 static void only_v1(struct launcher_config *config)
 {
@@ -820,10 +953,12 @@ int main(int argc, char **argv)
                 WITH_BED(a_fork_bomb_stays_inside),
                 WITH_BED(the_main_process_is_logged_and_its_exit_known),
                 WITH_BED(the_host_reaches_pods_and_pods_reach_nobody),
+                WITH_BED(rules_open_what_they_name),
                 WITH_BED(the_node_gets_sockets_in_the_fabric),
                 WITH_BED(restarts_leave_sandboxes_running),
                 WITH_BED(ends_are_told_after_a_restart),
                 WITH_BED(the_launcher_survives_a_bad_node),
+                WITH_BED(nothing_leaks_when_the_launcher_is_killed),
                 cmocka_unit_test(v1_alone_does),
                 cmocka_unit_test(nothing_is_left),
         };
