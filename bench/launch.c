@@ -175,7 +175,7 @@ static uint64_t bare_round(struct bare *bare, uint64_t *cpu_ns)
 static uint64_t launcher_round(struct testbed *bed, unsigned number)
 {
         char id[32];
-        uint64_t create, launch;
+        uint64_t create = 0, launch = 0;
 
         snprintf(id, sizeof(id), "bench-%u", number);
         struct container_spec spec = testbed_spec(id, 0);
