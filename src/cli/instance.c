@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,21 @@ int instance_running(const struct instance *instance, pid_t *ret_pid)
         if (flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
                 *ret_pid = read_pid(lock);
         return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+        (void)status;
+        (void)type;
+        (void)walk;
+        return remove(path) < 0 ? -errno : 0;
+}
+
+int instance_remove_run(const struct instance *instance)
+{
+        enum { DESCRIPTORS = 16 };
+
+        return nftw(instance->run, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 int instance_write_addresses(const struct instance *instance,

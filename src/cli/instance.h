@@ -52,6 +52,9 @@ int instance_write_pid(int lock, pid_t pid);
 /* The process id of the supervisor that holds the lock; 0 if none does. */
 int instance_running(const struct instance *instance, pid_t *ret_pid);
 
+/* Removes the run folder, when nothing of the instance runs any more. */
+int instance_remove_run(const struct instance *instance);
+
 /* Where the running instance listens: "127.0.0.1:6443". */
 struct instance_addresses {
         char api[64];

@@ -19,7 +19,7 @@ const struct command commands[] = {
         { "control", "OPTION…", "API server and controllers (started by up)", command_control,
           true },
         { "node", "OPTION…", "the machine's kubelet (started by up)", command_node, true },
-        { "router", "OPTION…", "HTTP proxy to sandboxes", command_router, false },
+        { "router", "[OPTION…]", "the HTTP proxy to sandboxes", command_router, false },
         { 0 },
 };
 

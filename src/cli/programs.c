@@ -8,6 +8,7 @@
 #include "control/cluster.h"
 #include "control/control.h"
 #include "node/node.h"
+#include "router/router.h"
 
 /* Options alone, and help; sets *ret_done when there is nothing more to do. */
 static int parse(const char *name, const struct option_spec *specs, int argc, char **argv,
@@ -126,4 +127,9 @@ int command_controller(int argc, char **argv, struct error *error)
                 return error_set(error, -EINVAL, "a batch size or refill rate is out of range");
         log_configure("controller", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         return cluster_controller_run(&config, error);
+}
+
+int command_router(int argc, char **argv, struct error *error)
+{
+        return router_main(argc, argv, error);
 }

@@ -89,17 +89,36 @@ static int listen_at(const char *where, const char *option, char address[static 
         return TAKE_FD(fd);
 }
 
+/* A supervisor in the background keeps neither terminal nor pipe of whoever started it. */
+static int leave_terminal(const struct instance *instance, struct error *error)
+{
+        char path[PATH_MAX];
+
+        setsid();
+        if ((size_t)snprintf(path, sizeof(path), "%s/log/supervisor.log", instance->data) >=
+            sizeof(path))
+                return error_set(error, -ENAMETOOLONG, "the data folder's path is too long");
+        _cleanup_close_ int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        _cleanup_close_ int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (log < 0 || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 ||
+            dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
+                return error_set(error, -errno, "cannot write %s: %s", path, strerror(errno));
+        return 0;
+}
+
 /* In the forked child: from here on it is the supervisor. */
 static int supervise(struct up *up, struct error *error)
 {
-        int launcher[2];
+        int launcher[2], r = 0;
 
         instance_write_pid(up->lock, getpid());
         close(up->ready[0]);
         if (up->detach)
-                setsid();
+                r = leave_terminal(&up->instance, error);
         else
                 prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (r < 0)
+                return r;
         setpgid(0, 0); /* Ctrl-C reaches the front alone, which passes it on */
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, launcher) < 0)
                 return error_set(error, -errno, "cannot make a socket pair: %s", strerror(errno));
@@ -108,12 +127,15 @@ static int supervise(struct up *up, struct error *error)
         up->settings.ready = up->ready[1];
 
         struct role_table table;
-        int r = role_table_init(&table, &up->instance, &up->settings, error);
+        r = role_table_init(&table, &up->instance, &up->settings, error);
         if (r == 0)
                 r = supervisor_run(table.roles, table.count, error);
         if (r < 0)
                 return r;
-        return launcher_cleanup(&table.launcher, error);
+        r = launcher_cleanup(&table.launcher, error);
+        if (r == 0 && instance_remove_run(&up->instance) < 0)
+                r = error_set(error, -ENOTEMPTY, "cannot remove %s", up->instance.run);
+        return r;
 }
 
 /* Waits until every role serves. -ETIME or -EPIPE (the supervisor ended). */

@@ -12,6 +12,7 @@ process, interface, mount or cgroup is left.
 
 import argparse
 import http.client
+import itertools
 import pathlib
 import random
 import sys
@@ -35,6 +36,7 @@ class Ledger:
         self.twice = []     # resourceVersions given to two writes
         self.values = {}    # ConfigMap → set of values that may be there
         self.claims = {}    # claim → Sandbox
+        self.numbers = itertools.count()  # of claims: no name is used again
         self.acknowledged = 0
 
     def note_version(self, document, what):
@@ -102,11 +104,11 @@ class Load:
                 time.sleep(0.01)  # the API is away: not a condition but a pace
 
     def claim(self, number):
-        api, count = self.instance.api(), 0
+        api = self.instance.api()
         path = objects.path("sandboxclaims")
         while not self.stopping.is_set():
+            count = next(self.ledger.numbers)
             name = f"c{number}-{count}"
-            count += 1
             try:
                 if api.request("POST", path, objects.claim(name, "warm"))[0] != 201:
                     continue
