@@ -265,6 +265,17 @@ int list_watch_path(const struct list_watch *lw, unsigned timeout_s, struct buff
 }
 
 /* Items of a list of a core kind lack what says their kind; a watch's objects have it. */
+static int pass_bookmark(struct list_watch *lw, struct str version)
+{
+        const struct kube_event event = { .type = KUBE_BOOKMARK,
+                                          .resource_version = version_number(version) };
+        int r = keep(&lw->resource_version, version);
+
+        if (r == 0 && lw->options.tell_bookmarks)
+                lw->options.handler(lw->options.user, &event);
+        return r;
+}
+
 static int item_doc(const struct list_watch *lw, struct json_value item, struct json_doc **ret_doc)
 {
         struct json_options options = { .size_limit = WATCH_LINE_LIMIT };
@@ -337,7 +348,7 @@ int list_watch_event(void *user, enum watch_type type, struct json_doc *object)
                                           STR("true"));
                 if (lw->listing)
                         return end ? end_list(lw, version) : 0;
-                return version.length > 0 ? keep(&lw->resource_version, version) : 0;
+                return version.length > 0 ? pass_bookmark(lw, version) : 0;
         }
         int r = tell(lw, types[type], object);
         /* While a list streams in, its objects come in no order: there is nothing to resume from

@@ -20,11 +20,12 @@ enum kube_event_type {
         KUBE_MODIFIED,
         KUBE_DELETED,
         KUBE_LIST_END, /* what was told before the list and not in it is gone */
+        KUBE_BOOKMARK, /* nothing more happened up to resource_version; with tell_bookmarks only */
 };
 
 struct kube_event {
         enum kube_event_type type;
-        struct str name_space, name; /* empty for KUBE_LIST_* */
+        struct str name_space, name; /* empty for KUBE_LIST_*, KUBE_BOOKMARK */
         uint64_t resource_version;   /* of object or list; 0 if unknown or no decimal number */
         struct json_doc
                 *doc; /* borrowed; NULL for KUBE_LIST_* and for what `tell_vanished` tells */
@@ -52,6 +53,7 @@ struct kube_reflector_options {
         /* Keep the names of what was told, and before KUBE_LIST_END tell what has vanished as
          * KUBE_DELETED without a document. For handlers that have no cache to compare with. */
         bool tell_vanished;
+        bool tell_bookmarks;
         kube_event_fn handler;
         /* Called when the state changes, with a sentence while it fails; may be NULL. */
         void (*on_state)(void *user, enum kube_reflector_state state, struct str message);

@@ -94,6 +94,9 @@ static void on_event(void *user, const struct kube_event *event)
         case KUBE_DELETED:
                 r = controllers_feed(host->set, feed->kind, CACHE_DELETED, event->doc);
                 break;
+        case KUBE_BOOKMARK:
+                controllers_advance(host->set, feed->kind, event->resource_version);
+                break;
         }
         if (r < 0)
                 log_error("an event of %.*s %.*s was lost: %s", STR_FORMAT(feed->kind->plural),
@@ -131,6 +134,7 @@ static int start_feed(struct controller_host *host, const struct controller_host
                 .client = options->client,
                 .kind = kind,
                 .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
+                .tell_bookmarks = true,
                 .handler = on_event,
                 .on_state = on_state,
                 .user = feed,

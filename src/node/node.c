@@ -215,6 +215,7 @@ static void on_pod(void *user, const struct kube_event *event)
                 pod_object_deleted(node, event->name_space, event->name, event->doc);
                 break;
         case KUBE_LIST_BEGIN:
+        case KUBE_BOOKMARK:
                 break;
         case KUBE_LIST_END:
                 if (!node->is_synced)

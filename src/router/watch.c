@@ -140,6 +140,7 @@ static void on_event(void *user, const struct kube_event *event)
                 settle(source->watch);
                 return;
         case KUBE_LIST_BEGIN:
+        case KUBE_BOOKMARK:
                 return;
         }
 }
