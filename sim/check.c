@@ -19,6 +19,13 @@ struct fact {
         char subject[40], object[300];
 };
 
+/* The first Sandbox that a claim was given. */
+struct binding {
+        char claim[40], sandbox[40];
+        uint64_t at_ns;
+        unsigned writer;
+};
+
 struct pool_fact {
         char uid[40];
         int64_t most; /* replicas ever wanted */
@@ -29,6 +36,8 @@ struct checker {
         struct world *world;
         struct fact facts[FACTS_MAX];
         size_t count;
+        struct binding bindings[2048];
+        size_t binding_count;
         struct pool_fact pools[512];
         size_t pool_count;
 };
@@ -131,13 +140,111 @@ static void count_member(struct checker *checker, struct json_doc *doc, int64_t 
                checker->world->late;
         if (step > 0 && pool->alive > most)
                 world_fail(checker->world, "pool %.*s has %lld members of %lld after %u leaders",
-                           STR_FORMAT(owner.name), (long long)pool->alive,
-                           (long long)pool->most, checker->world->processes);
+                           STR_FORMAT(owner.name), (long long)pool->alive, (long long)pool->most,
+                           checker->world->processes);
+}
+
+/* ---- bindings ---- */
+
+static bool exists(struct checker *checker, struct str uid);
+
+/* Nobody may give a claim a second Sandbox who can know of the first. */
+static void check_binding(struct checker *checker, struct str claim, struct str sandbox)
+{
+        struct world *world = checker->world;
+        struct binding *binding;
+
+        for (size_t i = 0; i < checker->binding_count; i++) {
+                binding = &checker->bindings[i];
+                if (!str_equal(str_from(binding->claim), claim) ||
+                    str_equal(str_from(binding->sandbox), sandbox) ||
+                    !exists(checker, str_from(binding->sandbox)))
+                        continue;
+                if (world->writer && (binding->at_ns < process_began(world->writer) ||
+                                      (binding->writer == process_number(world->writer) &&
+                                       process_is_certain(world->writer))))
+                        world_fail(world, "claim %.*s is given %.*s and has %s", STR_FORMAT(claim),
+                                   STR_FORMAT(sandbox), binding->sandbox);
+                return;
+        }
+        for (size_t i = 0; i < checker->binding_count; i++) {
+                if (str_equal(str_from(checker->bindings[i].claim), claim))
+                        return;
+        }
+        assert(checker->binding_count < ARRAY_SIZE(checker->bindings));
+        binding = &checker->bindings[checker->binding_count++];
+        snprintf(binding->claim, sizeof(binding->claim), "%.*s", STR_FORMAT(claim));
+        snprintf(binding->sandbox, sizeof(binding->sandbox), "%.*s", STR_FORMAT(sandbox));
+        binding->at_ns = world->now_ns;
+        binding->writer = world->writer ? process_number(world->writer) : 0;
+}
+
+/* A living claim's Sandbox is deleted by nobody but at its end. */
+static void check_deletion(struct checker *checker, struct json_doc *sandbox)
+{
+        struct world *world = checker->world;
+        struct object_meta meta, claim_meta;
+        struct owner_reference owner;
+        struct sandbox_claim claim;
+        struct sandbox typed;
+        struct condition ready;
+        struct json_doc *doc;
+
+        object_meta_read(json_root(sandbox), &meta);
+        sandbox_read(json_root(sandbox), &typed);
+        if (!object_meta_controller(&meta, &owner) || !owner_is(&owner, &kind_sandbox_claim))
+                return;
+        doc = api_get(world->api, &kind_sandbox_claim, meta.namespace, owner.name);
+        if (!doc)
+                return;
+        object_meta_read(json_root(doc), &claim_meta);
+        sandbox_claim_read(json_root(doc), &claim);
+        if (!str_equal(claim_meta.uid, owner.uid) || object_meta_is_deleting(&claim_meta) ||
+            (claim.sandbox_name.length && !str_equal(claim.sandbox_name, meta.name)) ||
+            (condition_find(claim.conditions, STR("Ready"), &ready) &&
+             str_equal(ready.reason, STR("ClaimExpired"))) ||
+            (typed.shutdown_ns && typed.shutdown_ns <= world_now(world).realtime_ns))
+                return;
+        world_fail(world, "Sandbox %.*s is deleted under its claim %.*s", STR_FORMAT(meta.name),
+                   STR_FORMAT(claim_meta.name));
+}
+
+void checker_request(struct checker *checker, const struct action *action)
+{
+        struct json_value version;
+        struct json_doc *doc;
+        _cleanup_doc_ struct json_doc *body = NULL;
+
+        if (action->type != ACTION_DELETE || action->kind != &kind_sandbox)
+                return;
+        doc = api_get(checker->world->api, action->kind, action->namespace, action->name);
+        if (!doc || json_doc_parse(action->body, NULL, NULL, NULL, &body) < 0)
+                return;
+        /* What the API will refuse does no harm. */
+        version = json_get(json_root(body), "preconditions", "resourceVersion");
+        if (!json_equal(json_get(json_root(body), "preconditions", "uid"),
+                        json_get(json_root(doc), "metadata", "uid")) ||
+            (json_exists(version) &&
+             !json_equal(version, json_get(json_root(doc), "metadata", "resourceVersion"))))
+                return;
+        check_deletion(checker, doc);
 }
 
 /* ---- commits ---- */
 
-static void check_owner(struct checker *checker, const struct kind *kind, struct json_doc *doc)
+static bool had_owner(struct json_doc *before, struct str uid)
+{
+        struct object_meta meta;
+        struct owner_reference owner;
+
+        if (!before)
+                return false;
+        object_meta_read(json_root(before), &meta);
+        return object_meta_controller(&meta, &owner) && str_equal(owner.uid, uid);
+}
+
+static void check_owner(struct checker *checker, const struct kind *kind, struct json_doc *before,
+                        struct json_doc *doc)
 {
         struct object_meta meta;
         struct owner_reference owner;
@@ -145,8 +252,11 @@ static void check_owner(struct checker *checker, const struct kind *kind, struct
         object_meta_read(json_root(doc), &meta);
         if (!object_meta_controller(&meta, &owner))
                 return;
-        if (kind == &kind_sandbox && owner_is(&owner, &kind_sandbox_claim))
+        if (kind == &kind_sandbox && owner_is(&owner, &kind_sandbox_claim)) {
                 pin(checker, "sandbox to claim", meta.uid, owner.uid);
+                if (!had_owner(before, owner.uid))
+                        check_binding(checker, owner.uid, meta.uid);
+        }
         if (kind == &kind_pod && owner_is(&owner, &kind_sandbox))
                 pin(checker, "pod to sandbox", meta.uid, owner.uid);
 }
@@ -184,7 +294,7 @@ void checker_commit(struct checker *checker, const struct kind *kind, struct jso
         }
         if (!after)
                 return;
-        check_owner(checker, kind, after);
+        check_owner(checker, kind, before, after);
         if (kind == &kind_sandbox_claim)
                 check_claim(checker, after);
         if (kind == &kind_pod)
@@ -192,8 +302,6 @@ void checker_commit(struct checker *checker, const struct kind *kind, struct jso
 }
 
 /* ---- the end ---- */
-
-static bool exists(struct checker *checker, struct str uid);
 
 struct search {
         struct str uid;
@@ -298,12 +406,13 @@ static void count_owned(void *context, struct json_doc *doc)
         owned->count += object_meta_controller(&meta, &owner) && str_equal(owner.uid, owned->uid);
 }
 
+/* MultiplePods: two leaders may each have made one; none is deleted. */
 static bool is_known_failure(struct str reason)
 {
         static const char *const reasons[] = {
-                "WarmPoolNotFound", "TemplateNotFound", "AdoptionConflict",
-                "SandboxMissing",   "ClaimExpired",     "SandboxExpired",
-                "SandboxSuspended", "PodFailed",        "ReconcilerError",
+                "WarmPoolNotFound", "TemplateNotFound", "AdoptionConflict", "SandboxMissing",
+                "ClaimExpired",     "SandboxExpired",   "SandboxSuspended", "PodFailed",
+                "ReconcilerError",  "MultiplePods",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
@@ -328,6 +437,11 @@ static void end_claim(void *context, struct json_doc *doc)
         if (owned.count > 1)
                 world_fail(checker->world, "claim %.*s owns %u Sandboxes", STR_FORMAT(meta.name),
                            owned.count);
+        if (claim.shutdown_ns && claim.shutdown_ns <= world_now(checker->world).realtime_ns &&
+            (!condition_find(claim.conditions, STR("Ready"), &ready) ||
+             !str_equal(ready.reason, STR("ClaimExpired"))))
+                world_fail(checker->world, "claim %.*s has outlived its time",
+                           STR_FORMAT(meta.name));
         if (!condition_find(claim.conditions, STR("Ready"), &ready))
                 world_fail(checker->world, "claim %.*s was never answered", STR_FORMAT(meta.name));
         else if (!claim.ready && !is_known_failure(ready.reason))
@@ -343,14 +457,15 @@ static void end_sandbox(void *context, struct json_doc *doc)
         struct checker *checker = context;
         struct sandbox sandbox;
         struct object_meta meta;
-        struct condition ready;
+        struct condition ready, suspended;
         struct owned owned;
 
         object_meta_read(json_root(doc), &meta);
         sandbox_read(json_root(doc), &sandbox);
         owned = (struct owned){ .uid = meta.uid };
         api_each(checker->world->api, &kind_pod, count_owned, &owned);
-        if (owned.count > 1)
+        /* Two leaders may each make one; then it says MultiplePods, and none is deleted. */
+        if (owned.count > 1 && checker->world->processes == 1)
                 world_fail(checker->world, "Sandbox %.*s has %u Pods", STR_FORMAT(meta.name),
                            owned.count);
         if (!condition_find(sandbox.conditions, STR("Ready"), &ready))
@@ -358,9 +473,13 @@ static void end_sandbox(void *context, struct json_doc *doc)
         else if (sandbox.ready != (owned.count == 1) && !is_known_failure(ready.reason))
                 world_fail(checker->world, "Sandbox %.*s with %u Pods is %.*s",
                            STR_FORMAT(meta.name), owned.count, STR_FORMAT(ready.reason));
-        else if (!condition_find(sandbox.conditions, STR("Suspended"), &ready) &&
+        else if (!condition_find(sandbox.conditions, STR("Suspended"), &suspended) &&
                  !sandbox.shutdown_ns)
                 world_fail(checker->world, "Sandbox %.*s has no Suspended", STR_FORMAT(meta.name));
+        if (sandbox.shutdown_ns && sandbox.shutdown_ns <= world_now(checker->world).realtime_ns &&
+            (owned.count || !str_equal(ready.reason, STR("SandboxExpired"))))
+                world_fail(checker->world, "Sandbox %.*s has outlived its time",
+                           STR_FORMAT(meta.name));
         if (sandbox.suspended && owned.count)
                 world_fail(checker->world, "Sandbox %.*s is suspended with a Pod",
                            STR_FORMAT(meta.name));

@@ -20,6 +20,7 @@ struct feed {
         const struct kind *kind;
         size_t position; /* in the kind's history */
         bool listed;     /* else it must list first */
+        bool was_listed; /* at least once */
         bool scheduled;
 };
 
@@ -33,6 +34,7 @@ struct process {
         size_t feed_count;
         uint64_t wake_ns; /* when a wake-up is scheduled; UINT64_MAX: none */
         unsigned number;
+        uint64_t began_ns;
         bool dead;
         bool paused; /* hears nothing any more, but does not know */
         bool unknown_outcome;
@@ -62,6 +64,21 @@ static const uint64_t timeout_ns = NS_PER_SECOND;
 struct controllers *process_set(struct process *process)
 {
         return process->set;
+}
+
+unsigned process_number(const struct process *process)
+{
+        return process->number;
+}
+
+uint64_t process_began(const struct process *process)
+{
+        return process->began_ns;
+}
+
+bool process_is_certain(const struct process *process)
+{
+        return !process->unknown_outcome;
 }
 
 /* ---- running ---- */
@@ -145,7 +162,10 @@ static void arrive(struct world *world, void *argument)
         struct request *request = argument;
 
         world->late += request->fault == FAULT_TIMEOUT_LATE;
+        world->writer = request->process;
+        checker_request(world->checker, &request->action);
         request->outcome = api_act(world->api, &request->action);
+        world->writer = NULL;
         check_purpose(world, request);
         if (request->fault == FAULT_NONE) {
                 world_after(world, world_random(world, 5 * NS_PER_MS), tell, request);
@@ -209,7 +229,7 @@ static void stop_deposed(struct world *world, void *argument)
         world_after(world, 3 * NS_PER_SECOND, end_deposed, process);
 }
 
-/* The lease went to another while this one was asleep; it wakes and goes on for a while. */
+/* The lease went to another, and this one goes on for a while. */
 static void depose(struct world *world, void *argument)
 {
         struct process *process = argument;
@@ -218,10 +238,11 @@ static void depose(struct world *world, void *argument)
                 return;
         world_log(world, "process %u is deposed", process->number);
         world->happened++;
-        process->paused = true;
+        /* Asleep, or awake and watching: two that both believe to lead. */
+        process->paused = world_chance(world, 250);
         world->deposed = process;
         world->process = process_new(world);
-        world_after(world, world_random(world, 2 * NS_PER_SECOND), stop_deposed, process);
+        world_after(world, world_random(world, 6 * NS_PER_SECOND), stop_deposed, process);
 }
 
 static void submit(void *context, struct submission *submission)
@@ -247,7 +268,7 @@ static void submit(void *context, struct submission *submission)
                   STR_FORMAT(action->namespace), STR_FORMAT(action->name), request->fault);
         if (!world->settling && world_random(world, 10000) < world->options.crashes)
                 world_after(world, world_random(world, 12 * NS_PER_MS),
-                            world_chance(world, 600) ? crash : depose, process);
+                            world_chance(world, 400) ? crash : depose, process);
         switch (request->fault) {
         case FAULT_NONE:
                 world_after(world, delay, arrive, request);
@@ -312,8 +333,9 @@ static void list(struct feed *feed)
         size_t end = api_history(world->api, feed->kind);
         size_t position = end;
 
-        /* A list may come from a server that lags, or go back behind what was seen. */
-        if (!world->settling && world_chance(world, 200))
+        /* The first list is consistent; a later one may come from a server that lags, and so go
+         * back behind what was seen. */
+        if (!world->settling && feed->was_listed && world_chance(world, 200))
                 position -= (size_t)world_random(world, MIN(end, (size_t)8) + 1);
         controllers_list_begin(feed->process->set, feed->kind);
         for (size_t i = 0; i < position; i++) {
@@ -334,7 +356,7 @@ static void list(struct feed *feed)
         controllers_list_end(feed->process->set, feed->kind,
                              api_version_at(world->api, feed->kind, position));
         feed->position = position;
-        feed->listed = true;
+        feed->listed = feed->was_listed = true;
 }
 
 /* Something goes wrong with the watch. */
@@ -388,6 +410,20 @@ static void deliver(struct world *world, void *argument)
         run(feed->process);
 }
 
+/* A bookmark: nothing has happened up to here. */
+static void bookmark(struct world *world, void *argument)
+{
+        struct feed *feed = argument;
+
+        if (feed->process->dead)
+                return;
+        if (feed->listed && !feed->process->paused &&
+            feed->position == api_history(world->api, feed->kind))
+                controllers_advance(feed->process->set, feed->kind,
+                                    api_version_at(world->api, feed->kind, feed->position));
+        world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
+}
+
 /* ---- life ---- */
 
 struct process *process_new(struct world *world)
@@ -400,6 +436,7 @@ struct process *process_new(struct world *world)
 
         process->world = world;
         process->number = ++world->processes;
+        process->began_ns = world->now_ns;
         process->wake_ns = UINT64_MAX;
         process->backend = (struct executor_backend){ .context = process, .submit = submit };
         if (controllers_new(&options, &process->backend, &process->set) < 0 ||
@@ -411,6 +448,7 @@ struct process *process_new(struct world *world)
 
                 *feed = (struct feed){ .process = process, .kind = cluster_controllers_kinds[i] };
                 schedule(feed, world_random(world, 200 * NS_PER_MS));
+                world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
         }
         return process;
 }

@@ -104,6 +104,13 @@ static void create_claim(struct world *world)
                      STR_FORMAT(lifecycle))));
 }
 
+/* A crowd that comes at once. */
+static void create_claims(struct world *world)
+{
+        for (unsigned i = 0; i < 8; i++)
+                create_claim(world);
+}
+
 static void create_sandbox(struct world *world)
 {
         done(api_create(world->api, &kind_sandbox,
@@ -227,7 +234,9 @@ static void act(struct world *world, void *argument)
                 create_pool(world);
         else if (what < 45)
                 create_claim(world);
-        else if (what < 50)
+        else if (what < 48)
+                create_claims(world);
+        else if (what < 52)
                 create_sandbox(world);
         else if (what < 65)
                 change_something(world);

@@ -38,10 +38,11 @@ struct world {
         struct process *deposed; /* one that does not know yet; NULL: none */
         unsigned processes;      /* begun so far */
         struct checker *checker;
-        unsigned happened; /* accepted writes and faults so far */
-        unsigned late;     /* requests that arrived after they were given up */
-        bool settling;     /* no more faults, no more users */
-        char failure[512]; /* the first broken invariant; empty: none */
+        unsigned happened;      /* accepted writes and faults so far */
+        struct process *writer; /* whose request is being carried out; NULL: a user's */
+        unsigned late;          /* requests that arrived after they were given up */
+        bool settling;          /* no more faults, no more users */
+        char failure[512];      /* the first broken invariant; empty: none */
 };
 
 /* Time zero of the world, realtime. */
@@ -106,6 +107,10 @@ struct process *process_new(struct world *world);
 /* Ends it as kill -9 does: what it has sent may still arrive. */
 void process_kill(struct process *process);
 struct controllers *process_set(struct process *process);
+unsigned process_number(const struct process *process);
+uint64_t process_began(const struct process *process);
+/* Whether it knows what became of all its requests. */
+bool process_is_certain(const struct process *process);
 void process_stop(struct process *process);
 /* Its watches were changed behind its back: something has been committed. */
 void process_notice(struct process *process, const struct kind *kind);
@@ -120,5 +125,7 @@ void checker_free(struct checker *checker);
 /* Called with every commit, in order. `before` or `after` may be NULL. */
 void checker_commit(struct checker *checker, const struct kind *kind, struct json_doc *before,
                     struct json_doc *after);
+/* Called before a controller's request is carried out. */
+void checker_request(struct checker *checker, const struct action *action);
 /* When the world has settled. */
 void checker_end(struct checker *checker);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "cluster/internal.h"
 
 const struct kind *const cluster_controllers_kinds[] = {
@@ -127,8 +126,6 @@ static void fill_options(struct cluster_options *options)
                 options->cpu_overcommit = 50;
         if (options->memory_overcommit == 0)
                 options->memory_overcommit = 4;
-        if (options->owner_grace_ns == 0)
-                options->owner_grace_ns = 5 * NS_PER_SECOND;
         if (options->mirror_annotation.length == 0)
                 options->mirror_annotation = STR("cay.dev/mirror");
 }

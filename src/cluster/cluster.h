@@ -13,8 +13,7 @@ struct cluster_options {
         unsigned cpu_overcommit;    /* allocatable is multiplied by it; 0: 50 */
         unsigned memory_overcommit; /* 0: 4 */
         struct str
-                ca_certificate;  /* PEM, for the ConfigMap kube-root-ca.crt; empty: none is made */
-        uint64_t owner_grace_ns; /* 0: 5 s; how long an owner may be unknown before it is absent */
+                ca_certificate; /* PEM, for the ConfigMap kube-root-ca.crt; empty: none is made */
         /* Workloads with this annotation stand for something that runs elsewhere: left alone. */
         struct str mirror_annotation; /* empty: "cay.dev/mirror" */
 };

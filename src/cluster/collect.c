@@ -4,9 +4,12 @@
 /*
  * Garbage collection (https://kubernetes.io/docs/concepts/architecture/garbage-collection/). One
  * living owner keeps an object. An owner in another namespace counts as absent. Whether an owner is
- * absent must be certain: its deletion was seen, or it has been unknown for a while (its watch may
- * be behind the one of its dependents).
+ * absent must be certain, for the watches of different kinds are not ordered among each other: its
+ * deletion was seen, or its kind's watch has passed the point where the dependent got this owner.
  */
+
+/* When to ask again whether an owner is absent. */
+#define LOOK_AGAIN_NS UINT64_C(2000000000)
 
 enum owner_state {
         OWNER_SOLID,
@@ -36,7 +39,6 @@ void write_finalizers_without(struct json_writer *writer, const struct object_me
 static enum owner_state owner_state(const struct view *seen, const struct cache_entry *entry,
                                     const struct owner_reference *owner)
 {
-        const struct cluster_context *context = seen->context;
         const struct cache_entry *object = cache_get_uid(seen->cache, owner->uid);
         const struct kind *kind;
 
@@ -56,8 +58,8 @@ static enum owner_state owner_state(const struct view *seen, const struct cache_
         kind = cache_find_kind(seen->cache, owner->group, owner->kind);
         if (!kind)
                 return OWNER_SOLID;
-        return cache_is_synced(seen->cache, kind) && seen->now.monotonic_ns - entry->seen_ns >=
-                                                             context->options.owner_grace_ns
+        return cache_is_synced(seen->cache, kind) &&
+                               cache_progress(seen->cache, kind) >= entry->owners_version
                        ? OWNER_ABSENT
                        : OWNER_UNKNOWN;
 }
@@ -109,7 +111,6 @@ static void drop_owners(const struct view *seen, struct plan *plan, const struct
 
 static void plan_owners(const struct view *seen, struct plan *plan, const struct cache_entry *entry)
 {
-        const struct cluster_context *context = seen->context;
         struct owners owners = count_owners(seen, entry);
         bool has_dependents =
                 cache_index_count(seen->cache, CACHE_INDEX_OWNER, STR_EMPTY, entry->meta.uid) > 0;
@@ -117,14 +118,12 @@ static void plan_owners(const struct view *seen, struct plan *plan, const struct
 
         if (object_meta_is_deleting(&entry->meta) || owners.waiting + owners.absent == 0) {
                 if (owners.unknown)
-                        plan_come_back(plan,
-                                       seen->now.realtime_ns + context->options.owner_grace_ns);
+                        plan_come_back(plan, seen->now.realtime_ns + LOOK_AGAIN_NS);
                 return;
         }
         if (owners.solid || owners.unknown) {
                 if (owners.unknown)
-                        plan_come_back(plan,
-                                       seen->now.realtime_ns + context->options.owner_grace_ns);
+                        plan_come_back(plan, seen->now.realtime_ns + LOOK_AGAIN_NS);
                 if (owners.solid)
                         drop_owners(seen, plan, entry);
                 return;

@@ -45,6 +45,7 @@ struct kind_state {
         struct list objects;
         size_t count;
         uint64_t list_round;
+        uint64_t progress; /* how far its watch has come */
         bool synced;
 };
 
@@ -681,6 +682,7 @@ static int add_stored(struct cache *cache, struct kind_state *state, struct json
                 return r;
         }
         entry->seen_ns = monotonic_ns;
+        entry->owners_version = entry->meta.resource_version;
         entry->locked = find_lock(cache, state->kind, entry->meta.namespace, entry->meta.name);
         r = table_add(&cache->by_name, &stored->by_name,
                       name_key(cache, state->kind, entry->meta.namespace, entry->meta.name));
@@ -711,6 +713,9 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
 
         if (r < 0)
                 return r;
+        if (!str_equal(json_text(before.meta.owner_references),
+                       json_text(after.meta.owner_references)))
+                after.owners_version = after.meta.resource_version;
         stored->entry = after;
         end_ownerless_lock(cache, stored);
         r = reindex(cache, stored);
@@ -773,6 +778,7 @@ void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resou
         if (!state)
                 return;
         state->synced = true;
+        state->progress = MAX(state->progress, resource_version);
         list_for_each (stored, &state->objects, of_kind) {
                 if (stored->list_round == state->list_round ||
                     stored->entry.meta.resource_version > resource_version)
@@ -780,6 +786,21 @@ void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resou
                 add_tombstone(cache, stored->entry.meta.uid);
                 remove_stored(cache, state, stored);
         }
+}
+
+void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        if (state)
+                state->progress = MAX(state->progress, resource_version);
+}
+
+uint64_t cache_progress(const struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        return state ? state->progress : 0;
 }
 
 bool cache_is_synced(const struct cache *cache, const struct kind *kind)

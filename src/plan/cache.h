@@ -23,6 +23,7 @@ struct cache_entry {
         struct object_meta meta; /* views into doc */
         void *typed;             /* what kind->read made, e.g. struct sandbox */
         uint64_t seen_ns;        /* monotonic, when the cache first held this uid */
+        uint64_t owners_version; /* the resourceVersion that was first seen with these owners */
         bool locked;             /* a plan that writes it is in flight: its future is not known */
 };
 
@@ -123,6 +124,13 @@ int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event e
  */
 void cache_list_begin(struct cache *cache, const struct kind *kind);
 void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
+
+/*
+ * The watch of a kind has come so far: by an event, or a bookmark. What was written before, and is
+ * not in the cache, is gone.
+ */
+void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version);
+uint64_t cache_progress(const struct cache *cache, const struct kind *kind);
 
 /* Whether a list of the kind was completed. */
 bool cache_is_synced(const struct cache *cache, const struct kind *kind);

@@ -134,7 +134,20 @@ void set_wait(struct controllers *set, struct key *key, const struct plan_wait *
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
                      struct json_doc *doc)
 {
-        return cache_apply(set->cache, kind, event, doc, set->now.monotonic_ns);
+        int r = cache_apply(set->cache, kind, event, doc, set->now.monotonic_ns);
+        struct object_meta meta;
+
+        if (r >= 0) {
+                object_meta_read(json_root(doc), &meta);
+                cache_advance(set->cache, kind, meta.resource_version);
+        }
+        return r;
+}
+
+void controllers_advance(struct controllers *set, const struct kind *kind,
+                         uint64_t resource_version)
+{
+        cache_advance(set->cache, kind, resource_version);
 }
 
 void controllers_list_begin(struct controllers *set, const struct kind *kind)

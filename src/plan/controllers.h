@@ -86,6 +86,9 @@ void controllers_enqueue_after(struct controllers *set, const struct controller 
 
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
                      struct json_doc *doc);
+/* A bookmark: the kind's watch has come so far and there was nothing to tell. */
+void controllers_advance(struct controllers *set, const struct kind *kind,
+                         uint64_t resource_version);
 /* Around a complete list; controllers_list_end() also says that the kind is synced. */
 void controllers_list_begin(struct controllers *set, const struct kind *kind);
 void controllers_list_end(struct controllers *set, const struct kind *kind,
