@@ -479,6 +479,27 @@ static void a_paused_body_waits_in_the_network(void **state)
         free(data);
 }
 
+static void pipelined_requests_wait_in_the_network(void **state)
+{
+        enum { SIZE = 32 * 1024 * 1024 };
+        struct fixture f;
+        char *data = malloc(SIZE);
+
+        (void)state;
+        memset(data, 'a', SIZE);
+        set_up(&f);
+        say(&f, "GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+        stream_write_str(f.client, (struct str){ data, SIZE });
+        test_run_until(&f.t, f.ends == 1);
+        test_run_turns(&f.t, 500);
+        assert_true(stream_pending(f.client) > 0);
+        http_exchange_respond_text(f.held, 200, "text/plain", STR("first"));
+        test_run_until(&f.t, f.client_ended || f.client_closed);
+        assert_true(has(&f.got, "first"));
+        tear_down(&f);
+        free(data);
+}
+
 static void a_slow_client_is_felt_and_told_of(void **state)
 {
         enum { SIZE = 16 * 1024 * 1024 };
@@ -617,6 +638,7 @@ int main(void)
                 cmocka_unit_test(a_short_answer_is_cut_off),
                 cmocka_unit_test(a_field_cannot_be_injected),
                 cmocka_unit_test(a_paused_body_waits_in_the_network),
+                cmocka_unit_test(pipelined_requests_wait_in_the_network),
                 cmocka_unit_test(a_slow_client_is_felt_and_told_of),
                 cmocka_unit_test(a_client_that_takes_nothing_is_dropped),
                 cmocka_unit_test(a_vanished_client_aborts),
