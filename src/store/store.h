@@ -65,9 +65,9 @@ enum { STORE_SCHEMA_VERSION = 1 };
 
 /*
  * Opens or makes the database `cay.db` in the directory, holding it alone, and loads it.
- * `ret_revision` is the highest revision ever written. Errors, with a sentence: -EBUSY (another
- * process has it), -EPROTO (made by a newer version), -EBADMSG (damaged), -ENOSPC, -EIO, -EACCES,
- * -ENOMEM and what `load` returned.
+ * `ret_revision` is the highest revision ever written, deletions' included. Errors, with a
+ * sentence: -EBUSY (another process has it), -EPROTO (made by a newer version), -EBADMSG (damaged),
+ * -ENOSPC, -EIO, -EACCES, -ENOMEM and what `load` returned.
  */
 int store_open(const struct store_config *config, struct error *error, struct store **ret_store,
                uint64_t *ret_revision);

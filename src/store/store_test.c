@@ -224,8 +224,8 @@ static void test_foreign_data_are_refused(void **state)
         } cases[] = {
                 { "UPDATE meta SET value=2 WHERE name='version'", -EPROTO, "of version 2" },
                 { "UPDATE meta SET value=1 WHERE name='version';"
-                  "INSERT INTO object VALUES(7, 7, 'group/things/a/b', '{}')",
-                  -EBADMSG, "damaged" }, /* beyond the high-water mark */
+                  "INSERT INTO object VALUES(7, 6, 'group/things/a/b', '{}')",
+                  -EBADMSG, "damaged" }, /* made after it was last changed */
                 { "DELETE FROM object; DELETE FROM meta", -EBADMSG, "damaged" },
                 { "PRAGMA application_id=1", -EBADMSG, "another program" },
         };
