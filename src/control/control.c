@@ -18,6 +18,7 @@
 #include "client/config.h"
 #include "cluster/cluster.h"
 #include "control/host.h"
+#include "control/pod_proxy.h"
 #include "controller/controller.h"
 #include "crypto/jwt.h"
 #include "net/loop.h"
@@ -33,6 +34,7 @@ struct control {
         struct arena arena; /* tokens and PEM texts */
         struct tls_context *tls;
         struct jwt_key *key;
+        struct pod_proxy *proxy; /* to the node */
         struct apiserver *server;
         struct kube_config kubeconfig;
         struct kube_client *client;
@@ -109,6 +111,14 @@ static void on_store_failed(void *user, int reason)
         uv_stop(&control->uv);
 }
 
+static void on_pod_stream(void *user, struct http_exchange *exchange,
+                          const struct apiserver_pod_request *request)
+{
+        struct control *control = user;
+
+        pod_proxy_pass(control->proxy, exchange, request);
+}
+
 static bool is_ready(void *user, char why[static 128])
 {
         struct control *control = user;
@@ -157,6 +167,7 @@ static int start_server(struct control *control, int folder, struct error *error
                 .jwt_keys = keys,
                 .jwt_key_count = ARRAY_SIZE(keys),
                 .ca_certificate = buffer_str(&control->authority),
+                .pod_stream = control->proxy ? on_pod_stream : NULL,
                 .ready = is_ready,
                 .failed = on_store_failed,
                 .user = control,
@@ -242,6 +253,11 @@ static int begin(struct control *control, struct error *error)
                 r = uv_signal_start(&control->terminate, on_terminate, SIGTERM);
         if (r < 0)
                 return error_set(error, r, "cannot make an event loop: %s", strerror(-r));
+        if (control->config->node_socket)
+                r = pod_proxy_new(control->loop, control->config->node_socket, &control->proxy);
+        if (r < 0)
+                return error_set(error, r, "cannot reach %s: %s", control->config->node_socket,
+                                 strerror(-r));
         r = start_server(control, folder, error);
         return r < 0 ? r : start_controllers(control, error);
 }
@@ -255,6 +271,7 @@ static void end(struct control *control)
                 cluster_controllers_free(control->cluster);
         if (control->client)
                 kube_client_free(control->client);
+        pod_proxy_free(control->proxy);
         if (control->server)
                 apiserver_free(control->server);
         if (control->tls)

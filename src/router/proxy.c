@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "router/forward.h"
-#include "router/tunnel.h"
+#include "net/tunnel.h"
 
 enum { LOGGED_MAX = 512 }; /* bytes of a path or user agent in the access log */
 

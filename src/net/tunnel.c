@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "router/tunnel.h"
+#include "net/tunnel.h"
 
 static unsigned side_of(const struct tunnel *tunnel, const struct stream *stream)
 {
