@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "builtin/builtin.h"
+#include "net/http2.h"
 
 static bool copy(struct arena *arena, struct str *s)
 {
@@ -107,6 +108,7 @@ static int start(struct apiserver *server, struct error *error)
                 .on_request = http_on_request,
                 .user = server,
                 .render_error = http_render_error,
+                .http2 = &http2_protocol,
         };
         int r;
 

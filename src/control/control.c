@@ -151,6 +151,7 @@ static int start_server(struct control *control, int folder, struct error *error
                 .key = buffer_str(&control->private_key),
                 .client_ca = buffer_str(&control->authority),
                 .client_certificate = TLS_CLIENT_OPTIONAL,
+                .http2 = true,
         };
         r = tls_server_new(&tls, error, &control->tls);
         if (r < 0)
