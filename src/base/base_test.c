@@ -266,6 +266,33 @@ static void options_fill_their_targets(void **state)
                             "--timeout takes a duration such as 90s or 1m30s, not 'soon'");
 }
 
+static void letters_of_flags_stand_together(void **state)
+{
+        bool input = false, terminal = false;
+        const char *name = NULL;
+        const struct option_spec specs[] = {
+                OPTION_FLAG("stdin", 'i', &input, "input"),
+                OPTION_FLAG("tty", 't', &terminal, "a terminal"),
+                OPTION_STRING("name", 'n', &name, "NAME", "a name"),
+                OPTION_END,
+        };
+        static const char *const bad[] = { "-in", "-ix", "--it", "-it=true", "-i-t" };
+        char *both[] = { "cay", "-ti", "box" };
+        struct error error = {};
+        int operands;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+                char *argv[] = { "cay", (char *)bad[i], "x" };
+                assert_int_equal(options_parse(specs, 3, argv, false, &error, &operands), -EINVAL);
+                assert_false(input || terminal || name);
+        }
+        assert_int_equal(options_parse(specs, 3, both, false, &error, &operands), 0);
+        assert_true(input && terminal);
+        assert_int_equal(operands, 1);
+        assert_string_equal(both[1], "box");
+}
+
 static void durations_are_go_durations_or_seconds(void **state)
 {
         static const struct {
@@ -308,6 +335,7 @@ int main(void)
                 cmocka_unit_test(errors_carry_their_context),
                 cmocka_unit_test(a_list_survives_removal_while_walking),
                 cmocka_unit_test(options_fill_their_targets),
+                cmocka_unit_test(letters_of_flags_stand_together),
                 cmocka_unit_test(durations_are_go_durations_or_seconds),
         };
 

@@ -129,6 +129,23 @@ static const struct option_spec *find(const struct option_spec *specs, struct st
         return NULL;
 }
 
+/* "it" of "-it": whether all of them are letters of flags, which then are set. */
+static bool set_letters(const struct option_spec *specs, struct str letters)
+{
+        const struct option_spec *spec;
+
+        for (size_t i = 0; i < letters.length; i++) {
+                spec = find(specs, str_slice(letters, i, i + 1));
+                if (!spec || spec->type != OPTION_TYPE_FLAG)
+                        return false;
+        }
+        for (size_t i = 0; i < letters.length; i++) {
+                spec = find(specs, str_slice(letters, i, i + 1));
+                *(bool *)spec->target = true;
+        }
+        return true;
+}
+
 int options_set(const struct option_spec *specs, const char *name, const char *value,
                 struct error *error)
 {
@@ -161,6 +178,8 @@ int options_parse(const struct option_spec *specs, int argc, char **argv, bool s
                 bool attached =
                         str_cut(str_from(word + (word[1] == '-' ? 2 : 1)), '=', &name, &value);
                 const struct option_spec *spec = find(specs, name);
+                if (!spec && word[1] != '-' && !attached && set_letters(specs, name))
+                        continue;
                 if (!spec)
                         return error_set(error, -EINVAL, "there is no option %s; see --help", word);
                 const char *given = attached ? value.data : "true";

@@ -9,8 +9,9 @@
 
 /*
  * Command-line options from a table: `--name value`, `--name=value`, `--flag`, `--flag=false`, and
- * one-letter forms. One dash before a long name is taken too, as Go programs (whose flags some of
- * our commands keep) do. "--" ends the options; the first operand does where `stop_at_operand`.
+ * one-letter forms; letters of flags may stand together ("-it"). One dash before a long name is
+ * taken too, as Go programs (whose flags some of our commands keep) do. "--" ends the options; the
+ * first operand does where `stop_at_operand`.
  *
  *     struct { const char *listen; uint64_t timeout_ns; bool verbose; } o = { .listen = ":8080" };
  *     const struct option_spec specs[] = {
