@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "router/forward.h"
 #include "net/tunnel.h"
+#include "router/forward.h"
 
 enum { LOGGED_MAX = 512 }; /* bytes of a path or user agent in the access log */
 
