@@ -87,7 +87,7 @@ static void namespace_created(struct api_call *call, struct json_doc *doc)
         call->stream = created;
         call->stream_end = forget_namespace;
         request.body = account;
-        if (internal_call_start(call->server, &request) < 0)
+        if (internal_call_start(call->server, &request, NULL) < 0)
                 on_account(created, 0, NULL);
 }
 

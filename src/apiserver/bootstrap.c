@@ -57,7 +57,7 @@ static int create_doc(struct bootstrap *bootstrap, struct str group, struct str 
         if (storage_get(resource->storage, name_space, name))
                 return 0;
         bootstrap->waiting++;
-        r = internal_call_start(bootstrap->server, &request);
+        r = internal_call_start(bootstrap->server, &request, NULL);
         if (r < 0)
                 bootstrap->waiting--;
         return r;

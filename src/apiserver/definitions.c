@@ -106,7 +106,7 @@ static void tell(struct definitions *definitions, struct json_doc *doc, int serv
         if (json_edit_apply(&edit, &body) < 0)
                 return;
         request.body = body;
-        internal_call_start(definitions->server, &request);
+        internal_call_start(definitions->server, &request, NULL);
 }
 
 static void serve(struct definitions *definitions, struct json_doc *doc)
@@ -121,12 +121,63 @@ static void serve(struct definitions *definitions, struct json_doc *doc)
         tell(definitions, doc, r, error.message);
 }
 
+/* One object of a definition that is gone. */
+struct purge {
+        struct storage_request request;
+        char key[];
+};
+
+static int judge_purge(struct storage_request *request _unused_, struct json_doc *head,
+                       struct storage_change *change)
+{
+        change->kind = head ? STORAGE_DELETE : STORAGE_KEEP;
+        return head ? 0 : -ENOENT;
+}
+
+static void purge_done(struct storage_request *request, int result, struct json_doc *doc _unused_)
+{
+        if (result < 0 && result != -ENOENT)
+                log_error("an object of a deleted definition stays: %s", strerror(-result));
+        free(container_of(request, struct purge, request));
+}
+
+static void purge_object(struct storage *storage, struct storage_type *type, struct str name_space,
+                         struct str name)
+{
+        struct purge *purge = calloc(1, sizeof(*purge) + name_space.length + name.length);
+
+        if (!purge)
+                return;
+        if (name_space.length > 0)
+                memcpy(purge->key, name_space.data, name_space.length);
+        memcpy(purge->key + name_space.length, name.data, name.length);
+        purge->request.type = type;
+        purge->request.name_space = (struct str){ purge->key, name_space.length };
+        purge->request.name = (struct str){ purge->key + name_space.length, name.length };
+        purge->request.judge = judge_purge;
+        purge->request.done = purge_done;
+        storage_submit(storage, &purge->request);
+}
+
+/* The objects go with their definition, whatever finalizers they have: nothing could serve them. */
 static void drop(struct definitions *definitions, struct json_doc *doc)
 {
         struct json_value spec = json_get(json_root(doc), "spec");
+        struct str group = json_string(json_get(spec, "group"));
+        struct str plural = json_string(json_get(spec, "names", "plural"));
+        struct storage_type *type = storage_type(definitions->server->storage, group, plural);
+        struct storage_list list;
+        struct json_doc *object;
 
-        registry_remove_crd(definitions->server->registry, json_string(json_get(spec, "group")),
-                            json_string(json_get(spec, "names", "plural")));
+        if (!registry_remove_crd(definitions->server->registry, group, plural) || !type ||
+            storage_list_begin(&list, type, STR_EMPTY, 0, STR_EMPTY, STR_EMPTY) < 0)
+                return;
+        while (storage_list_next(&list, &object) == 1) {
+                struct str name_space, name;
+                storage_list_position(&list, &name_space, &name);
+                purge_object(definitions->server->storage, type, name_space, name);
+        }
+        storage_list_end(&list);
 }
 
 static bool on_event(struct storage_watch *watch, const struct storage_event *event)

@@ -13,6 +13,7 @@ struct internal_call {
         struct api_call call;
         struct arena arena;
         struct list in_set;
+        bool *answered; /* told while it is being started */
         void (*done)(void *user, unsigned code, struct json_doc *doc);
         void *user;
 };
@@ -21,6 +22,8 @@ static void on_result(struct api_call *call, unsigned code, struct json_doc *doc
 {
         struct internal_call *internal = container_of(call, struct internal_call, call);
 
+        if (internal->answered)
+                *internal->answered = true;
         list_remove(&internal->in_set);
         if (internal->done)
                 internal->done(internal->user, code, doc);
@@ -88,48 +91,50 @@ static bool find(struct api_call *call, struct str version)
         return true;
 }
 
-int internal_call_start(struct apiserver *server, const struct internal_request *request)
+int internal_call_start(struct apiserver *server, const struct internal_request *request,
+                        struct internal_call **ret_call)
 {
         struct internal_call *internal = call_new(server, request);
+        bool answered = false;
         struct api_call *call;
         struct kube_status status;
 
         if (!internal)
                 return -ENOMEM;
+        internal->answered = &answered;
         call = &internal->call;
         list_append(&server->internal_calls, &internal->in_set);
-        if (!find(call, request->version)) {
+        if (find(call, request->version)) {
+                route_run(call);
+        } else {
                 status = kube_status_no_such_path();
                 api_call_fail(call, &status);
-                return 0;
         }
-        switch (request->verb) {
-        case API_CREATE:
-                api_create(call);
-                break;
-        case API_DELETE:
-                api_delete(call);
-                break;
-        case API_UPDATE:
-        case API_PATCH:
-                api_update(call);
-                break;
-        default:
-                api_get(call);
-        }
+        if (!answered)
+                internal->answered = NULL;
+        if (ret_call)
+                *ret_call = answered ? NULL : internal;
         return 0;
+}
+
+struct json_doc *internal_call_accepted(const struct internal_call *call)
+{
+        return storage_request_accepted(&call->call.request);
+}
+
+void internal_call_cancel(struct internal_call *internal)
+{
+        if (internal->call.stream_end)
+                internal->call.stream_end(&internal->call);
+        api_call_release(&internal->call);
+        list_remove(&internal->in_set);
+        arena_deinit(&internal->arena);
+        free(internal);
 }
 
 void internal_calls_cancel(struct apiserver *server)
 {
-        while (!list_is_empty(&server->internal_calls)) {
-                struct internal_call *internal =
-                        list_entry(server->internal_calls.next, struct internal_call, in_set);
-                if (internal->call.stream_end)
-                        internal->call.stream_end(&internal->call);
-                api_call_release(&internal->call);
-                list_remove(&internal->in_set);
-                arena_deinit(&internal->arena);
-                free(internal);
-        }
+        while (!list_is_empty(&server->internal_calls))
+                internal_call_cancel(
+                        list_entry(server->internal_calls.next, struct internal_call, in_set));
 }

@@ -98,8 +98,8 @@ void registry_free(struct registry *registry);
 int registry_add_crd(struct registry *registry, struct json_doc *crd, bool built_in,
                      struct error *error);
 
-/* No longer serves it, unless it is built in. */
-void registry_remove_crd(struct registry *registry, struct str group, struct str plural);
+/* No longer serves it, unless it is built in. Returns whether it was served and is not now. */
+bool registry_remove_crd(struct registry *registry, struct str group, struct str plural);
 
 /* NULL if there is none. The entry is borrowed until the loop turns; see below to keep it. */
 const struct api_resource *registry_find(const struct registry *registry, struct str group,

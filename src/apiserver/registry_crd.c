@@ -259,7 +259,7 @@ int registry_add_crd(struct registry *registry, struct json_doc *crd, bool built
         return 0;
 }
 
-void registry_remove_crd(struct registry *registry, struct str group, struct str plural)
+bool registry_remove_crd(struct registry *registry, struct str group, struct str plural)
 {
         struct api_resource *entry;
 
@@ -270,6 +270,7 @@ void registry_remove_crd(struct registry *registry, struct str group, struct str
                 list_remove(&entry->in_registry);
                 api_resource_unref(entry);
                 registry->generation++;
-                return;
+                return true;
         }
+        return false;
 }

@@ -364,6 +364,11 @@ void storage_request_cancel(struct storage_request *request)
         replace(&request->outcome, NULL);
 }
 
+struct json_doc *storage_request_accepted(const struct storage_request *request)
+{
+        return request->accepted ? request->outcome : NULL;
+}
+
 void storage_cork(struct storage *storage)
 {
         if (storage->store)

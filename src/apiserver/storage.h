@@ -205,6 +205,9 @@ void storage_submit(struct storage *storage, struct storage_request *request);
 /* Withdraws the interest in the answer: `done` will not be called. What was accepted stays. */
 void storage_request_cancel(struct storage_request *request);
 
+/* What the request has written, while that is on its way to the disk; else NULL. Borrowed. */
+struct json_doc *storage_request_accepted(const struct storage_request *request);
+
 /* The head of another key while judging; the answer then waits for it as for its own. */
 struct json_doc *storage_head(struct storage_request *request, struct storage_type *type,
                               struct str name_space, struct str name);

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "apiserver/apiserver.h"
+#include "client/reflector.h"
+
+/*
+ * Keeps a handler up to date with one kind in the same process, as kube_reflector does over the
+ * wire: what is there between KUBE_LIST_BEGIN and KUBE_LIST_END, then every change as soon as it is
+ * on disk. Never told: KUBE_BOOKMARK, for no event is ever missing.
+ */
+struct local_feed;
+
+struct local_feed_options {
+        struct apiserver *server;
+        const struct kind *kind; /* borrowed */
+        struct str name_space;   /* borrowed; empty: all */
+        kube_event_fn handler;
+        void *user;
+};
+
+/* Begins when the loop turns. Returns 0, -ENOENT (no such kind is served) or -ENOMEM. */
+int local_feed_new(const struct local_feed_options *options, struct local_feed **ret_feed);
+
+/* Before apiserver_free(). */
+void local_feed_free(struct local_feed *feed);
