@@ -221,6 +221,7 @@ static int start_controllers(struct control *control, struct error *error)
         const struct controller_host_options host = {
                 .loop = control->loop,
                 .client = control->client,
+                .server = control->server,
                 .setup = setup_controllers,
                 .kinds = kinds_known,
                 .on_synced = on_synced,

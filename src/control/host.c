@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apiserver/local_executor.h"
+#include "apiserver/local_feed.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -16,7 +18,8 @@
 struct feed {
         struct controller_host *host;
         const struct kind *kind;
-        struct kube_reflector *reflector;
+        struct kube_reflector *reflector; /* one of the two */
+        struct local_feed *local;
         bool synced;
         bool complained; /* that it cannot be watched: said once until it can */
 };
@@ -24,7 +27,8 @@ struct feed {
 struct controller_host {
         struct net_loop *loop;
         struct controllers *set;
-        struct wire_executor *executor;
+        struct wire_executor *executor; /* one of the two */
+        struct local_executor *local;
         struct net_task run;   /* something has changed */
         struct net_timer wake; /* something is due */
         void (*on_synced)(void *user);
@@ -124,27 +128,65 @@ static void on_answer(void *user)
         net_loop_defer(host->loop, &host->run);
 }
 
+static int start_reflector(struct feed *feed, const struct controller_host_options *options)
+{
+        const struct kube_reflector_options reflector = {
+                .client = options->client,
+                .kind = feed->kind,
+                .name_space = feed->kind->namespaced ? options->name_space : STR_EMPTY,
+                .tell_bookmarks = true,
+                .handler = on_event,
+                .on_state = on_state,
+                .user = feed,
+        };
+
+        return kube_reflector_new(&reflector, &feed->reflector);
+}
+
+static int start_local(struct feed *feed, const struct controller_host_options *options)
+{
+        const struct local_feed_options local = {
+                .server = options->server,
+                .kind = feed->kind,
+                .name_space = feed->kind->namespaced ? options->name_space : STR_EMPTY,
+                .handler = on_event,
+                .user = feed,
+        };
+
+        return local_feed_new(&local, &feed->local);
+}
+
 static int start_feed(struct controller_host *host, const struct controller_host_options *options,
                       const struct kind *kind)
 {
         struct feed *feed = &host->feeds[host->feed_count];
 
         *feed = (struct feed){ .host = host, .kind = kind };
-        const struct kube_reflector_options reflector = {
-                .client = options->client,
-                .kind = kind,
-                .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
-                .tell_bookmarks = true,
-                .handler = on_event,
-                .on_state = on_state,
-                .user = feed,
-        };
-        int r = kube_reflector_new(&reflector, &feed->reflector);
+        int r = options->server ? start_local(feed, options) : start_reflector(feed, options);
         if (r < 0)
                 return r;
         host->feed_count++;
         host->unsynced++;
         return 0;
+}
+
+static int start_executor(struct controller_host *host,
+                          const struct controller_host_options *options,
+                          const struct executor_backend **ret_backend)
+{
+        int r;
+
+        if (options->server) {
+                r = local_executor_new(options->server, STR("cay-controller"), on_answer, host,
+                                       &host->local);
+                if (r == 0)
+                        *ret_backend = local_executor_backend(host->local);
+        } else {
+                r = wire_executor_new(options->client, on_answer, host, &host->executor);
+                if (r == 0)
+                        *ret_backend = wire_executor_backend(host->executor);
+        }
+        return r;
 }
 
 int controller_host_new(const struct controller_host_options *options, struct error *error,
@@ -164,11 +206,12 @@ int controller_host_new(const struct controller_host_options *options, struct er
         host->run.run = on_run;
         host->wake.expire = on_wake;
 
+        const struct executor_backend *backend;
         struct controllers_options settings = {};
         random_bytes(&settings.seed, sizeof(settings.seed));
-        r = wire_executor_new(options->client, on_answer, host, &host->executor);
+        r = start_executor(host, options, &backend);
         if (r == 0)
-                r = controllers_new(&settings, wire_executor_backend(host->executor), &host->set);
+                r = controllers_new(&settings, backend, &host->set);
         if (r == 0)
                 r = options->setup(options->user, host->set);
         for (size_t i = 0; r == 0 && i < kinds; i++)
@@ -185,8 +228,12 @@ void controller_host_free(struct controller_host *host)
 {
         if (!host)
                 return;
-        for (size_t i = 0; i < host->feed_count; i++)
-                kube_reflector_free(host->feeds[i].reflector);
+        for (size_t i = 0; i < host->feed_count; i++) {
+                if (host->feeds[i].reflector)
+                        kube_reflector_free(host->feeds[i].reflector);
+                local_feed_free(host->feeds[i].local);
+        }
+        local_executor_free(host->local);
         if (host->executor)
                 wire_executor_free(host->executor);
         if (host->set)
