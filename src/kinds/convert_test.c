@@ -157,7 +157,7 @@ static void reads_objects_of_before(void **state)
         _cleanup_doc_ struct json_doc *doc =
                 parse("{" CLAIM_OLD ",'metadata':{'name':'c'},'spec':{'sandboxTemplateRef':{"
                       "'name':'t'}},'status':{'sandbox':{'Name':'my-pool-x7k2f'}}}");
-        _cleanup_doc_ struct json_doc *hub = NULL, *back = NULL;
+        _cleanup_doc_ struct json_doc *hub = NULL;
 
         (void)state;
         hub = convert(&kind_sandbox_claim, doc, "v1beta1");
