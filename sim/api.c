@@ -292,6 +292,7 @@ static struct outcome replace(struct api *api, struct object *object, struct jso
         json_doc_unref(doc);
         object_meta_read(json_root(object->doc), &object->meta);
         if (object_meta_is_deleting(&object->meta) && json_count(object->meta.finalizers) == 0 &&
+            json_count(json_get(json_root(object->doc), "spec", "finalizers")) == 0 &&
             !(kind == &kind_pod && object->meta.deletion_grace_seconds > 0)) {
                 json_doc_unref(before);
                 return remove_object(api, object);
@@ -391,7 +392,8 @@ struct outcome api_delete(struct api *api, const struct kind *kind, struct str n
         foreground = json_string_is(json_get(root, "propagationPolicy"), STR("Foreground"));
         orphan = json_string_is(json_get(root, "propagationPolicy"), STR("Orphan"));
         at_once = ends_at_once(object, grace);
-        if (at_once && !foreground && !orphan && json_count(object->meta.finalizers) == 0)
+        if (at_once && !foreground && !orphan && json_count(object->meta.finalizers) == 0 &&
+            json_count(json_get(json_root(object->doc), "spec", "finalizers")) == 0)
                 return remove_object(api, object);
         json_edit_init(&edit, object->doc, &arena);
         if (!object_meta_is_deleting(&object->meta)) {
@@ -409,6 +411,22 @@ struct outcome api_delete(struct api *api, const struct kind *kind, struct str n
         return replace(api, object, apply(&edit));
 }
 
+/* The namespace loses its finalizers, and goes if it is being deleted. */
+static struct outcome finalize(struct api *api, struct str name)
+{
+        _cleanup_arena_ struct arena arena = { 0 };
+        struct object *object = find(api, &kind_namespace, STR_EMPTY, name);
+        struct json_edit edit;
+
+        if (!object)
+                return refuse(404, "NotFound");
+        if (object_meta_is_deleting(&object->meta))
+                return remove_object(api, object);
+        json_edit_init(&edit, object->doc, &arena);
+        json_edit_set_raw(&edit, "/spec/finalizers", STR("[]"));
+        return replace(api, object, apply(&edit));
+}
+
 struct outcome api_act(struct api *api, const struct action *action)
 {
         switch (action->type) {
@@ -423,7 +441,7 @@ struct outcome api_act(struct api *api, const struct action *action)
         case ACTION_BIND:
                 return api_bind(api, action->namespace, action->name, action->body);
         case ACTION_FINALIZE:
-                break;
+                return finalize(api, action->name);
         }
         return refuse(405, "MethodNotAllowed");
 }

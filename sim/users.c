@@ -256,7 +256,7 @@ static void act(struct world *world, void *argument)
                     act, NULL);
 }
 
-void users_begin(struct world *world)
+void users_prepare(struct world *world)
 {
         done(api_create(world->api, &kind_namespace,
                         STR("{\"metadata\":{\"name\":\"n\"},\"spec\":{}}")));
@@ -265,6 +265,11 @@ void users_begin(struct world *world)
                 STR("{\"metadata\":{\"name\":\"node\"},\"status\":{\"conditions\":[{\"type\":"
                     "\"Ready\",\"status\":\"True\"}],\"allocatable\":{\"cpu\":\"2\",\"memory\":"
                     "\"4Gi\",\"pods\":\"1000\"}}}")));
+}
+
+void users_begin(struct world *world)
+{
+        users_prepare(world);
         create_template(world);
         create_pool(world);
         act(world, NULL);
@@ -288,7 +293,7 @@ static void start_pod(struct world *world, void *argument)
 {
         const struct task *task = argument;
         struct json_doc *pod = task_pod(world, task);
-        bool fails = !world->settling && world_chance(world, 20);
+        bool fails = !world->settling && world->options.events && world_chance(world, 20);
 
         if (!pod || json_exists(json_get(json_root(pod), "status", "podIP")))
                 return;
@@ -332,7 +337,8 @@ void kubelet_notice(struct world *world, struct json_doc *pod)
                 world_after(world, world_random(world, 200 * NS_PER_MS), stop_pod, task);
         else if (!json_exists(json_get(root, "status", "podIP")))
                 world_after(world,
-                            world_random(world, world_chance(world, 50) ? 5000 * NS_PER_MS
-                                                                        : 50 * NS_PER_MS),
+                            world_random(world, world->options.events && world_chance(world, 50)
+                                                        ? 5000 * NS_PER_MS
+                                                        : 50 * NS_PER_MS),
                             start_pod, task);
 }

@@ -92,13 +92,11 @@ void world_after(struct world *world, uint64_t delay_ns, void (*run)(struct worl
         world->heap[slot] = event;
 }
 
-static bool pop(struct world *world, struct event *ret)
+static void pop(struct world *world, struct event *ret)
 {
         struct event last;
         size_t slot = 0;
 
-        if (world->heap_count == 0)
-                return false;
         *ret = world->heap[0];
         last = world->heap[--world->heap_count];
         for (;;) {
@@ -116,7 +114,6 @@ static bool pop(struct world *world, struct event *ret)
         }
         if (world->heap_count)
                 world->heap[slot] = last;
-        return true;
 }
 
 /* Runs events until `done` or until nothing happens any more, at most so long. */
@@ -125,9 +122,9 @@ static void run_until(struct world *world, uint64_t limit_ns, bool (*done)(struc
         uint64_t end_ns = world->now_ns + limit_ns;
         struct event event;
 
-        while (!world->failure[0] && !(done && done(world)) && pop(world, &event)) {
-                if (event.at_ns > end_ns)
-                        break;
+        while (!world->failure[0] && !(done && done(world)) && world->heap_count &&
+               world->heap[0].at_ns <= end_ns) {
+                pop(world, &event);
                 world->now_ns = event.at_ns;
                 event.run(world, event.argument);
         }
@@ -158,25 +155,44 @@ static void settle(struct world *world)
                 checker_end(world->checker);
 }
 
+void world_open(struct world *world, const struct world_options *options)
+{
+        *world = (struct world){ .options = *options, .random = options->seed };
+        world_random(world, 0);
+        world->api = api_new(world);
+        world->checker = checker_new(world);
+        world->process = process_new(world);
+}
+
+void world_close(struct world *world)
+{
+        if (world->deposed)
+                process_kill(world->deposed);
+        process_kill(world->process);
+        checker_free(world->checker);
+        api_free(world->api);
+        free(world->heap);
+        arena_deinit(&world->arena);
+}
+
+void world_pass(struct world *world, uint64_t ns)
+{
+        uint64_t end_ns = world->now_ns + ns;
+
+        run_until(world, ns, NULL);
+        world->now_ns = MAX(world->now_ns, end_ns);
+}
+
 int world_run(const struct world_options *options, char failure[static 512])
 {
-        struct world world = { .options = *options, .random = options->seed };
+        struct world world;
 
-        world_random(&world, 0);
-        world.api = api_new(&world);
-        world.checker = checker_new(&world);
-        world.process = process_new(&world);
+        world_open(&world, options);
         users_begin(&world);
         run_until(&world, UINT64_C(3600) * NS_PER_SECOND, has_happened_enough);
         if (!world.failure[0])
                 settle(&world);
-        if (world.deposed)
-                process_kill(world.deposed);
-        process_kill(world.process);
-        checker_free(world.checker);
-        api_free(world.api);
-        free(world.heap);
-        arena_deinit(&world.arena);
         snprintf(failure, 512, "%s", world.failure);
-        return world.failure[0] ? -EINVAL : 0;
+        world_close(&world);
+        return failure[0] ? -EINVAL : 0;
 }

@@ -48,7 +48,15 @@ struct world {
 /* Time zero of the world, realtime. */
 enum { WORLD_EPOCH_SECONDS = 1800000000 };
 
+/* A world of its own, with users, faults and a check at the end. Returns 0, or -EINVAL with the
+ * first broken invariant. */
 int world_run(const struct world_options *options, char failure[static 512]);
+
+/* A world without users, for scenarios. */
+void world_open(struct world *world, const struct world_options *options);
+void world_close(struct world *world);
+/* Lets time pass. */
+void world_pass(struct world *world, uint64_t ns);
 
 uint64_t world_random(struct world *world, uint64_t below);
 bool world_chance(struct world *world, unsigned thousandths);
@@ -118,6 +126,8 @@ void process_notice(struct process *process, const struct kind *kind);
 /* ---- others ---- */
 
 void users_begin(struct world *world);
+/* The namespace "n" and a node. */
+void users_prepare(struct world *world);
 void kubelet_notice(struct world *world, struct json_doc *pod);
 
 struct checker *checker_new(struct world *world);

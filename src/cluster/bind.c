@@ -57,6 +57,22 @@ static void measure(struct binding *binding)
         }
 }
 
+/* Pods whose binding is on its way will be somewhere: there is room only beside them. */
+static void count_in_flight(struct binding *binding)
+{
+        cache_for_each_in(it, binding->seen->cache, binding->context->index_pending, &kind_pod,
+                          STR_EMPTY, STR_EMPTY)
+        {
+                const struct pod *pod = it.entry->typed;
+
+                for (size_t i = 0; it.entry->locked && i < binding->count; i++) {
+                        binding->rooms[i].cpu_milli -= pod->cpu_milli;
+                        binding->rooms[i].memory -= pod->memory;
+                        binding->rooms[i].pods--;
+                }
+        }
+}
+
 static struct room *find_room(struct binding *binding, const struct pod *pod)
 {
         struct room *best = NULL;
@@ -113,6 +129,7 @@ void bind_plan(const struct view *seen, struct plan *plan)
             0)
                 return;
         measure(&binding);
+        count_in_flight(&binding);
         cache_for_each_in(it, seen->cache, binding.context->index_pending, &kind_pod, STR_EMPTY,
                           STR_EMPTY)
         {

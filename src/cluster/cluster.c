@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cluster/internal.h"
+#include "kinds/names.h"
 
 const struct kind *const cluster_controllers_kinds[] = {
         &kind_namespace,
@@ -38,6 +39,21 @@ static const struct kind *const service_account_kinds[] = {
         NULL,
 };
 
+static const struct kind *const endpoints_kinds[] = {
+        &kind_service,
+        &kind_pod,
+        &kind_endpoint_slice,
+        NULL,
+};
+static const struct kind *const replica_set_kinds[] = { &kind_replica_set, &kind_pod, NULL };
+static const struct kind *const deployment_kinds[] = { &kind_deployment, &kind_replica_set, NULL };
+static const struct kind *const volume_claim_kinds[] = {
+        &kind_persistent_volume_claim,
+        &kind_persistent_volume,
+        NULL,
+};
+static const struct kind *const event_kinds[] = { &kind_event, NULL };
+
 /* ---- indexes ---- */
 
 static size_t namespace_keys(const struct cache_entry *entry,
@@ -63,20 +79,40 @@ static size_t node_keys(const struct cache_entry *entry, struct str ret_keys[sta
         return ret_keys[0].length > 0;
 }
 
+static size_t name_hash_keys(const struct cache_entry *entry,
+                             struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        ret_keys[0] = object_meta_label(&entry->meta, LABEL_NAME_HASH);
+        return ret_keys[0].length > 0;
+}
+
+static size_t service_keys(const struct cache_entry *entry,
+                           struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        const struct service *service = entry->typed;
+
+        ret_keys[0] = json_string(json_member(service->selector, LABEL_NAME_HASH));
+        return json_count(service->selector) > 0;
+}
+
 static int add_indexes(struct cache *cache, struct cluster_context *context)
 {
         const struct {
                 int *number;
                 const struct kind *kind;
+                bool by_namespace;
                 cache_keys_fn keys;
         } indexes[] = {
-                { &context->index_namespace, NULL, namespace_keys },
-                { &context->index_pending, &kind_pod, pending_keys },
-                { &context->index_node, &kind_pod, node_keys },
+                { &context->index_namespace, NULL, false, namespace_keys },
+                { &context->index_pending, &kind_pod, false, pending_keys },
+                { &context->index_node, &kind_pod, false, node_keys },
+                { &context->index_name_hash, &kind_pod, true, name_hash_keys },
+                { &context->index_service, &kind_service, true, service_keys },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
-                int r = cache_add_index(cache, indexes[i].kind, false, indexes[i].keys);
+                int r = cache_add_index(cache, indexes[i].kind, indexes[i].by_namespace,
+                                        indexes[i].keys);
 
                 if (r < 0)
                         return r;
@@ -117,6 +153,48 @@ static const struct controller controllers[] = {
                 .map = service_account_map,
                 .plan = service_account_plan,
                 .priority = 1,
+        },
+        {
+                .name = "endpoints",
+                .kinds = endpoints_kinds,
+                .map = endpoints_map,
+                .plan = endpoints_plan,
+                .priority = 1,
+        },
+        {
+                .name = "replica-set",
+                .kinds = replica_set_kinds,
+                .map = replica_set_map,
+                .plan = replica_set_plan,
+                .priority = 1,
+        },
+        {
+                .name = "deployment",
+                .kinds = deployment_kinds,
+                .map = deployment_map,
+                .plan = deployment_plan,
+                .priority = 1,
+        },
+        {
+                .name = "volume-claim",
+                .kinds = volume_claim_kinds,
+                .map = volume_claim_map,
+                .plan = volume_claim_plan,
+                .priority = 1,
+        },
+        {
+                .name = "volume",
+                .kinds = volume_claim_kinds,
+                .map = volume_map,
+                .plan = volume_plan,
+                .priority = 2,
+        },
+        {
+                .name = "events",
+                .kinds = event_kinds,
+                .map = event_map,
+                .plan = event_plan,
+                .priority = 2,
         },
 };
 

@@ -36,6 +36,23 @@ void write_finalizers_without(struct json_writer *writer, const struct object_me
         json_end_array(writer);
 }
 
+void write_owner_reference(struct json_writer *writer, const struct kind *kind,
+                           const struct object_meta *owner)
+{
+        char api_version[128];
+
+        json_field_array(writer, "ownerReferences");
+        json_begin_object(writer);
+        json_field_string(writer, "apiVersion", kind_api_version(kind, api_version));
+        json_field_string(writer, "kind", kind->kind);
+        json_field_string(writer, "name", owner->name);
+        json_field_string(writer, "uid", owner->uid);
+        json_field_bool(writer, "controller", true);
+        json_field_bool(writer, "blockOwnerDeletion", true);
+        json_end_object(writer);
+        json_end_array(writer);
+}
+
 static enum owner_state owner_state(const struct view *seen, const struct cache_entry *entry,
                                     const struct owner_reference *owner)
 {

@@ -10,6 +10,8 @@ struct cluster_context {
         int index_namespace; /* every object by its namespace */
         int index_pending;   /* Pods without a node, under "" */
         int index_node;      /* Pods by their node */
+        int index_name_hash; /* Pods by the hash of their Sandbox's name */
+        int index_service;   /* Services by the name hash that they select, "" if by other labels */
 };
 
 enum { CLUSTER_CONTROLLERS_MAX = 12 };
@@ -38,6 +40,40 @@ void bind_map(struct controllers *set, const struct controller *controller,
 void service_account_plan(const struct view *seen, struct plan *plan);
 void service_account_map(struct controllers *set, const struct controller *controller,
                          const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a Service. */
+void endpoints_plan(const struct view *seen, struct plan *plan);
+void endpoints_map(struct controllers *set, const struct controller *controller,
+                   const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a ReplicaSet. */
+void replica_set_plan(const struct view *seen, struct plan *plan);
+void replica_set_map(struct controllers *set, const struct controller *controller,
+                     const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a Deployment. */
+void deployment_plan(const struct view *seen, struct plan *plan);
+void deployment_map(struct controllers *set, const struct controller *controller,
+                    const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a PersistentVolumeClaim. */
+void volume_claim_plan(const struct view *seen, struct plan *plan);
+void volume_claim_map(struct controllers *set, const struct controller *controller,
+                      const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: a PersistentVolume's name. */
+void volume_plan(const struct view *seen, struct plan *plan);
+void volume_map(struct controllers *set, const struct controller *controller,
+                const struct cache_entry *before, const struct cache_entry *after);
+
+/* Key: one for all Events. */
+void event_plan(const struct view *seen, struct plan *plan);
+void event_map(struct controllers *set, const struct controller *controller,
+               const struct cache_entry *before, const struct cache_entry *after);
+
+/* A controlling owner, in an open metadata object. */
+void write_owner_reference(struct json_writer *writer, const struct kind *kind,
+                           const struct object_meta *owner);
 
 /* Writes "finalizers" of an open metadata object, without one of them. */
 void write_finalizers_without(struct json_writer *writer, const struct object_meta *meta,

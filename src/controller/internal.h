@@ -7,6 +7,10 @@
 #include "kinds/sandbox.h"
 #include "kube/condition.h"
 
+/* Within this time of a start, news of its progress that changes neither Ready nor addresses is
+ * held back, so that a start costs two status writes, not five. */
+#define PROGRESS_HOLD_NS UINT64_C(2000000000)
+
 /* What every plan function here is given beside the cache. */
 struct sandbox_context {
         struct sandbox_options options;

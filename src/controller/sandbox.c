@@ -5,10 +5,6 @@
 #include "base/clock.h"
 #include "controller/internal.h"
 
-/* Within this time of a Pod's start, news of its progress that changes neither Ready nor addresses
- * is held back, so that a start costs two status writes, not five. */
-static const uint64_t progress_hold_ns = UINT64_C(2000000000);
-
 /* What one pass knows and finds out. */
 struct pass {
         const struct view *seen;
@@ -311,7 +307,7 @@ static bool may_wait(const struct pass *pass, const struct sandbox_status *statu
             !same_condition(list, STR("Suspended")) || !same_condition(list, STR("Finished")) ||
             !sandbox_status_ips_are(status, pass->sandbox->status))
                 return false;
-        *ret_until_ns = pass->pod->meta.creation_ns + progress_hold_ns;
+        *ret_until_ns = pass->pod->meta.creation_ns + PROGRESS_HOLD_NS;
         return *ret_until_ns > pass->seen->now.realtime_ns;
 }
 

@@ -177,6 +177,29 @@ static void tell_missing(struct claim_pass *pass)
                 ACTION_NONE);
 }
 
+static bool is_on_the_way(struct str status, struct str reason)
+{
+        return str_equal(status, STR("False")) && (str_equal(reason, STR("SandboxNotReady")) ||
+                                                   str_equal(reason, STR("DependenciesNotReady")));
+}
+
+/* While a Sandbox starts, the claim is not told of every step: it knows that it is on the way. */
+static bool may_wait(struct claim_pass *pass, const struct claim_status *wanted)
+{
+        uint64_t until_ns = pass->sandbox->meta.creation_ns + PROGRESS_HOLD_NS;
+        struct condition ready;
+
+        if (!is_on_the_way(wanted->status, wanted->reason) ||
+            !condition_find(pass->claim->conditions, STR("Ready"), &ready) ||
+            !is_on_the_way(ready.status, ready.reason) ||
+            ready.observed_generation != pass->entry->meta.generation ||
+            !str_equal(pass->claim->sandbox_name, wanted->sandbox_name) ||
+            until_ns <= pass->seen->now.realtime_ns)
+                return false;
+        plan_come_back(pass->plan, until_ns);
+        return true;
+}
+
 static void plan_bound(struct claim_pass *pass)
 {
         struct claim_status status;
@@ -190,7 +213,8 @@ static void plan_bound(struct claim_pass *pass)
         }
         plan_metadata(pass);
         claim_status_of_sandbox(pass->sandbox, &status);
-        claim_status_patch(pass->plan, pass->seen, pass->entry, &status, ACTION_NONE);
+        if (!may_wait(pass, &status))
+                claim_status_patch(pass->plan, pass->seen, pass->entry, &status, ACTION_NONE);
 }
 
 /*
