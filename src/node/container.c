@@ -42,6 +42,9 @@ static struct net_loop *loop_of(const struct node_container *container)
 
 /* ---- the end ---- */
 
+static void end_users(struct node_container *container);
+static void end_followers(struct node_container *container);
+
 static void drop_connection(struct node_container *container)
 {
         net_timer_stop(&container->retry);
@@ -50,6 +53,8 @@ static void drop_connection(struct node_container *container)
         container->stream = NULL;
         initproto_client_free(container->init);
         container->init = NULL;
+        end_users(container);
+        end_followers(container);
 }
 
 void container_free(struct node_container *container)
@@ -58,6 +63,7 @@ void container_free(struct node_container *container)
                 return;
         for (unsigned role = 0; role < POD_PROBE_ROLES; role++)
                 probe_stop(container, (enum pod_probe_role)role);
+        container->is_over = true;
         drop_connection(container);
         buffer_deinit(&container->argv);
         buffer_deinit(&container->env);
@@ -174,7 +180,7 @@ void container_exited(struct node_pod *pod, size_t index, uint32_t attempt,
 
 /* ---- what init says ---- */
 
-void container_flush(struct node_container *container)
+static void container_flush(struct node_container *container)
 {
         if (!container->init || !container->stream)
                 return;
@@ -218,6 +224,8 @@ static void on_hello(void *owner, const struct initproto_hello *hello)
 
         if (hello->state == INITPROTO_RUNNING)
                 tell_started(container);
+        if (!list_is_empty(&container->followers))
+                initproto_client_watch_log(container->init, 0);
         if (hello->state != INITPROTO_IDLE || container->start_failed)
                 return;
         if (!container->has_process) {
@@ -241,18 +249,29 @@ static void on_started(void *owner, struct initproto_stream *stream, uint32_t pi
         (void)pid, (void)time_ns;
         if (is_main(stream))
                 tell_started(owner);
-        else if (user && user->started)
-                user->started(user, stream);
+        else if (user->on->started)
+                user->on->started(user);
+}
+
+/* Takes the user off the stream, which is gone. */
+static void detach(struct container_user *user)
+{
+        list_remove(&user->link);
+        user->container = NULL;
+        user->stream = NULL;
 }
 
 static void on_failed(void *owner, struct initproto_stream *stream, int error, struct str reason)
 {
         struct container_user *user = stream->owner;
 
-        if (is_main(stream))
+        if (is_main(stream)) {
                 fail_start(owner, reason, error);
-        else if (user && user->failed)
-                user->failed(user, error, reason);
+                return;
+        }
+        detach(user);
+        if (user->on->failed)
+                user->on->failed(user, error, reason);
 }
 
 static void on_output(void *owner, struct initproto_stream *stream, enum initproto_channel channel,
@@ -261,8 +280,8 @@ static void on_output(void *owner, struct initproto_stream *stream, enum initpro
         struct node_container *container = owner;
         struct container_user *user = stream->owner;
 
-        if (user && user->output)
-                user->output(user, stream, channel, data);
+        if (!is_main(stream) && user->on->output)
+                user->on->output(user, channel, data);
         else if (data.length > 0)
                 initproto_client_consumed(container->init, stream, channel, data.length);
 }
@@ -273,8 +292,11 @@ static void on_init_exited(void *owner, struct initproto_stream *stream,
         struct container_user *user = stream->owner;
 
         (void)owner;
-        if (!is_main(stream) && user && user->ended)
-                user->ended(user, exit);
+        if (is_main(stream))
+                return;
+        detach(user);
+        if (user->on->ended)
+                user->on->ended(user, exit);
 }
 
 static void on_writable(void *owner, struct initproto_stream *stream)
@@ -282,8 +304,19 @@ static void on_writable(void *owner, struct initproto_stream *stream)
         struct container_user *user = stream->owner;
 
         (void)owner;
-        if (user && user->writable)
-                user->writable(user, stream);
+        if (!is_main(stream) && user->on->writable)
+                user->on->writable(user);
+}
+
+static void on_log(void *owner, uint64_t log_end)
+{
+        struct node_container *container = owner;
+        struct container_follower *follower;
+
+        list_for_each (follower, &container->followers, link)
+                follower->grown(follower);
+        if (!list_is_empty(&container->followers))
+                initproto_client_watch_log(container->init, log_end);
 }
 
 static const struct initproto_events init_events = {
@@ -293,6 +326,7 @@ static const struct initproto_events init_events = {
         .output = on_output,
         .exited = on_init_exited,
         .writable = on_writable,
+        .log = on_log,
 };
 
 /* ---- the connection ---- */
@@ -313,14 +347,33 @@ static void connect_later(struct node_container *container)
         net_timer_start(loop_of(container), &container->retry, delay, retry_expired);
 }
 
-/* Probes whose stream went with the connection must not hold on to it. */
+/* Streams went with the connection; whoever uses them hears of it. */
+static void end_users(struct node_container *container)
+{
+        while (!list_is_empty(&container->users)) {
+                struct container_user *user =
+                        list_entry(container->users.next, struct container_user, link);
+                detach(user);
+                if (user->on->ended)
+                        user->on->ended(user, NULL);
+        }
+}
+
+static void end_followers(struct node_container *container)
+{
+        while (!list_is_empty(&container->followers)) {
+                struct container_follower *follower =
+                        list_entry(container->followers.next, struct container_follower, link);
+                list_remove(&follower->link);
+                follower->ended(follower);
+        }
+}
+
 static void connection_ended(struct node_container *container)
 {
-        for (unsigned role = 0; role < POD_PROBE_ROLES; role++)
-                if (container->probes[role])
-                        probe_connection_ended(container->probes[role]);
         initproto_client_free(container->init);
         container->init = NULL;
+        end_users(container);
         if (container->has_exited)
                 tell_exit(container);
         else if (!container->is_over)
@@ -573,6 +626,20 @@ static void forget_old_log(struct node_pod *pod, size_t index, uint32_t attempt)
         files_remove_message(pod, index, attempt - 2);
 }
 
+static struct node_container *container_new(struct node_pod *pod, size_t index, uint32_t attempt)
+{
+        struct node_container *container = calloc(1, sizeof(*container));
+
+        if (!container)
+                return NULL;
+        container->pod = pod;
+        container->index = index;
+        container->attempt = attempt;
+        list_init(&container->users);
+        list_init(&container->followers);
+        return container;
+}
+
 void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
 {
         const struct pod_container *wanted = &pod_spec_of(pod)->containers[index];
@@ -582,15 +649,12 @@ void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
         if (!find_image(pod, wanted, index, attempt, &image))
                 return;
         container_free(pod->containers[index]);
-        struct node_container *container = calloc(1, sizeof(*container));
+        struct node_container *container = container_new(pod, index, attempt);
         pod->containers[index] = container;
         if (!container) {
                 refuse(pod, index, attempt, "CreateContainerError", "out of memory");
                 return;
         }
-        container->pod = pod;
-        container->index = index;
-        container->attempt = attempt;
         forget_old_log(pod, index, attempt);
         int r = make_process(container, image, &error);
         bool is_config = r == -ENOENT || r == -EINVAL || r == -EBADMSG || r == -E2BIG;
@@ -612,15 +676,12 @@ void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
 int container_adopt(struct node_pod *pod, size_t index, uint32_t attempt)
 {
         const struct pod_spec *spec = pod_spec_of(pod);
-        struct node_container *container = calloc(1, sizeof(*container));
+        struct node_container *container = container_new(pod, index, attempt);
         const struct image *image;
         struct error error = {};
 
         if (!container)
                 return -ENOMEM;
-        container->pod = pod;
-        container->index = index;
-        container->attempt = attempt;
         container->is_launched = true;
         container_free(pod->containers[index]);
         pod->containers[index] = container;
@@ -657,4 +718,110 @@ void container_kill(struct node_pod *pod, size_t index)
         if (r < 0)
                 log_warning("cannot kill container %zu of Pod %s: %s", index, pod->uid,
                             strerror(-r));
+}
+
+/* ---- processes and connections inside ---- */
+
+static void attach(struct node_container *container, const struct container_user_events *on,
+                   struct initproto_stream *stream, struct container_user *user)
+{
+        *user = (struct container_user){ .on = on, .container = container, .stream = stream };
+        list_append(&container->users, &user->link);
+        container_flush(container);
+}
+
+int container_exec(struct node_container *container, const struct initproto_process *process,
+                   const struct container_user_events *on, struct container_user *user)
+{
+        struct initproto_stream *stream;
+
+        if (!container->init || !container->stream || !container->was_started)
+                return -ENOTCONN;
+        int r = initproto_client_exec(container->init, process, user, &stream);
+        if (r >= 0)
+                attach(container, on, stream, user);
+        return r;
+}
+
+int container_connect(struct node_container *container, struct str host, uint16_t port,
+                      const struct container_user_events *on, struct container_user *user)
+{
+        struct initproto_stream *stream;
+
+        if (!container->init || !container->stream)
+                return -ENOTCONN;
+        int r = initproto_client_connect(container->init, host, port, user, &stream);
+        if (r >= 0)
+                attach(container, on, stream, user);
+        return r;
+}
+
+ssize_t container_input(struct container_user *user, struct str data)
+{
+        if (!user->container)
+                return -EPIPE;
+        ssize_t taken = initproto_client_input(user->container->init, user->stream, data);
+        container_flush(user->container);
+        return taken;
+}
+
+void container_consumed(struct container_user *user, enum initproto_channel channel, size_t bytes)
+{
+        if (!user->container || bytes == 0)
+                return;
+        initproto_client_consumed(user->container->init, user->stream, channel, bytes);
+        container_flush(user->container);
+}
+
+void container_resize(struct container_user *user, uint16_t rows, uint16_t columns)
+{
+        if (!user->container)
+                return;
+        initproto_client_resize(user->container->init, user->stream, rows, columns);
+        container_flush(user->container);
+}
+
+void container_leave(struct container_user *user)
+{
+        struct node_container *container = user->container;
+
+        if (!container)
+                return;
+        initproto_client_close(container->init, user->stream);
+        detach(user);
+        container_flush(container);
+}
+
+ssize_t container_main_input(struct node_container *container, struct str data)
+{
+        if (!container->init)
+                return -ENOTCONN;
+        ssize_t taken = initproto_client_input(container->init,
+                                               initproto_client_main(container->init), data);
+        container_flush(container);
+        return taken;
+}
+
+void container_main_resize(struct node_container *container, uint16_t rows, uint16_t columns)
+{
+        if (!container->init)
+                return;
+        initproto_client_resize(container->init, initproto_client_main(container->init), rows,
+                                columns);
+        container_flush(container);
+}
+
+void container_follow(struct node_container *container, struct container_follower *follower,
+                      uint64_t log_end)
+{
+        list_append(&container->followers, &follower->link);
+        if (!container->init)
+                return;
+        initproto_client_watch_log(container->init, log_end);
+        container_flush(container);
+}
+
+const struct initproto_process *container_process(const struct node_container *container)
+{
+        return &container->process;
 }

@@ -54,17 +54,33 @@ int node_expect(struct node *node, uint64_t number, const struct node_call *call
 
 /* ---- one container ---- */
 
-/*
- * Who hears of an EXEC or CONNECT stream of a container: the first member of what is given as the
- * stream's owner. Members may be NULL. After `ended` or `failed` the stream is gone.
- */
-struct container_user {
-        void (*started)(struct container_user *user, struct initproto_stream *stream);
-        void (*output)(struct container_user *user, struct initproto_stream *stream,
-                       enum initproto_channel channel, struct str data);
-        void (*writable)(struct container_user *user, struct initproto_stream *stream);
+struct container_user;
+
+/* Members may be NULL. After `ended` or `failed` the user is on its own again. */
+struct container_user_events {
+        void (*started)(struct container_user *user);
+        void (*output)(struct container_user *user, enum initproto_channel channel,
+                       struct str data); /* empty: no more will come */
+        void (*writable)(struct container_user *user);
+        /* The process or the TCP connection ended; `exit` is NULL when it is not known how: the
+         * connection to init has gone, or it was no process. */
         void (*ended)(struct container_user *user, const struct initproto_exit *exit);
         void (*failed)(struct container_user *user, int error, struct str reason);
+};
+
+/* One EXEC or CONNECT in a container, embedded in whoever asked for it. */
+struct container_user {
+        const struct container_user_events *on;
+        struct node_container *container; /* NULL: nothing is open */
+        struct initproto_stream *stream;
+        struct list link;
+};
+
+/* Who reads along the log of a container, embedded. */
+struct container_follower {
+        void (*grown)(struct container_follower *follower);
+        void (*ended)(struct container_follower *follower); /* it has exited; no more follows */
+        struct list link;
 };
 
 struct node_probe {
@@ -76,7 +92,6 @@ struct node_probe {
         bool is_asking;
         struct http_call *http;
         struct stream *tcp;
-        struct initproto_stream *exec;
 };
 
 /* One attempt to run a container, from launch to exit. */
@@ -100,6 +115,7 @@ struct node_container {
         struct net_timer retry; /* of connecting */
         unsigned retries;
         struct node_probe *probes[POD_PROBE_ROLES];
+        struct list users, followers;
 };
 
 /* ---- one Pod ---- */
@@ -158,6 +174,7 @@ struct node_queued {
         char reason[POD_REASON_SIZE], message[POD_MESSAGE_SIZE], id[POD_CONTAINER_ID_SIZE];
 };
 
+struct kubelet;     /* kubelet.c */
 struct node_report; /* report.c: Node object, lease, Events */
 
 struct node {
@@ -186,7 +203,8 @@ struct node {
         uint64_t recover_call;
         bool is_recovered, is_synced, has_told_ready;
         struct node_report *report;
-        int failure; /* why the loop was stopped */
+        struct kubelet *kubelet; /* NULL: no socket was asked for */
+        int failure;             /* why the loop was stopped */
         struct error *error;
 
         /* Events that wait for the worker, which is never entered twice. */
@@ -206,6 +224,15 @@ struct pod_time node_now(void);
 /* Tells who started the node, once the Node is registered and its Pods are known. */
 void node_tell_ready(struct node *node);
 
+/* ---- kubelet.c ---- */
+
+/* Serves log, exec, attach and portforward on config->socket_path. */
+int kubelet_new(struct node *node, struct error *error, struct kubelet **ret_kubelet);
+void kubelet_free(struct kubelet *kubelet);
+
+/* The Pod is about to be freed; its containers are gone. `kubelet` may be NULL. */
+void kubelet_pod_gone(struct kubelet *kubelet, const struct node_pod *pod);
+
 /* ---- pod.c ---- */
 
 /* Gives the Pod's worker an event, at once or after the one that it is at. Strings are copied. */
@@ -217,6 +244,9 @@ void pod_object_deleted(struct node *node, struct str namespace, struct str name
                         struct json_doc *doc);
 
 void pod_free(struct node_pod *pod);
+
+/* The Pod with this name that is not about to be freed, or NULL. */
+struct node_pod *pod_find(struct node *node, struct str namespace, struct str name);
 
 const struct pod_spec *pod_spec_of(const struct node_pod *pod);
 struct pod_facts pod_facts_of(const struct node_pod *pod, char address[static ADDRESS_TEXT_SIZE]);
@@ -236,8 +266,34 @@ void container_free(struct node_container *container);
 void container_key(const struct node_pod *pod, size_t index, uint32_t attempt,
                    struct container_key *ret_key);
 
-/* Sends what the init client has to say. */
-void container_flush(struct node_container *container);
+/*
+ * Runs a process in the container, or connects to a port inside of it (`host` empty: 127.0.0.1);
+ * `user` hears of it until it ends or container_leave() is called. -ENOTCONN: init cannot be
+ * reached now; else as initproto_client_exec().
+ */
+int container_exec(struct node_container *container, const struct initproto_process *process,
+                   const struct container_user_events *on, struct container_user *user);
+int container_connect(struct node_container *container, struct str host, uint16_t port,
+                      const struct container_user_events *on, struct container_user *user);
+
+/* As the functions of initproto/client.h; they do nothing once it has ended. */
+ssize_t container_input(struct container_user *user, struct str data);
+void container_consumed(struct container_user *user, enum initproto_channel channel, size_t bytes);
+void container_resize(struct container_user *user, uint16_t rows, uint16_t columns);
+
+/* Ends what is open; no more events. */
+void container_leave(struct container_user *user);
+
+/* The same for the main process: input, its end, and the size of its terminal. */
+ssize_t container_main_input(struct node_container *container, struct str data);
+void container_main_resize(struct node_container *container, uint16_t rows, uint16_t columns);
+
+/* Tells when the log grows beyond `log_end`; stop with list_remove(). */
+void container_follow(struct node_container *container, struct container_follower *follower,
+                      uint64_t log_end);
+
+/* The environment, directory and identity that further processes of the container start from. */
+const struct initproto_process *container_process(const struct node_container *container);
 
 /* ---- probe.c ---- */
 
@@ -246,9 +302,6 @@ void probe_stop(struct node_container *container, enum pod_probe_role role);
 
 /* The Pod's document was replaced: what was borrowed of the old one is taken from the new. */
 void probe_respec(struct node_container *container);
-
-/* The connection to init has ended, and with it an exec probe's stream. */
-void probe_connection_ended(struct node_probe *probe);
 
 /* ---- material.c ---- */
 

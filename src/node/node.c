@@ -320,7 +320,9 @@ static int open_clients(struct node *node, struct error *error)
         if (r < 0)
                 return r;
         node->probe_filter = tls_context_filter(node->probe_tls);
-        return report_new(node, &node->report);
+        if (node->config->socket_path)
+                r = kubelet_new(node, error, &node->kubelet);
+        return r < 0 ? r : report_new(node, &node->report);
 }
 
 static int open_runtime(struct node *node, struct error *error)
@@ -398,6 +400,7 @@ static void close_all(struct node *node)
                 HASH_DELETE(hh, node->calls, call);
                 free(call);
         }
+        kubelet_free(node->kubelet);
         report_free(node->report);
         if (node->http)
                 http_client_free(node->http);

@@ -14,7 +14,8 @@ struct node_config {
         const char *data_folder;    /* volumes, logs and state, made with mode 0700 if absent */
         const char *libexec_folder; /* static init and sandboxd */
         const char *image_map;      /* path of the map of image names; NULL: none */
-        const char *socket_path;    /* where the kubelet API listens (Unix socket, 0600) */
+        const char *socket_path; /* where the kubelet API listens (a Unix socket); NULL: nowhere */
+        unsigned socket_user;    /* who may connect, besides root and the node's own user */
         const char *api_host, *api_port; /* API address as Pods see it; NULL: none */
         const char *dns_address;         /* resolver that ClusterFirst Pods get; NULL: the host's */
         int launcher_fd;                 /* connected socket of the launcher; owned by node_run */

@@ -4,12 +4,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "net/websocket.h"
 #include "node/node.h"
 #include "node/test_api.h"
 #include "node/test_runtime.h"
@@ -22,7 +26,7 @@ struct world {
         struct test_loop loop;
         struct test_api api;
         struct test_runtime_config runtime;
-        char folder[64], kubeconfig[128], data[128], state[128];
+        char folder[64], kubeconfig[128], data[128], state[128], socket[100];
         struct node_config config;
         pthread_t thread;
         bool is_running;
@@ -71,6 +75,7 @@ static int set_up(void **state)
         snprintf(world->kubeconfig, sizeof(world->kubeconfig), "%s/kubeconfig", world->folder);
         snprintf(world->data, sizeof(world->data), "%s/data", world->folder);
         snprintf(world->state, sizeof(world->state), "%s/state", world->folder);
+        snprintf(world->socket, sizeof(world->socket), "%s/kubelet", world->folder);
         assert_int_equal(mkdir(world->state, 0700), 0);
         snprintf(config, sizeof(config),
                  "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
@@ -85,6 +90,7 @@ static int set_up(void **state)
                                               .host_address = "192.0.2.1",
                                               .pod_cidr = "10.1.0.0/24",
                                               .data_folder = world->data,
+                                              .socket_path = world->socket,
                                               .launcher_fd = -1,
                                               .ready_fd = -1,
                                               .runtime_new = test_runtime_new,
@@ -200,7 +206,7 @@ static void a_pod_lives_and_dies(void **state)
         assert_true(json_string_is(json_get(status_of(world, "p"), "podIP"), STR("10.1.0.2")));
         assert_true(json_string_is(json_get(main_of(world, "p"), "containerID"),
                                    STR("cay://p-uid-0-1")));
-        assert_int_equal(world->api.status_patches, 1);
+        assert_true(world->api.status_patches <= 3);
         assert_true(exists(world->data, "volumes/pods/p-uid/etc/hosts"));
         test_run_until(&world->loop, test_api_count(&world->api, "/api/v1/nodes/here") == 1);
         test_run_until(&world->loop,
@@ -414,7 +420,7 @@ static void a_restarted_node_finds_what_runs(void **state)
         assert_true(json_string_is(json_get(status_of(world, "q"), "podIP"), STR("10.1.0.4")));
         assert_true(is_ready(world, "p"));
         assert_int_equal(json_int64_or(json_get(main_of(world, "p"), "restartCount"), -1), 0);
-        assert_true(world->api.status_patches <= patches + 2);
+        assert_true(world->api.status_patches <= patches + 5);
 
         /* It can be spoken to, too. */
         ask_to_delete(world, PATH_OF("p"), "30");
@@ -446,6 +452,214 @@ static void failures_are_tried_again(void **state)
         test_run_until(&world->loop, !exists(world->data, "volumes/pods/other-uid"));
 }
 
+/* ---- the kubelet API ---- */
+
+static int connect_kubelet(struct world *world)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const struct timeval limit = { .tv_sec = 5 };
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", world->socket);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        return fd;
+}
+
+static void read_more(int fd, struct buffer *text)
+{
+        char bytes[4096];
+        ssize_t got = read(fd, bytes, sizeof(bytes));
+
+        assert_true(got > 0);
+        assert_int_equal(buffer_append(text, bytes, (size_t)got), 0);
+        assert_int_equal(buffer_append_char(text, '\0'), 0);
+        text->length--;
+}
+
+/* The status of the answer to a GET; its whole message in `text`. */
+static int ask_kubelet(struct world *world, const char *target, struct buffer *text)
+{
+        _cleanup_close_ int fd = connect_kubelet(world);
+        char request[512], bytes[4096];
+        ssize_t got;
+
+        snprintf(request, sizeof(request),
+                 "GET %s HTTP/1.0\r\nHost: node\r\nConnection: close\r\n\r\n", target);
+        assert_int_equal(fd_write_full(fd, request, strlen(request)), 0);
+        buffer_clear(text);
+        while ((got = read(fd, bytes, sizeof(bytes))) > 0)
+                assert_int_equal(buffer_append(text, bytes, (size_t)got), 0);
+        assert_int_equal(buffer_append_char(text, '\0'), 0);
+        return atoi(text->data + strlen("HTTP/1.1 "));
+}
+
+static const char *body_of(const struct buffer *text)
+{
+        return strstr(text->data, "\r\n\r\n") + 4;
+}
+
+static void logs_are_read(void **state)
+{
+        static const struct {
+                const char *query;
+                int status;
+                const char *body; /* exactly, or part of an error */
+        } cases[] = {
+                { "", 200, "line 1\nline 2\nline 3\nlast" },
+                { "?container=main&follow=false", 200, "line 1\nline 2\nline 3\nlast" },
+                { "?tailLines=2", 200, "line 3\nlast" },
+                { "?tailLines=0", 200, "" },
+                { "?limitBytes=9", 200, "line 1\nli" },
+                { "?sinceTime=2099-01-01T00:00:00Z", 200, "" },
+                { "?tailLines=x", 400, "malformed" },
+                { "?container=other", 400, "container other is not valid for pod p" },
+                { "?previous=true", 400, "previous terminated container" },
+        };
+        _cleanup_buffer_ struct buffer text = {};
+        struct world *world = *state;
+
+        put_pod(world, "p",
+                SHELL("for i in 1 2 3; do echo line $i; done; printf last; exec sleep 1000"), "");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        do
+                assert_int_equal(ask_kubelet(world, "/pods/n/p/log", &text), 200);
+        while (!strstr(text.data, "last"));
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char target[128];
+                snprintf(target, sizeof(target), "/pods/n/p/log%s", cases[i].query);
+                assert_int_equal(ask_kubelet(world, target, &text), cases[i].status);
+                if (cases[i].status == 200)
+                        assert_string_equal(body_of(&text), cases[i].body);
+                else
+                        assert_non_null(strstr(body_of(&text), cases[i].body));
+        }
+        assert_int_equal(ask_kubelet(world, "/pods/n/p/log?timestamps=true&tailLines=2", &text),
+                         200);
+        assert_non_null(strstr(body_of(&text), "Z line 3\n"));
+        assert_int_equal(ask_kubelet(world, "/pods/n/none/log", &text), 404);
+        assert_int_equal(ask_kubelet(world, "/pods/n/p/other", &text), 404);
+        assert_int_equal(ask_kubelet(world, "/elsewhere", &text), 404);
+        assert_int_equal(ask_kubelet(world, "/pods/n/p/exec?command=true", &text), 400);
+
+        /* What it follows ends with the container. */
+        put_pod(world, "q", SHELL("for i in 1 2; do echo $i; sleep 0.1; done"),
+                "\"restartPolicy\":\"Never\",");
+        test_run_until(&world->loop, phase_is(world, "q", "Running"));
+        assert_int_equal(ask_kubelet(world, "/pods/n/q/log?follow=true", &text), 200);
+        assert_string_equal(body_of(&text), "1\n2\n");
+        test_run_until(&world->loop, phase_is(world, "q", "Succeeded"));
+        assert_int_equal(ask_kubelet(world, "/pods/n/q/log?follow=true", &text), 200);
+        assert_string_equal(body_of(&text), "1\n2\n");
+}
+
+/* Sends a masked frame of less than 126 bytes. */
+static void send_frame(int fd, const char *data, size_t length)
+{
+        char frame[200] = { (char)0x82, (char)(0x80 | length), 0, 0, 0, 0 };
+
+        memcpy(frame + 6, data, length);
+        assert_int_equal(fd_write_full(fd, frame, length + 6), 0);
+}
+
+/* Reads frames until the closing one, appending what came on each channel. */
+static void read_channels(int fd, struct buffer *text, struct buffer channels[static 5])
+{
+        for (;;) {
+                struct websocket_frame frame;
+                int head = websocket_parse_head(buffer_str(text), &frame);
+                assert_true(head >= 0);
+                if (head == 0 || text->length < (size_t)head + frame.length) {
+                        read_more(fd, text);
+                        continue;
+                }
+                if (frame.opcode == WEBSOCKET_CLOSE)
+                        return;
+                const char *data = text->data + head;
+                if (frame.length > 1)
+                        assert_int_equal(buffer_append(&channels[(unsigned char)data[0] % 5],
+                                                       data + 1, frame.length - 1),
+                                         0);
+                buffer_consume(text, (size_t)head + frame.length);
+        }
+}
+
+static void open_exec(int fd, const char *query, struct buffer *text)
+{
+        char request[1024];
+
+        snprintf(request, sizeof(request),
+                 "GET /pods/n/p/exec?%s HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\n"
+                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                 "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n",
+                 query);
+        assert_int_equal(fd_write_full(fd, request, strlen(request)), 0);
+        do
+                read_more(fd, text);
+        while (!strstr(text->data, "\r\n\r\n"));
+        assert_int_equal(strncmp(text->data, "HTTP/1.1 101 ", 13), 0);
+        buffer_consume(text, (size_t)(body_of(text) - text->data));
+}
+
+static void commands_run_in_containers(void **state)
+{
+        static const struct {
+                const char *query, *input, *output, *error, *status;
+        } cases[] = {
+                { "stdout=true&stderr=true&command=sh&command=-c&command=echo+out%3B+echo+err+>%262"
+                  "%3B+exit+3",
+                  NULL, "out\n", "err\n", "\"reason\":\"ExitCode\",\"message\":\"3\"" },
+                { "stdin=true&stdout=true&command=cat", "hello", "hello", "",
+                  "\"status\":\"Success\"" },
+                { "stdout=true&command=%2Fno%2Fprogram", NULL, "", "",
+                  "\"reason\":\"ExitCode\",\"message\":\"127\"" },
+                { "stdout=true&tty=true&command=sh&command=-c&command=tty;echo+$TERM", NULL,
+                  "/dev/pts/", "", "\"status\":\"Success\"" },
+        };
+        struct world *world = *state;
+
+        put_pod(world, "p", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_close_ int fd = connect_kubelet(world);
+                _cleanup_buffer_ struct buffer text = {};
+                struct buffer channels[5] = {};
+                open_exec(fd, cases[i].query, &text);
+                if (cases[i].input) {
+                        char frame[64] = { 0 };
+                        strcpy(frame + 1, cases[i].input);
+                        send_frame(fd, frame, strlen(cases[i].input) + 1);
+                        send_frame(fd, "\xff\0", 2);
+                }
+                read_channels(fd, &text, channels);
+                for (size_t j = 0; j < ARRAY_SIZE(channels); j++)
+                        assert_int_equal(buffer_append_char(&channels[j], '\0'), 0);
+                assert_int_equal(
+                        strncmp(channels[1].data, cases[i].output, MAX(strlen(cases[i].output), 1)),
+                        0);
+                assert_string_equal(channels[2].data, cases[i].error);
+                assert_non_null(strstr(channels[3].data, cases[i].status));
+                for (size_t j = 0; j < ARRAY_SIZE(channels); j++)
+                        buffer_deinit(&channels[j]);
+        }
+
+        /* A client that goes away takes its command with it; the Pod's end takes the others. */
+        _cleanup_buffer_ struct buffer text = {};
+        struct buffer channels[5] = {};
+        int gone = connect_kubelet(world);
+        open_exec(gone, "stdout=true&command=sleep&command=1000", &text);
+        close(gone);
+        buffer_clear(&text);
+        _cleanup_close_ int left = connect_kubelet(world);
+        open_exec(left, "stdout=true&command=sleep&command=1000", &text);
+        ask_to_delete(world, PATH_OF("p"), "1");
+        test_run_until(&world->loop, is_gone(world, "p"));
+        read_channels(left, &text, channels);
+        assert_true(channels[3].length > 0);
+        buffer_deinit(&channels[3]);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -457,6 +671,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(a_restarted_node_finds_what_runs, set_up,
                                                 tear_down),
                 cmocka_unit_test_setup_teardown(failures_are_tried_again, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(logs_are_read, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(commands_run_in_containers, set_up, tear_down),
         };
 
         assert(argc > 1);

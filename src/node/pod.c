@@ -306,6 +306,7 @@ void pod_free(struct node_pod *pod)
         material_free(pod->material);
         for (size_t i = 0; i < LIMIT_CONTAINERS; i++)
                 container_free(pod->containers[i]);
+        kubelet_pod_gone(pod->node->kubelet, pod);
         pod_worker_deinit(&pod->worker);
         document_free(pod->document);
         free(pod);
@@ -350,6 +351,17 @@ static struct node_pod *find_pod(struct node *node, struct str uid)
 
         HASH_FIND(hh, node->pods, uid.data, (unsigned)uid.length, pod);
         return pod;
+}
+
+struct node_pod *pod_find(struct node *node, struct str namespace, struct str name)
+{
+        struct node_pod *pod, *next;
+
+        HASH_ITER (hh, node->pods, pod, next)
+                if (!pod->worker.is_removed && str_equal(str_from(pod->name), name) &&
+                    str_equal(str_from(pod->namespace), namespace))
+                        return pod;
+        return NULL;
 }
 
 static struct node_found *find_found(struct node *node, const char *uid)

@@ -31,20 +31,14 @@ static void wait_until_due(struct node_probe *probe)
 
 static void forget_attempt(struct node_probe *probe)
 {
-        struct node_container *container = probe->container;
-
         net_timer_stop(&probe->timer);
         if (probe->http)
                 http_call_cancel(probe->http);
         if (probe->tcp)
                 stream_close(probe->tcp);
-        if (probe->exec && container->init) {
-                initproto_client_close(container->init, probe->exec);
-                container_flush(container);
-        }
+        container_leave(&probe->user);
         probe->http = NULL;
         probe->tcp = NULL;
-        probe->exec = NULL;
         probe->is_asking = false;
 }
 
@@ -218,8 +212,10 @@ static void on_exec_ended(struct container_user *user, const struct initproto_ex
         struct node_probe *probe = container_of(user, struct node_probe, user);
         char why[PROBE_MESSAGE];
 
-        probe->exec = NULL;
-        snprintf(why, sizeof(why), "command exited with code %u", exit ? exit->code : 0);
+        if (exit)
+                snprintf(why, sizeof(why), "command exited with code %u", exit->code);
+        else
+                snprintf(why, sizeof(why), "the connection to the container ended");
         answer(probe, exit && exit->code == 0, why);
 }
 
@@ -228,30 +224,27 @@ static void on_exec_failed(struct container_user *user, int error, struct str re
         struct node_probe *probe = container_of(user, struct node_probe, user);
         char why[PROBE_MESSAGE];
 
-        probe->exec = NULL;
         snprintf(why, sizeof(why), "%.*s (%s)", (int)MIN(reason.length, (size_t)180), reason.data,
                  strerror(error < 0 ? -error : error));
         answer(probe, false, why);
 }
 
-static void on_exec_output(struct container_user *user, struct initproto_stream *stream,
-                           enum initproto_channel channel, struct str data)
+static void on_exec_output(struct container_user *user, enum initproto_channel channel,
+                           struct str data)
 {
-        struct node_probe *probe = container_of(user, struct node_probe, user);
-
-        if (data.length > 0)
-                initproto_client_consumed(probe->container->init, stream, channel, data.length);
+        container_consumed(user, channel, data.length);
 }
+
+static const struct container_user_events exec_events = { .output = on_exec_output,
+                                                          .ended = on_exec_ended,
+                                                          .failed = on_exec_failed };
 
 static int ask_exec(struct node_probe *probe)
 {
-        struct node_container *container = probe->container;
         const struct pod_strings *command = &probe->schedule.probe->command;
-        struct initproto_process process = container->process;
+        struct initproto_process process = *container_process(probe->container);
         _cleanup_buffer_ struct buffer argv = {};
 
-        if (!container->init)
-                return -ENOTCONN;
         for (size_t i = 0; i < command->count; i++) {
                 int r = initproto_append_string(&argv, command->items[i]);
                 if (r < 0)
@@ -260,21 +253,7 @@ static int ask_exec(struct node_probe *probe)
         process.flags = 0;
         process.argv_count = (uint32_t)command->count;
         process.argv = buffer_str(&argv);
-        probe->user = (struct container_user){ .output = on_exec_output,
-                                               .ended = on_exec_ended,
-                                               .failed = on_exec_failed };
-        int r = initproto_client_exec(container->init, &process, &probe->user, &probe->exec);
-        if (r >= 0)
-                container_flush(container);
-        return r;
-}
-
-void probe_connection_ended(struct node_probe *probe)
-{
-        if (!probe->exec)
-                return;
-        probe->exec = NULL;
-        answer(probe, false, "the connection to the container ended");
+        return container_exec(probe->container, &process, &exec_events, &probe->user);
 }
 
 /* ---- all ---- */

@@ -16,6 +16,7 @@
 /* What the node tells the API: status of Pods, Events, the Node object and its lease. */
 enum {
         RETRY_FIRST_MS = 200,
+        REGISTER_RETRY_MS = 20, /* an API that has just begun may not know us yet */
         RETRY_LAST_MS = 10 * 1000,
         EVENTS_MAX = 512,     /* that wait to be sent; more are dropped */
         EVENT_DELAY_MS = 100, /* they stay out of the way of what somebody waits for */
@@ -49,7 +50,7 @@ struct node_report {
         struct net_timer event_timer, lease_timer;
         struct kube_call *call; /* of registration or lease */
         bool is_registered, has_told;
-        unsigned lease_count;
+        unsigned lease_count, failures;
 };
 
 static uint64_t retry_delay(unsigned failures)
@@ -552,8 +553,9 @@ static void on_created(void *user, const struct kube_response *response)
 
         report->call = NULL;
         if (!kube_response_ok(response) && response->status != 409) {
-                log_warning("registering the Node: %.*s", STR_FORMAT(response->message));
-                next_round(report, RETRY_FIRST_MS);
+                if (report->failures++ % 50 == 0)
+                        log_warning("registering the Node: %.*s", STR_FORMAT(response->message));
+                next_round(report, MIN(REGISTER_RETRY_MS * report->failures, RETRY_LAST_MS));
                 return;
         }
         json_writer_init(&writer, &body);
