@@ -54,7 +54,7 @@ int command_control(int argc, char **argv, struct error *error)
 int command_node(int argc, char **argv, struct error *error)
 {
         struct node_config config = { .launcher_fd = -1, .ready_fd = -1 };
-        int64_t launcher = -1, ready = -1, cpu = 0, memory = 0;
+        int64_t launcher = -1, ready = -1, cpu = 0, memory = 0, listen_user = 0;
         const struct option_spec specs[] = {
                 OPTION_STRING("name", 0, &config.name, "NAME", "name of the Node"),
                 OPTION_STRING("kubeconfig", 0, &config.kubeconfig, "FILE", "how to reach the API"),
@@ -68,6 +68,8 @@ int command_node(int argc, char **argv, struct error *error)
                               "other names of built-in images"),
                 OPTION_STRING("listen", 0, &config.socket_path, "PATH",
                               "socket of the kubelet API"),
+                OPTION_NUMBER("listen-user", 0, &listen_user, "UID",
+                              "who may connect there, besides root"),
                 OPTION_NUMBER("overcommit-cpu", 0, &cpu, "N", "allocatable CPU, times real (50)"),
                 OPTION_NUMBER("overcommit-memory", 0, &memory, "N",
                               "allocatable memory, times real (4)"),
@@ -87,6 +89,7 @@ int command_node(int argc, char **argv, struct error *error)
                                  "--name, --kubeconfig, --data and --launcher are needed; use cay "
                                  "up");
         config.launcher_fd = (int)launcher;
+        config.socket_user = listen_user > 0 ? (unsigned)listen_user : 0;
         config.ready_fd = (int)ready;
         config.overcommit_cpu = (unsigned)cpu;
         config.overcommit_memory = (unsigned)memory;
