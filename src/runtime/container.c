@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/container.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -291,6 +291,8 @@ static int drop_privileges(const struct launcher_launch *launch)
                               SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
                               SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED
         };
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
         gid_t groups[RUNTIME_GROUPS];
 
         for (uint32_t i = 0; i < launch->group_count; i++)
@@ -302,9 +304,9 @@ static int drop_privileges(const struct launcher_launch *launch)
         if (setresgid(launch->group, launch->group, launch->group) < 0 ||
             setresuid(launch->user, launch->user, launch->user) < 0)
                 return -errno;
-        capng_clear(CAPNG_SELECT_ALL);
-        if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-                return -EPERM;
+        /* Not by libcap-ng, which remembers what the launcher told it of itself. */
+        if (syscall(SYS_capset, &header, none) < 0)
+                return -errno;
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/launcher.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "runtime/namespace.h"
 #include "runtime/sandbox.h"
 #include "runtime/skeleton.h"
@@ -67,6 +69,7 @@ void launcher_answer(struct launcher *launcher, const struct launcher_reply *rep
         int r = -EAGAIN;
 
         versioned.version = LAUNCHER_PROTOCOL;
+        versioned.epoch = launcher->epoch;
         if (list_is_empty(&launcher->replies))
                 r = send_reply(launcher, &versioned, fd);
         /* Anything but a full socket: there is no node, and the next asks for itself. */
@@ -269,6 +272,9 @@ static void on_node(struct launcher *launcher, uint32_t events)
                 launcher->last_request_ns = clock_monotonic_ns();
                 if (r == 0)
                         r = launcher_request_check(&request, length, fd_count);
+                if (r == 0 && request.operation != LAUNCHER_PING &&
+                    request.epoch != launcher->epoch)
+                        r = -ECONNRESET;
                 if (r == 0) {
                         handle(launcher, &request, fds, fd_count);
                         continue;
@@ -384,7 +390,7 @@ static int make_pins(const struct launcher_config *config, struct error *error)
                 return -errno;
         if (pins.st_dev != run.st_dev)
                 return 0;
-        if (mount("cay", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=16m") <
+        if (mount("cay", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=32m") <
                     0 ||
             mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0)
                 return error_set(error, -errno, "cannot mount %s: %s (the launcher needs root)",
@@ -448,6 +454,27 @@ static int prepare_process(struct launcher *launcher)
         return 0;
 }
 
+/* Gives up what serving requests does not take: modules, raw I/O, the clock, tracing of the kernel.
+ */
+static int keep_capabilities(void)
+{
+        static const unsigned kept[] = {
+                CAP_FSETID,       CAP_CHOWN,
+                CAP_DAC_OVERRIDE, CAP_FOWNER,
+                CAP_KILL,         CAP_SETGID,
+                CAP_SETUID,       CAP_SETFCAP,
+                CAP_SETPCAP,      CAP_SYS_ADMIN,
+                CAP_SYS_CHROOT,   CAP_SYS_PTRACE,
+                CAP_NET_ADMIN,    CAP_NET_BIND_SERVICE,
+        };
+
+        capng_clear(CAPNG_SELECT_ALL);
+        for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+                             kept[i]);
+        return capng_apply(CAPNG_SELECT_BOTH) < 0 ? -EPERM : 0;
+}
+
 static int begin(struct launcher *launcher, struct error *error)
 {
         const struct launcher_config *config = &launcher->config;
@@ -458,6 +485,7 @@ static int begin(struct launcher *launcher, struct error *error)
                 return r;
         launcher->id_base = config->id_base ? config->id_base : ID_BASE_DEFAULT;
         launcher->slots = config->slots ? config->slots : SLOTS_DEFAULT;
+        random_bytes(&launcher->epoch, sizeof(launcher->epoch));
         launcher->init = open(config->init, O_RDONLY | O_CLOEXEC);
         if (launcher->init < 0)
                 return error_set(error, -errno, "cannot open %s: %s (is Cay installed whole?)",
@@ -482,9 +510,13 @@ static int begin(struct launcher *launcher, struct error *error)
                 r = prepare_process(launcher);
         if (r == 0)
                 r = state_adopt(launcher, error);
+        if (r < 0)
+                return r;
         /* From here on nobody waits for children: they vanish when they end. */
+        sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+        r = keep_capabilities();
         if (r == 0)
-                sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+                launcher_answer_result(launcher, 0, 0, 0, 0);
         return r;
 }
 

@@ -37,7 +37,8 @@ struct call {
         uint64_t id;
         enum call_kind kind;
         struct container_key key;
-        uint64_t first; /* of CALL_LIST: the page that the user knows */
+        uint64_t first;      /* of CALL_LIST: the page that the user knows */
+        uint32_t list_after; /* of CALL_LIST */
 };
 
 /* A container whose end has not been told. */
@@ -51,6 +52,7 @@ struct native {
         struct runtime runtime;
         int launcher; /* borrowed */
         int volumes, state, epoll;
+        uint64_t epoch; /* of the launcher that requests are meant for */
         uint64_t next_call;
         struct list calls, watched;
         unsigned call_count;
@@ -77,6 +79,7 @@ static int send_request(struct native *native, struct launcher_request *request,
         if (!call)
                 return -ENOMEM;
         request->version = LAUNCHER_PROTOCOL;
+        request->epoch = native->epoch;
         request->id = native->next_call;
         int r = launcher_request_check(request, sizeof(*request), fd_count);
         if (r == 0)
@@ -457,13 +460,23 @@ static void tell_found(struct native *native, uint64_t call, const struct launch
                                                                     : &reply->found.container);
 }
 
-/* One page of what was found, and asks for the next under the same number. */
-static void on_list(struct native *native, struct call *call, const struct launcher_reply *reply,
-                    int fd)
+/* Asks for a page under the number that the user knows; tells the end if that cannot be. */
+static void ask_page(struct native *native, uint64_t first, uint32_t after)
 {
-        struct launcher_request request = { .operation = LAUNCHER_LIST };
-        uint64_t next;
+        struct launcher_request request = { .operation = LAUNCHER_LIST, .list_after = after };
 
+        if (send_request(native, &request, NULL, 0, CALL_LIST, NULL) < 0) {
+                tell_found(native, first, NULL);
+                return;
+        }
+        struct call *call = list_entry(native->calls.previous, struct call, in_native);
+        call->first = first;
+        call->list_after = after;
+}
+
+static void on_page(struct native *native, const struct call *call,
+                    const struct launcher_reply *reply, int fd)
+{
         if (reply->result < 0 || reply->found.position == 0) {
                 tell_found(native, call->first, NULL);
                 return;
@@ -475,13 +488,7 @@ static void on_list(struct native *native, struct call *call, const struct launc
                 else
                         begin_exit(native, &reply->found.container);
         }
-        request.list_after = reply->found.position;
-        if (send_request(native, &request, NULL, 0, CALL_LIST, &next) < 0) {
-                tell_found(native, call->first, NULL);
-                return;
-        }
-        struct call *following = list_entry(native->calls.previous, struct call, in_native);
-        following->first = call->first;
+        ask_page(native, call->first, reply->found.position);
 }
 
 static void make_reason(const struct launcher_reply *reply, char reason[static RUNTIME_REASON])
@@ -496,55 +503,96 @@ static void make_reason(const struct launcher_reply *reply, char reason[static R
                          strerror(-reply->result));
 }
 
-static void on_reply(struct native *native, const struct launcher_reply *reply, int fd)
+/* Tells what became of a call that is in the list no more. */
+static void finish_call(struct native *native, const struct call *call,
+                        const struct launcher_reply *reply, int fd)
 {
         const struct runtime_events *events = native->runtime.events;
         void *owner = native->runtime.owner;
         char reason[RUNTIME_REASON];
-        struct call *call, *found = NULL;
         int result = reply->result;
 
+        make_reason(reply, reason);
+        switch (call->kind) {
+        case CALL_CREATE:
+                if (events->sandbox_created)
+                        events->sandbox_created(owner, call->id, result, reason);
+                break;
+        case CALL_LAUNCH:
+                if (result == 0)
+                        result = fd < 0 ? -EPROTO
+                                        : watch(native, &call->key, fcntl(fd, F_DUPFD_CLOEXEC, 3));
+                else if (result != -ECONNRESET)
+                        native_forget(&native->runtime, &call->key);
+                if (events->container_launched)
+                        events->container_launched(owner, call->id, result, reason);
+                break;
+        case CALL_DONE:
+                if (events->done)
+                        events->done(owner, call->id, result, reason);
+                break;
+        case CALL_USAGE:
+                if (events->usage)
+                        events->usage(owner, call->id, result, &reply->usage);
+                break;
+        case CALL_LIST:
+                on_page(native, call, reply, fd);
+                break;
+        case CALL_EXIT:
+                tell_exit(native, &call->key, result == 0 ? reply->usage.oom_kills : 0);
+                break;
+        }
+}
+
+static void take_call(struct native *native, struct call *call)
+{
+        list_remove(&call->in_native);
+        native->call_count--;
+}
+
+/* A launcher has begun where another was: nobody will answer what that one was asked. */
+static void on_new_launcher(struct native *native, uint64_t epoch)
+{
+        struct launcher_reply lost = { .result = -ECONNRESET, .stage = LAUNCHER_STAGE_GONE };
+        struct list calls;
+        struct call *call;
+
+        native->epoch = epoch;
+        list_init(&calls);
+        list_for_each (call, &native->calls, in_native) {
+                take_call(native, call);
+                list_append(&calls, &call->in_native);
+        }
+        while (!list_is_empty(&calls)) {
+                call = list_entry(calls.next, struct call, in_native);
+                list_remove(&call->in_native);
+                if (call->kind == CALL_EXIT)
+                        begin_exit(native, &call->key);
+                else if (call->kind == CALL_LIST)
+                        ask_page(native, call->first, call->list_after);
+                else
+                        finish_call(native, call, &lost, -1);
+                free(call);
+        }
+}
+
+static void on_reply(struct native *native, const struct launcher_reply *reply, int fd)
+{
+        struct call *call, *found = NULL;
+
+        if (reply->epoch != native->epoch)
+                on_new_launcher(native, reply->epoch);
         list_for_each (call, &native->calls, in_native) {
                 if (call->id == reply->id) {
                         found = call;
                         break;
                 }
         }
-        /* An answer to an earlier node. */
+        /* An answer to an earlier node, or to what was given up. */
         if (!found)
                 return;
-        list_remove(&found->in_native);
-        native->call_count--;
-        make_reason(reply, reason);
-        switch (found->kind) {
-        case CALL_CREATE:
-                if (events->sandbox_created)
-                        events->sandbox_created(owner, found->id, result, reason);
-                break;
-        case CALL_LAUNCH:
-                if (result == 0)
-                        result = fd < 0 ? -EPROTO
-                                        : watch(native, &found->key, fcntl(fd, F_DUPFD_CLOEXEC, 3));
-                else
-                        native_forget(&native->runtime, &found->key);
-                if (events->container_launched)
-                        events->container_launched(owner, found->id, result, reason);
-                break;
-        case CALL_DONE:
-                if (events->done)
-                        events->done(owner, found->id, result, reason);
-                break;
-        case CALL_USAGE:
-                if (events->usage)
-                        events->usage(owner, found->id, result, &reply->usage);
-                break;
-        case CALL_LIST:
-                on_list(native, found, reply, fd);
-                break;
-        case CALL_EXIT:
-                tell_exit(native, &found->key, result == 0 ? reply->usage.oom_kills : 0);
-                break;
-        }
+        take_call(native, found);
+        finish_call(native, found, reply, fd);
         free(found);
 }
 
@@ -659,6 +707,65 @@ static const struct runtime_ops native_ops = {
         .free = native_free,
 };
 
+/* Waits for the answer to the call made last; keeps other replies for runtime_dispatch(). */
+static int wait_reply(struct native *native, struct launcher_reply *ret_reply, int *ret_fd)
+{
+        enum { TIMEOUT_MS = 10000 };
+        struct call *asked = list_entry(native->calls.previous, struct call, in_native);
+        struct pollfd wait = { .fd = native->launcher, .events = POLLIN };
+        int r;
+
+        for (;;) {
+                struct kept_reply *kept = calloc(1, sizeof(*kept));
+                r = kept ? receive(native, &kept->reply, &kept->fd) : -ENOMEM;
+                if (r > 0 && kept->reply.id != asked->id) {
+                        list_append(&native->replies, &kept->in_native);
+                        continue;
+                }
+                if (r > 0) {
+                        *ret_reply = kept->reply;
+                        *ret_fd = kept->fd;
+                }
+                free(kept);
+                if (r != 0)
+                        break;
+                r = poll(&wait, 1, TIMEOUT_MS);
+                if (r == 0)
+                        r = -ETIMEDOUT;
+                else if (r < 0 && errno != EINTR)
+                        r = -errno;
+                else
+                        continue;
+                break;
+        }
+        take_call(native, asked);
+        free(asked);
+        return MIN(r, 0);
+}
+
+/* Learns which launcher there is. What came before was for an earlier node. */
+static int greet(struct native *native)
+{
+        struct launcher_request request = { .operation = LAUNCHER_PING };
+        struct launcher_reply reply;
+        struct kept_reply *kept;
+        int fd;
+        int r = send_request(native, &request, NULL, 0, CALL_DONE, NULL);
+
+        if (r == 0)
+                r = wait_reply(native, &reply, &fd);
+        if (r < 0)
+                return r;
+        fd_close(fd);
+        native->epoch = reply.epoch;
+        list_for_each (kept, &native->replies, in_native) {
+                list_remove(&kept->in_native);
+                fd_close(kept->fd);
+                free(kept);
+        }
+        return 0;
+}
+
 int native_runtime_new(const struct native_config *config, const struct runtime_events *events,
                        void *owner, struct runtime **ret_runtime)
 {
@@ -685,53 +792,32 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
                 native_free(&native->runtime);
                 return r;
         }
+        int r = greet(native);
+        if (r < 0) {
+                native_free(&native->runtime);
+                return r;
+        }
         *ret_runtime = &native->runtime;
         return 0;
 }
 
 int native_runtime_socket(struct runtime *runtime, enum native_socket kind, int *ret_fd)
 {
-        enum { TIMEOUT_MS = 10000 };
         struct native *native = native_of(runtime);
         struct launcher_request request = { .operation = LAUNCHER_SOCKET };
-        struct pollfd wait = { .fd = native->launcher, .events = POLLIN };
         struct launcher_reply reply;
-        uint64_t call;
         int fd;
 
         request.socket = kind;
-        int r = send_request(native, &request, NULL, 0, CALL_DONE, &call);
+        int r = send_request(native, &request, NULL, 0, CALL_DONE, NULL);
+        if (r == 0)
+                r = wait_reply(native, &reply, &fd);
         if (r < 0)
                 return r;
-        struct call *asked = list_entry(native->calls.previous, struct call, in_native);
-        for (;;) {
-                r = receive(native, &reply, &fd);
-                if (r == 0) {
-                        r = poll(&wait, 1, TIMEOUT_MS);
-                        if (r > 0 || (r < 0 && errno == EINTR))
-                                continue;
-                        r = r < 0 ? -errno : -ETIMEDOUT;
-                }
-                if (r < 0)
-                        break;
-                if (reply.id == call) {
-                        r = reply.result < 0 ? reply.result : fd < 0 ? -EPROTO : 0;
-                        break;
-                }
-                struct kept_reply *kept = calloc(1, sizeof(*kept));
-                if (!kept) {
-                        fd_close(fd);
-                        r = -ENOMEM;
-                        break;
-                }
-                kept->reply = reply;
-                kept->fd = fd;
-                list_append(&native->replies, &kept->in_native);
+        if (reply.result < 0 || fd < 0) {
+                fd_close(fd);
+                return reply.result < 0 ? reply.result : -EPROTO;
         }
-        list_remove(&asked->in_native);
-        native->call_count--;
-        free(asked);
-        if (r == 0)
-                *ret_fd = fd;
-        return r;
+        *ret_fd = fd;
+        return 0;
 }

@@ -15,14 +15,19 @@ struct native_config {
                 *state; /* absolute path of a folder of the node's, short (sockets stand there) */
 };
 
+/*
+ * Waits until the launcher serves (ten seconds at most: -ETIMEDOUT). Calls that are under way when
+ * the launcher dies are answered with -ECONNRESET as soon as the next one serves: whether they were
+ * done is unknown, so destroy the sandbox and begin anew.
+ */
 int native_runtime_new(const struct native_config *config, const struct runtime_events *events,
                        void *owner, struct runtime **ret_runtime);
 
 /*
  * A socket that the launcher makes in the fabric, where Pods reach it; needs a round trip, so ask
  * at the start. DNS: bound to the fabric's gateway, port 53. NETFILTER: a netlink socket over which
- * the node may change sets of the fabric's rules. Blocks until the launcher answers (other answers
- * are kept for runtime_dispatch()). Returns 0 or a negative errno.
+ * the node may change sets of the fabric's rules. Blocks until the launcher answers; other answers
+ * are kept: call runtime_dispatch() afterwards. Returns 0 or a negative errno.
  */
 enum native_socket { NATIVE_SOCKET_DNS_UDP = 1, NATIVE_SOCKET_DNS_TCP, NATIVE_SOCKET_NETFILTER };
 

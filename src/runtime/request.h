@@ -12,6 +12,10 @@
  * mount, in order, opened for reading by the node (O_PATH proves no right and is refused). Of OWN
  * and PURGE: the folder. Of a reply to LAUNCH and LIST: the pidfd of the container's init. Of
  * SOCKET: the socket.
+ *
+ * A launcher that died may have done what it was asked and not have said so. The next one serves
+ * the same socket: it begins with an unasked reply that carries its epoch, and answers -ECONNRESET
+ * to requests that were meant for the one before.
  */
 enum {
         LAUNCHER_PROTOCOL = 1,
@@ -51,6 +55,7 @@ struct launcher_launch {
 
 struct launcher_request {
         uint32_t version, operation;
+        uint64_t epoch;              /* of the launcher that is meant; of PING any */
         uint64_t id;                 /* comes back in the reply */
         struct container_key target; /* of operations on a sandbox only `sandbox` is set */
         union {
@@ -96,7 +101,8 @@ const char *launcher_stage_name(enum launcher_stage stage);
 struct launcher_reply {
         uint32_t version;
         int32_t result; /* 0 or a negative errno */
-        uint64_t id;
+        uint64_t id;    /* 0: unasked, the first word of a launcher that has just begun */
+        uint64_t epoch; /* changes with each launcher */
         uint32_t stage; /* enum launcher_stage, of a failure */
         uint32_t index; /* of the mount that failed */
         union {

@@ -373,6 +373,12 @@ static void disk_is_limited(void **state)
         assert_run(bed, &key, "rm /tmp/f; echo fine > /tmp/g && cat /tmp/g", 0, "fine\n");
 }
 
+/* Each of its processes forks on and on, whatever the kernel says. */
+static const char fork_bomb[] = "exec python3 -c \"import os, time\n"
+                                "while True:\n"
+                                "    try: os.fork()\n"
+                                "    except OSError: time.sleep(0.01)\"";
+
 static void a_fork_bomb_stays_inside(void **state)
 {
         struct testbed *bed = *state;
@@ -385,7 +391,7 @@ static void a_fork_bomb_stays_inside(void **state)
         assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
         assert_int_equal(testbed_launch(bed, &spec), 0);
         session_open(&session, bed, &key);
-        session_start(&session, "f() { f | f & }; f; sleep 60");
+        session_start(&session, fork_bomb);
         for (bed->usage.processes = 0; bed->usage.processes < 40;) {
                 assert_int_equal(runtime_usage(bed->runtime, &key, &call), 0);
                 assert_int_equal(testbed_wait(bed, call), 0);
@@ -693,6 +699,28 @@ static void restarts_leave_sandboxes_running(void **state)
         testbed_wait_exit(bed, 0, 1);
 }
 
+static void lost_calls_are_told(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+        struct sandbox_spec spec = { .id = "late", .hostname = "late" };
+        uint64_t create, end;
+
+        spec.address = testbed_address(bed, 3);
+        kill(bed->launcher, SIGSTOP);
+        assert_int_equal(runtime_kill(bed->runtime, &key, &end), 0);
+        assert_int_equal(runtime_sandbox_create(bed->runtime, &spec, &create), 0);
+        testbed_launcher_end(bed, SIGKILL);
+        testbed_launcher_start(bed);
+        /* Neither was done, and both are answered. */
+        assert_int_equal(testbed_wait(bed, create), -ECONNRESET);
+        assert_int_equal(bed->failures, 2);
+        assert_run(bed, &key, "echo alive", 0, "alive\n");
+        assert_int_equal(testbed_create(bed, "late", spec.address), 0);
+        assert_int_equal(runtime_kill(bed->runtime, &key, &end), 0);
+        testbed_wait_exit(bed, 0, 1);
+}
+
 /* What ends while nobody looks is told to the next node. */
 static void ends_are_told_after_a_restart(void **state)
 {
@@ -840,7 +868,7 @@ static void v1_alone_does(void **state)
         struct container_key key = launched(&bed);
         assert_run(&bed, &key, "grep -c ^0:: /proc/self/cgroup", 0, "1\n");
         session_open(&session, &bed, &key);
-        session_start(&session, "f() { f | f & }; f; sleep 60");
+        session_start(&session, fork_bomb);
         session_close(&session);
         assert_int_equal(testbed_destroy(&bed, "one"), 0);
         testbed_stop(&bed);
@@ -915,6 +943,7 @@ static void the_launcher_survives_a_bad_node(void **state)
                 0);
         assert_int_equal(reply.result, -EINVAL);
 
+        request.epoch = reply.epoch;
         memcpy(request.target.sandbox, "one", 4);
         request.launch.mount_count = 1;
         memcpy(request.launch.mounts[0].target, "/secret", 8);
@@ -956,6 +985,7 @@ int main(int argc, char **argv)
                 WITH_BED(rules_open_what_they_name),
                 WITH_BED(the_node_gets_sockets_in_the_fabric),
                 WITH_BED(restarts_leave_sandboxes_running),
+                WITH_BED(lost_calls_are_told),
                 WITH_BED(ends_are_told_after_a_restart),
                 WITH_BED(the_launcher_survives_a_bad_node),
                 WITH_BED(nothing_leaks_when_the_launcher_is_killed),

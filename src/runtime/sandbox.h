@@ -83,6 +83,7 @@ struct queued_reply {
 struct launcher {
         struct launcher_config config;
         uint32_t id_base, slots;
+        uint64_t epoch;
         int socket, epoll, signals;
         int host_mount, own_mount; /* mount namespaces */
         int host_net;
