@@ -25,7 +25,7 @@ const struct cache_entry *claim_sandbox(const struct view *seen, const struct ca
 
         cache_for_each_owned(it, seen->cache, &kind_sandbox, claim->meta.uid)
         {
-                if (!controlled_by_uid(&it.entry->meta, claim->meta.uid) ||
+                if (!controlled_by_uid(it.entry, claim->meta.uid) ||
                     !str_equal(it.entry->meta.namespace, claim->meta.namespace))
                         continue;
                 if (str_equal(it.entry->meta.name, typed->sandbox_name))

@@ -13,11 +13,9 @@ bool controlled_by_kind(const struct object_meta *meta, const struct kind *kind,
         return true;
 }
 
-bool controlled_by_uid(const struct object_meta *meta, struct str uid)
+bool controlled_by_uid(const struct cache_entry *entry, struct str uid)
 {
-        struct owner_reference owner;
-
-        return uid.length && object_meta_controller(meta, &owner) && str_equal(owner.uid, uid);
+        return uid.length && str_equal(entry->controller, uid);
 }
 
 static void begin_owner(struct json_writer *writer, const struct kind *kind, struct str name)

@@ -49,7 +49,7 @@ void sandbox_match_map(struct controllers *set, const struct controller *control
 /* The controlling owner, if it is of this kind (any version). */
 bool controlled_by_kind(const struct object_meta *meta, const struct kind *kind,
                         struct owner_reference *ret_owner);
-bool controlled_by_uid(const struct object_meta *meta, struct str uid);
+bool controlled_by_uid(const struct cache_entry *entry, struct str uid);
 
 /* Members of an open "metadata" object. */
 void write_owner(struct json_writer *writer, const struct kind *kind,

@@ -67,7 +67,7 @@ static void miss_03_binding_survives_restart(void **state)
         assert_plan(&bed, "status SandboxClaim c", "'name':'bound'");
 }
 
-/* 4. sandbox_match.c give_sandbox(): give the claim's status only if the candidate is ready. */
+/* 4. sandbox_match.c give_sandbox(): give the claim's status only if the Sandbox is ready. */
 static void miss_04_pending_candidate_is_told_at_once(void **state)
 {
         _cleanup_bed_ struct bed bed;

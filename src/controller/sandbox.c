@@ -156,7 +156,7 @@ static void find_pod(struct pass *pass)
 
         cache_for_each_owned(it, pass->seen->cache, &kind_pod, meta->uid)
         {
-                if (!controlled_by_uid(&it.entry->meta, meta->uid) ||
+                if (!controlled_by_uid(it.entry, meta->uid) ||
                     !str_equal(it.entry->meta.namespace, meta->namespace))
                         continue;
                 if (object_meta_is_deleting(&it.entry->meta)) {
@@ -255,7 +255,7 @@ static bool plan_service(struct pass *pass)
         const struct object_meta *meta = &pass->entry->meta;
         const struct cache_entry *service =
                 cache_get(pass->seen->cache, &kind_service, meta->namespace, meta->name);
-        bool owned = service && controlled_by_uid(&service->meta, meta->uid);
+        bool owned = service && controlled_by_uid(service, meta->uid);
         bool wanted = wants_service(pass, owned);
         struct owner_reference owner;
 
@@ -431,14 +431,14 @@ static void plan_expired(struct pass *pass)
         }
         cache_for_each_owned(it, pass->seen->cache, &kind_pod, meta->uid)
         {
-                if (controlled_by_uid(&it.entry->meta, meta->uid) &&
+                if (controlled_by_uid(it.entry, meta->uid) &&
                     str_equal(it.entry->meta.namespace, meta->namespace) &&
                     !object_meta_is_deleting(&it.entry->meta))
                         plan_delete(pass->plan, &kind_pod, &it.entry->meta, EXPECT_UID,
                                     PROPAGATION_DEFAULT, -1, ACTION_NONE);
         }
         service = cache_get(pass->seen->cache, &kind_service, meta->namespace, meta->name);
-        if (service && controlled_by_uid(&service->meta, meta->uid) &&
+        if (service && controlled_by_uid(service, meta->uid) &&
             !object_meta_is_deleting(&service->meta))
                 plan_delete(pass->plan, &kind_service, &service->meta, EXPECT_UID,
                             PROPAGATION_DEFAULT, -1, ACTION_NONE);

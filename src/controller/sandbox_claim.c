@@ -228,7 +228,7 @@ static void plan_extras(struct claim_pass *pass)
         cache_for_each_owned(it, pass->seen->cache, &kind_sandbox, pass->entry->meta.uid)
         {
                 if (str_equal(it.entry->meta.name, pass->claim->sandbox_name) ||
-                    !controlled_by_uid(&it.entry->meta, pass->entry->meta.uid) ||
+                    !controlled_by_uid(it.entry, pass->entry->meta.uid) ||
                     object_meta_is_deleting(&it.entry->meta) ||
                     !str_equal(it.entry->meta.namespace, pass->entry->meta.namespace))
                         continue;

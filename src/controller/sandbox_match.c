@@ -12,22 +12,25 @@
  * Sandbox. The ownerReference that the adoption writes is the binding; nothing else is.
  */
 
+/*
+ * Of a pool's Ready members so many are looked at, in the order in which they became Ready, and as
+ * many more as claims wait: with thousands of members a claim must not cost a walk over all.
+ */
+enum { WINDOW = 256 };
+
 /* A member that could be given away. */
 struct candidate {
         const struct cache_entry *entry;
-        const struct cache_entry *pod; /* of a Sandbox, or the member itself */
-        struct str node;
         size_t node_members; /* how many candidates share its node */
-        bool ready, taken;
 };
 
 struct match {
         const struct view *seen;
         struct plan *plan;
         const struct sandbox_context *context;
-        struct candidate *candidates;
-        size_t candidate_count, left;
-        bool gathered;
+        struct candidate *heap; /* the best at 0 */
+        size_t count;
+        bool second_round; /* the heap has those that are not Ready yet */
         bool by_template;
         const struct cache_entry *pool;     /* unless by_template; NULL: absent */
         const struct cache_entry *template; /* NULL: absent */
@@ -71,7 +74,7 @@ static bool is_free(const struct match *match, const struct cache_entry *pool,
                     const struct cache_entry *member, bool *ret_ready)
 {
         if (member->locked || object_meta_is_deleting(&member->meta) ||
-            !controlled_by_uid(&member->meta, pool->meta.uid) ||
+            !controlled_by_uid(member, pool->meta.uid) ||
             !str_equal(member->meta.namespace, pool->meta.namespace) ||
             is_stale(match, pool, member))
                 return false;
@@ -80,7 +83,7 @@ static bool is_free(const struct match *match, const struct cache_entry *pool,
 
                 *ret_ready = sandbox->ready;
                 return !sandbox->suspended && !is_expired(match, sandbox) &&
-                       !condition_is_true(sandbox->conditions, STR("Finished"));
+                       (sandbox->ready || !condition_is_true(sandbox->conditions, STR("Finished")));
         }
         if (member->kind == &kind_pod) {
                 const struct pod *pod = member->typed;
@@ -100,71 +103,53 @@ static bool is_promising(const struct match *match, const struct cache_entry *me
                age < match->context->options.pool_readiness_grace_ns;
 }
 
-static int add_candidates(struct match *match, const struct cache_entry *pool, bool ready_only)
+static int add_candidates(struct match *match, const struct cache_entry *pool, size_t window)
 {
-        int index = ready_only ? match->context->index_ready : CACHE_INDEX_OWNER;
+        bool want_ready = !match->second_round;
+        int index = want_ready ? match->context->index_ready : CACHE_INDEX_OWNER;
         size_t most = cache_index_count(match->seen->cache, index, STR_EMPTY, pool->meta.uid);
+        size_t end = match->count + MIN(most, window);
         struct candidate *list;
 
         if (most == 0)
                 return 0;
-        list = arena_new(match->plan->arena, struct candidate, match->candidate_count + most);
+        list = arena_new(match->plan->arena, struct candidate, end);
         if (!list)
                 return -ENOMEM;
-        if (match->candidate_count)
-                memcpy(list, match->candidates, match->candidate_count * sizeof(*list));
-        match->candidates = list;
+        if (match->count)
+                memcpy(list, match->heap, match->count * sizeof(*list));
+        match->heap = list;
         cache_for_each_in(it, match->seen->cache, index, NULL, STR_EMPTY, pool->meta.uid)
         {
-                struct candidate *candidate = &list[match->candidate_count];
+                bool ready;
 
-                if (!is_free(match, pool, it.entry, &candidate->ready) ||
-                    candidate->ready != ready_only ||
-                    (!ready_only && !is_promising(match, it.entry)))
+                if (!is_free(match, pool, it.entry, &ready) || ready != want_ready ||
+                    (!want_ready && !is_promising(match, it.entry)))
                         continue;
-                *candidate = (struct candidate){ .entry = it.entry, .ready = ready_only };
-                match->candidate_count++;
-                match->left++;
+                list[match->count++].entry = it.entry;
+                if (match->count == end)
+                        break;
         }
         return 0;
 }
 
 /* The pools that this key's claims may take from. */
-static int add_pools(struct match *match, bool ready_only)
+static int add_pools(struct match *match)
 {
+        size_t window =
+                WINDOW + cache_index_count(match->seen->cache, match->context->index_unbound,
+                                           match->seen->namespace, match->seen->name);
         int r = 0;
 
         if (!match->by_template)
-                return match->pool ? add_candidates(match, match->pool, ready_only) : 0;
+                return match->pool ? add_candidates(match, match->pool, window) : 0;
         cache_for_each_in(it, match->seen->cache, match->context->index_template,
                           &kind_sandbox_warm_pool, match->seen->namespace, match->template_name)
         {
                 if (r == 0)
-                        r = add_candidates(match, it.entry, ready_only);
+                        r = add_candidates(match, it.entry, window);
         }
         return r;
-}
-
-static int compare_nodes(const void *a, const void *b)
-{
-        const struct candidate *x = a, *y = b;
-
-        return str_compare(x->node, y->node);
-}
-
-static int compare_candidates(const void *a, const void *b)
-{
-        const struct candidate *x = a, *y = b;
-        int r;
-
-        if (x->ready != y->ready)
-                return x->ready ? -1 : 1;
-        if (x->node_members != y->node_members)
-                return x->node_members > y->node_members ? -1 : 1;
-        if (x->entry->meta.creation_ns != y->entry->meta.creation_ns)
-                return x->entry->meta.creation_ns < y->entry->meta.creation_ns ? -1 : 1;
-        r = str_compare(x->node, y->node);
-        return r ? r : str_compare(x->entry->meta.name, y->entry->meta.name);
 }
 
 static struct str member_node(const struct cache_entry *member)
@@ -173,23 +158,40 @@ static struct str member_node(const struct cache_entry *member)
                                          : ((const struct sandbox *)member->typed)->node_name;
 }
 
+static int compare_nodes(const void *a, const void *b)
+{
+        const struct candidate *x = a, *y = b;
+
+        return str_compare(member_node(x->entry), member_node(y->entry));
+}
+
+/* The node that holds most members first, then the oldest. */
+static int compare_candidates(const struct candidate *x, const struct candidate *y)
+{
+        int r;
+
+        if (x->node_members != y->node_members)
+                return x->node_members > y->node_members ? -1 : 1;
+        if (x->entry->meta.creation_ns != y->entry->meta.creation_ns)
+                return x->entry->meta.creation_ns < y->entry->meta.creation_ns ? -1 : 1;
+        r = str_compare(member_node(x->entry), member_node(y->entry));
+        return r ? r : str_compare(x->entry->meta.name, y->entry->meta.name);
+}
+
 static void count_nodes(struct match *match)
 {
-        struct candidate *list = match->candidates;
-        size_t count = match->candidate_count;
+        struct candidate *list = match->heap;
         bool several = false;
 
-        for (size_t i = 0; i < count; i++) {
-                list[i].node = member_node(list[i].entry);
-                several |= i && !str_equal(list[i].node, list[0].node);
-        }
+        for (size_t i = 1; i < match->count && !several; i++)
+                several = compare_nodes(&list[0], &list[i]) != 0;
         if (!several)
                 return;
-        qsort(list, count, sizeof(*list), compare_nodes);
-        for (size_t i = 0; i < count;) {
+        qsort(list, match->count, sizeof(*list), compare_nodes);
+        for (size_t i = 0; i < match->count;) {
                 size_t end = i;
 
-                while (end < count && str_equal(list[end].node, list[i].node))
+                while (end < match->count && compare_nodes(&list[end], &list[i]) == 0)
                         end++;
                 for (size_t j = i; j < end; j++)
                         list[j].node_members = end - i;
@@ -197,38 +199,54 @@ static void count_nodes(struct match *match)
         }
 }
 
-/* First those that are Ready; the others only when claims are left over. */
-static int gather(struct match *match, bool ready_only)
+static void sift_down(struct match *match, size_t slot)
 {
-        int r = add_pools(match, ready_only);
+        struct candidate *heap = match->heap, moved = heap[slot];
 
-        if (r == 0)
-                count_nodes(match);
-        return r;
+        for (;;) {
+                size_t child = 2 * slot + 1;
+
+                if (child + 1 < match->count &&
+                    compare_candidates(&heap[child + 1], &heap[child]) < 0)
+                        child++;
+                if (child >= match->count || compare_candidates(&heap[child], &moved) >= 0)
+                        break;
+                heap[slot] = heap[child];
+                slot = child;
+        }
+        heap[slot] = moved;
 }
 
-/* The best that is left. Few claims meet many candidates, so no sorting. */
-static struct candidate *take_best(struct match *match)
+static int gather(struct match *match)
 {
-        struct candidate *best = NULL;
+        int r;
 
-        if (match->left == 0 && !match->gathered) {
-                match->gathered = true;
-                match->candidate_count = 0;
-                if (gather(match, false) < 0)
+        match->count = 0;
+        r = add_pools(match);
+        if (r < 0)
+                return r;
+        count_nodes(match);
+        for (size_t i = match->count / 2; i-- > 0;)
+                sift_down(match, i);
+        return 0;
+}
+
+/* The best that is left: first of those that are Ready, then of the others. */
+static const struct cache_entry *best_candidate(struct match *match)
+{
+        if (match->count == 0 && !match->second_round) {
+                match->second_round = true;
+                if (gather(match) < 0)
                         plan_fail(match->plan, -ENOMEM);
         }
-        for (size_t i = 0; i < match->candidate_count; i++) {
-                struct candidate *candidate = &match->candidates[i];
+        return match->count ? match->heap[0].entry : NULL;
+}
 
-                if (!candidate->taken && (!best || compare_candidates(candidate, best) < 0))
-                        best = candidate;
-        }
-        if (best) {
-                best->taken = true;
-                match->left--;
-        }
-        return best;
+static void drop_best(struct match *match)
+{
+        match->heap[0] = match->heap[--match->count];
+        if (match->count)
+                sift_down(match, 0);
 }
 
 /* ---- giving a member to a claim ---- */
@@ -287,9 +305,8 @@ static int adopt_sandbox(struct match *match, const struct cache_entry *claim,
 }
 
 static void give_sandbox(struct match *match, const struct cache_entry *claim,
-                         const struct candidate *candidate)
+                         const struct cache_entry *sandbox)
 {
-        const struct cache_entry *sandbox = candidate->entry;
         const struct cache_entry *pod = sandbox_pod(match->seen, sandbox);
         const struct sandbox_claim *typed = claim->typed;
         struct claim_status status;
@@ -347,9 +364,8 @@ static int tell_created_sandbox(struct match *match, const struct cache_entry *p
 
 /* A bare Pod gets a Sandbox named as the claim around it. */
 static void give_pod(struct match *match, const struct cache_entry *claim,
-                     const struct candidate *candidate)
+                     const struct cache_entry *pod)
 {
-        const struct cache_entry *pod = candidate->entry;
         const struct sandbox_template *template = match->template->typed;
         const struct sandbox_claim *typed = claim->typed;
         struct sandbox_origin origin = {
@@ -478,7 +494,7 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
 {
         const struct sandbox_claim *typed = claim->typed;
         struct str reason, message;
-        struct candidate *candidate = NULL;
+        const struct cache_entry *member = NULL;
 
         if (!name_is_dns_label(claim->meta.name)) {
                 claim_refuse(match->plan, match->seen, claim, STR("ReconcilerError"),
@@ -505,18 +521,17 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
         /* A started member has its environment and its volumes. */
         if (!typed->cold_only && json_count(typed->env) == 0 &&
             json_count(typed->volume_claim_templates) == 0)
-                candidate = take_best(match);
-        if (candidate && candidate->entry->kind == &kind_pod && !name_is_free(match, claim)) {
-                candidate->taken = false;
-                match->left++;
+                member = best_candidate(match);
+        if (member && member->kind == &kind_pod && !name_is_free(match, claim))
                 return;
-        }
-        if (!candidate)
+        if (member)
+                drop_best(match);
+        if (!member)
                 start_cold(match, claim);
-        else if (candidate->entry->kind == &kind_pod)
-                give_pod(match, claim, candidate);
+        else if (member->kind == &kind_pod)
+                give_pod(match, claim, member);
         else
-                give_sandbox(match, claim, candidate);
+                give_sandbox(match, claim, member);
 }
 
 static bool is_waiting(const struct match *match, const struct cache_entry *claim)
@@ -582,7 +597,7 @@ static void match_all(const struct view *seen, struct plan *plan, bool by_templa
                                                                       ->template_name;
                         }
                         find_template(&match);
-                        if (match.template && gather(&match, true) < 0)
+                        if (match.template && gather(&match) < 0)
                                 plan_fail(plan, -ENOMEM);
                 }
                 match_claim(&match, it.entry);

@@ -158,7 +158,7 @@ void sandbox_template_plan(const struct view *seen, struct plan *plan)
                 return;
         }
         policy = cache_get(seen->cache, &kind_network_policy, seen->namespace, name);
-        owned = policy && controlled_by_uid(&policy->meta, entry->meta.uid);
+        owned = policy && controlled_by_uid(policy, entry->meta.uid);
         if (template->network_management == NETWORK_UNMANAGED) {
                 if (owned && !object_meta_is_deleting(&policy->meta))
                         plan_delete(plan, &kind_network_policy, &policy->meta, EXPECT_UID,

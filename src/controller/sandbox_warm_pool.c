@@ -88,7 +88,8 @@ static void look_at_member(struct pool_pass *pass, struct member *member)
 
         member->leaving = object_meta_is_deleting(meta);
         look_at_readiness(pass, member);
-        if (pass->template)
+        /* Who keeps stale members need not know. */
+        if (pass->template && pass->pool->recreate)
                 member->stale = !str_equal(object_meta_label(meta, LABEL_TEMPLATE_REF_HASH),
                                            str_from(pass->template_ref_hash)) ||
                                 !str_equal(object_meta_label(meta, LABEL_TEMPLATE_HASH),
@@ -105,7 +106,7 @@ static bool is_member(const struct pool_pass *pass, const struct cache_entry *en
 {
         return (entry->kind == &kind_sandbox || entry->kind == &kind_pod) &&
                str_equal(entry->meta.namespace, pass->entry->meta.namespace) &&
-               controlled_by_uid(&entry->meta, pass->entry->meta.uid);
+               controlled_by_uid(entry, pass->entry->meta.uid);
 }
 
 static int find_members(struct pool_pass *pass)
@@ -167,7 +168,7 @@ static void plan_removals(struct pool_pass *pass, size_t wanted)
         for (size_t i = 0; i < pass->count; i++) {
                 struct member *member = &pass->members[i];
 
-                if (member->stale && pass->pool->recreate)
+                if (member->stale)
                         delete_member(pass, member, "it was made from another template");
                 else if (member->stuck)
                         delete_member(pass, member, "it has not been Ready for too long");

@@ -631,6 +631,8 @@ static void tell(struct cache *cache, const struct cache_entry *before,
 /* Fills what comes from the document. Takes a reference. */
 static int fill_entry(struct cache_entry *entry, const struct kind *kind, struct json_doc *doc)
 {
+        struct owner_reference owner;
+
         entry->typed = NULL;
         if (kind->typed_size) {
                 entry->typed = malloc(kind->typed_size);
@@ -640,6 +642,7 @@ static int fill_entry(struct cache_entry *entry, const struct kind *kind, struct
         entry->kind = kind;
         entry->doc = json_doc_ref(doc);
         object_meta_read(json_root(doc), &entry->meta);
+        entry->controller = object_meta_controller(&entry->meta, &owner) ? owner.uid : STR_EMPTY;
         if (entry->typed)
                 kind->read(json_root(doc), entry->typed);
         return 0;

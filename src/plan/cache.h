@@ -21,6 +21,7 @@ struct cache_entry {
         const struct kind *kind;
         struct json_doc *doc;
         struct object_meta meta; /* views into doc */
+        struct str controller;   /* uid of the controlling owner; empty: none */
         void *typed;             /* what kind->read made, e.g. struct sandbox */
         uint64_t seen_ns;        /* monotonic, when the cache first held this uid */
         uint64_t owners_version; /* the resourceVersion that was first seen with these owners */
