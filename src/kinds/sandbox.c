@@ -134,8 +134,9 @@ void sandbox_warm_pool_read(struct json_value object, void *ret_pool)
         };
 }
 
-/* Whether the v1alpha1 form of a claim, kept by conversion, asks for no warm pool. */
-static bool wants_no_pool(struct json_value object)
+/* Whether the v1alpha1 form of a claim, kept by conversion, asks for no warm pool. State of another
+ * template than the hub names is old. */
+static bool wants_no_pool(struct json_value object, struct str template)
 {
         struct str state = json_string(json_get(object, "metadata", "annotations",
                                                 "api.agents.x-k8s.io/v1alpha1-sandboxclaim-state"));
@@ -143,7 +144,9 @@ static bool wants_no_pool(struct json_value object)
 
         if (state.length == 0 || json_doc_parse(state, NULL, NULL, NULL, &doc) < 0)
                 return false;
-        return json_string_is(json_get(json_root(doc), "spec", "warmpool"), STR("none"));
+        struct json_value spec = json_get(json_root(doc), "spec");
+        return json_string_is(json_get(spec, "warmpool"), STR("none")) &&
+               json_string_is(json_get(spec, "sandboxTemplateRef", "name"), template);
 }
 
 void sandbox_claim_read(struct json_value object, void *ret_claim)
@@ -176,6 +179,6 @@ void sandbox_claim_read(struct json_value object, void *ret_claim)
                 claim->by_template = true;
                 claim->template_name =
                         str_slice(claim->pool_name, shadow.length, claim->pool_name.length);
-                claim->cold_only = wants_no_pool(object);
+                claim->cold_only = wants_no_pool(object, claim->template_name);
         }
 }
