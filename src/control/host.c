@@ -33,6 +33,7 @@ struct controller_host {
         struct net_timer wake; /* something is due */
         void (*on_synced)(void *user);
         void *user;
+        uint64_t version; /* the newest that any feed told */
         size_t unsynced;
         size_t feed_count;
         struct feed feeds[];
@@ -42,7 +43,12 @@ static void run_host(struct controller_host *host)
 {
         const struct instant now = { .monotonic_ns = clock_monotonic_ns(),
                                      .realtime_ns = clock_realtime_ns() };
-        uint64_t wake = controllers_run(host->set, now);
+        uint64_t wake;
+
+        /* Feeds in the process are told in the order of commits: none is behind the others. */
+        if (host->local)
+                controllers_advance(host->set, NULL, host->version);
+        wake = controllers_run(host->set, now);
 
         net_timer_stop(&host->wake);
         if (wake == UINT64_MAX)
@@ -81,6 +87,7 @@ static void on_event(void *user, const struct kube_event *event)
         struct controller_host *host = feed->host;
         int r = 0;
 
+        host->version = MAX(host->version, event->resource_version);
         switch (event->type) {
         case KUBE_LIST_BEGIN:
                 controllers_list_begin(host->set, feed->kind);

@@ -47,6 +47,7 @@ struct kind_state {
         uint64_t list_round;
         uint64_t progress; /* how far its watch has come */
         bool synced;
+        bool listing;
 };
 
 struct wait {
@@ -769,8 +770,10 @@ void cache_list_begin(struct cache *cache, const struct kind *kind)
 {
         struct kind_state *state = get_kind(cache, kind);
 
-        if (state)
-                state->list_round++;
+        if (!state)
+                return;
+        state->list_round++;
+        state->listing = true;
 }
 
 void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version)
@@ -781,6 +784,7 @@ void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resou
         if (!state)
                 return;
         state->synced = true;
+        state->listing = false;
         state->progress = MAX(state->progress, resource_version);
         list_for_each (stored, &state->objects, of_kind) {
                 if (stored->list_round == state->list_round ||
@@ -793,10 +797,12 @@ void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resou
 
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version)
 {
-        struct kind_state *state = find_kind(cache, kind);
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                struct kind_state *state = cache->kinds[i];
 
-        if (state)
-                state->progress = MAX(state->progress, resource_version);
+                if (kind ? state->kind == kind : state->synced && !state->listing)
+                        state->progress = MAX(state->progress, resource_version);
+        }
 }
 
 uint64_t cache_progress(const struct cache *cache, const struct kind *kind)

@@ -127,8 +127,8 @@ void cache_list_begin(struct cache *cache, const struct kind *kind);
 void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
 
 /*
- * The watch of a kind has come so far: by an event, or a bookmark. What was written before, and is
- * not in the cache, is gone.
+ * The watch of a kind (NULL: of every synced kind) has come so far: by an event, or a bookmark. What
+ * was written before, and is not in the cache, is gone.
  */
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version);
 uint64_t cache_progress(const struct cache *cache, const struct kind *kind);

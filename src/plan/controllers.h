@@ -86,7 +86,8 @@ void controllers_enqueue_after(struct controllers *set, const struct controller 
 
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
                      struct json_doc *doc);
-/* A bookmark: the kind's watch has come so far and there was nothing to tell. */
+/* A bookmark: the kind's watch has come so far and there was nothing to tell. `kind` NULL: those of
+ * all kinds that are synced, for feeds that are ordered among each other. */
 void controllers_advance(struct controllers *set, const struct kind *kind,
                          uint64_t resource_version);
 /* Around a complete list; controllers_list_end() also says that the kind is synced. */
