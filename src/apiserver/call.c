@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "apiserver/server.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "json/writer.h"
@@ -252,6 +253,9 @@ static int on_judge(struct storage_request *request, struct json_doc *head,
                 json_doc_unref(call->dry);
         call->dry = NULL;
         r = write->judge(call, head, change);
+        if (r == 0 && change->kind == STORAGE_PUT &&
+            json_doc_text(change->doc).length > LIMIT_OBJECT)
+                r = api_call_refuse(call, kube_status_too_large(LIMIT_OBJECT, call->arena));
         if (r == 0 && call->options.dry_run && change->kind != STORAGE_KEEP) {
                 call->dry = change->doc ? change->doc : json_doc_ref(head);
                 *change = (struct storage_change){};

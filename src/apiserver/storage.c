@@ -62,6 +62,16 @@ static void replace(struct json_doc **slot, struct json_doc *doc)
 
 /* ---- types and objects ---- */
 
+static char *put_segment(char *next, struct str segment, bool last)
+{
+        if (segment.length > 0)
+                memcpy(next, segment.data, segment.length);
+        next += segment.length;
+        if (!last)
+                *next++ = '/';
+        return next;
+}
+
 struct storage_type *storage_type(struct storage *storage, struct str group, struct str resource)
 {
         struct storage_type *type;
@@ -73,8 +83,7 @@ struct storage_type *storage_type(struct storage *storage, struct str group, str
         type = calloc(1, sizeof(*type) + group.length + resource.length);
         if (!type)
                 return NULL;
-        memcpy(type->bytes, group.data, group.length);
-        memcpy(type->bytes + group.length, resource.data, resource.length);
+        put_segment(put_segment(type->bytes, group, true), resource, true);
         type->group = (struct str){ type->bytes, group.length };
         type->resource = (struct str){ type->bytes + group.length, resource.length };
         type->storage = storage;
@@ -82,16 +91,6 @@ struct storage_type *storage_type(struct storage *storage, struct str group, str
         list_init(&type->watches);
         list_append(&storage->types, &type->in_storage);
         return type;
-}
-
-static char *put_segment(char *next, struct str segment, bool last)
-{
-        if (segment.length > 0)
-                memcpy(next, segment.data, segment.length);
-        next += segment.length;
-        if (!last)
-                *next++ = '/';
-        return next;
 }
 
 /* Finds the key or makes it, absent. */

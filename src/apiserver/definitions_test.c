@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apiserver/test_api.h"
+
+#include <stdio.h>
+
+/* Kinds that are made at run time, and ours, which stay as they are. */
+
+#define CRDS   "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+#define THINGS "/apis/example.com/v1/namespaces/default/things"
+
+#define NAMES "'names':{'plural':'things','kind':'Thing','shortNames':['th']}"
+#define SCHEMA                                                                                     \
+        "'schema':{'openAPIV3Schema':{'type':'object','properties':{'spec':{'type':'object',"      \
+        "'required':['size'],'properties':{'size':{'type':'integer','minimum':1},'colour':"        \
+        "{'type':'string','default':'blue'}}},'status':{'type':'object','properties':{'seen':"     \
+        "{'type':'integer'}}}}}}"
+#define VERSION(name, more) "{'name':'" name "','served':true," more "," SCHEMA "}"
+#define CRD(versions)                                                                              \
+        "{'metadata':{'name':'things.example.com'},'spec':{'group':'example.com','scope':"         \
+        "'Namespaced'," NAMES ",'versions':[" versions "]}}"
+#define STATUS                                                                                     \
+        "'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.size',"                    \
+        "'statusReplicasPath':'.status.seen'}}"
+#define COLUMNS                                                                                    \
+        "'additionalPrinterColumns':[{'name':'Size','type':'integer','jsonPath':'.spec.size'}]"
+
+static void wait_for_path(struct test_api *api, const char *path, unsigned code)
+{
+        for (int i = 0; i < 1000 && get(api, path) != code; i++)
+                continue;
+        assert_int_equal(api->code, code);
+}
+
+static void make_things(struct test_api *api)
+{
+        assert_int_equal(post(api, CRDS, CRD(VERSION("v1", "'storage':true," STATUS "," COLUMNS))),
+                         201);
+        wait_for_path(api, THINGS, 200);
+}
+
+static void test_a_definition_serves_objects(void **state)
+{
+        struct test_api *api = *state;
+
+        get(api, THINGS);
+        assert_refused(api, 404, "NotFound");
+        make_things(api);
+        assert_string_equal(answer_text(api, "kind"), "ThingList");
+        for (int i = 0; i < 1000; i++) {
+                get(api, CRDS "/things.example.com");
+                if (json_count(json_get(answer_root(api), "status", "conditions")) > 0)
+                        break;
+        }
+        assert_string_equal(answer_text(api, "status", "acceptedNames", "plural"), "things");
+        assert_string_equal(answer_text(api, "spec", "names", "listKind"), "ThingList");
+
+        /* Defaults, pruning, validation, a warning. */
+        assert_int_equal(post(api, THINGS,
+                              "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':"
+                              "'a'},'spec':{'size':3,'unknown':1},'status':{'seen':9}}"),
+                         201);
+        assert_non_null(strstr(api->warning, "unknown field"));
+        assert_string_equal(answer_text(api, "spec", "colour"), "blue");
+        assert_int_equal(answer_number(api, "spec", "unknown"), -1);
+        assert_int_equal(answer_number(api, "status", "seen"), -1);
+        assert_int_equal(answer_number(api, "metadata", "generation"), 1);
+        post(api, THINGS,
+             "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':'b'},"
+             "'spec':{'size':0}}");
+        assert_refused(api, 422, "Invalid");
+        post(api, THINGS "?fieldValidation=Strict",
+             "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':'b'},'spec':{"
+             "'size':1,'unknown':1}}");
+        assert_refused(api, 400, "BadRequest");
+        post(api, THINGS, "{'metadata':{'name':'b'},'spec':{'size':1}}");
+        assert_refused(api, 400, "BadRequest"); /* custom objects say what they are */
+
+        /* status apart, scale, Table. */
+        assert_int_equal(merge(api, THINGS "/a/status", "{'status':{'seen':2},'spec':{'size':7}}"),
+                         200);
+        assert_int_equal(answer_number(api, "status", "seen"), 2);
+        assert_int_equal(answer_number(api, "spec", "size"), 3);
+        assert_int_equal(merge(api, THINGS "/a/scale", "{'spec':{'replicas':5}}"), 200);
+        assert_string_equal(answer_text(api, "kind"), "Scale");
+        get(api, THINGS "/a");
+        assert_int_equal(answer_number(api, "spec", "size"), 5);
+        assert_int_equal(answer_number(api, "metadata", "generation"), 2);
+        get(api, "/apis/example.com/v1");
+        assert_int_equal(json_count(json_get(answer_root(api), "resources")), 3);
+        get(api, "/openapi/v3/apis/example.com/v1");
+        assert_true(json_exists(
+                json_get(answer_root(api), "components", "schemas", "com.example.v1.Thing")));
+}
+
+static void test_a_definition_changes_and_goes(void **state)
+{
+        struct test_api *api = *state;
+
+        make_things(api);
+        assert_int_equal(post(api, THINGS,
+                              "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':"
+                              "'a'},'spec':{'size':3}}"),
+                         201);
+        get(api, "/apis/example.com/v2/namespaces/default/things");
+        assert_refused(api, 404, "NotFound");
+        assert_int_equal(
+                ask(api, "admin", "PUT", CRDS "/things.example.com", NULL,
+                    CRD(VERSION("v1", "'storage':true") "," VERSION("v2", "'storage':false"))),
+                200);
+        wait_for_path(api, "/apis/example.com/v2/namespaces/default/things/a", 200);
+        assert_string_equal(answer_text(api, "apiVersion"), "example.com/v2");
+        get(api, "/apis/example.com");
+        assert_string_equal(answer_text(api, "preferredVersion", "version"), "v2");
+
+        assert_int_equal(delete_it(api, CRDS "/things.example.com", NULL), 200);
+        wait_for_path(api, THINGS, 404);
+        /* What it held went with it. */
+        make_things(api);
+        for (int i = 0; i < 1000 && get(api, THINGS "/a") != 404; i++)
+                continue;
+        assert_refused(api, 404, "NotFound");
+}
+
+static void test_bad_definitions(void **state)
+{
+        static const char *const cases[] = {
+                /* no storage version, two, another name, no names */
+                CRD(VERSION("v1", "'storage':false")),
+                CRD(VERSION("v1", "'storage':true") "," VERSION("v2", "'storage':true")),
+                "{'metadata':{'name':'x.example.com'},'spec':{'group':'example.com','scope':"
+                "'Namespaced'," NAMES ",'versions':[" VERSION("v1", "'storage':true") "]}}",
+        };
+        struct test_api *api = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                post(api, CRDS, cases[i]);
+                assert_refused(api, 422, "Invalid");
+        }
+        get(api, THINGS);
+        assert_refused(api, 404, "NotFound");
+}
+
+static void test_definitions_come_back(void **state)
+{
+        struct test_api *api = *state;
+
+        make_things(api);
+        assert_int_equal(post(api, THINGS,
+                              "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':"
+                              "'a'},'spec':{'size':3}}"),
+                         201);
+        test_api_restart(api);
+        assert_int_equal(get(api, THINGS "/a"), 200);
+        assert_int_equal(answer_number(api, "spec", "size"), 3);
+}
+
+/* Upstream's own CRDs, older or newer, may be applied: they never narrow what is served. */
+static void test_our_kinds_stay(void **state)
+{
+#define OURS "/apis/agents.x-k8s.io/v1beta1/namespaces/default/sandboxes"
+        struct test_api *api = *state;
+
+        assert_int_equal(merge(api, CRDS "/sandboxes.agents.x-k8s.io",
+                               "{'spec':{'versions':[{'name':'v1alpha1','served':true,'storage':"
+                               "true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}"),
+                         200);
+        assert_int_equal(get(api, OURS), 200);
+        assert_int_equal(delete_it(api, CRDS "/sandboxes.agents.x-k8s.io", NULL), 200);
+        assert_int_equal(post(api, OURS,
+                              "{'apiVersion':'agents.x-k8s.io/v1beta1','kind':'Sandbox',"
+                              "'metadata':{'name':'a'},'spec':{'podTemplate':{'spec':{'containers'"
+                              ":[{'name':'c','image':'i'}]}}}}"),
+                         201);
+        assert_string_equal(answer_text(api, "spec", "operatingMode"), "Running");
+}
+
+static void test_both_versions_of_a_sandbox(void **state)
+{
+#define OLD "/apis/agents.x-k8s.io/v1alpha1/namespaces/default/sandboxes"
+        struct test_api *api = *state;
+
+        assert_int_equal(post(api, OLD,
+                              "{'apiVersion':'agents.x-k8s.io/v1alpha1','kind':'Sandbox',"
+                              "'metadata':{'name':'a'},'spec':{'replicas':0,'podTemplate':{'spec':"
+                              "{'containers':[{'name':'c','image':'i'}]}}}}"),
+                         201);
+        assert_non_null(strstr(api->warning, "deprecated"));
+        assert_int_equal(answer_number(api, "spec", "replicas"), 0);
+        struct json_value manager =
+                json_element(json_get(answer_root(api), "metadata", "managedFields"), 0);
+        assert_true(
+                json_string_is(json_get(manager, "apiVersion"), STR("agents.x-k8s.io/v1alpha1")));
+        get(api, OURS "/a");
+        assert_string_equal(answer_text(api, "spec", "operatingMode"), "Suspended");
+        /* A write that changes nothing but labels leaves the generation, in either version. */
+        assert_int_equal(merge(api, OURS "/a", "{'metadata':{'labels':{'x':'y'}}}"), 200);
+        assert_int_equal(answer_number(api, "metadata", "generation"), 1);
+        assert_int_equal(merge(api, OLD "/a", "{'metadata':{'labels':{'x':'z'}}}"), 200);
+        assert_int_equal(answer_number(api, "metadata", "generation"), 1);
+        assert_int_equal(merge(api, OLD "/a/scale", "{'spec':{'replicas':1}}"), 200);
+        get(api, OURS "/a");
+        assert_string_equal(answer_text(api, "spec", "operatingMode"), "Running");
+        assert_int_equal(answer_number(api, "metadata", "generation"), 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_api_setup, test_api_teardown)
+#define DISK_TEST(name)                                                                            \
+        cmocka_unit_test_setup_teardown(name, test_api_setup_on_disk, test_api_teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(test_a_definition_serves_objects),
+                TEST(test_a_definition_changes_and_goes),
+                TEST(test_bad_definitions),
+                DISK_TEST(test_definitions_come_back),
+                TEST(test_our_kinds_stay),
+                TEST(test_both_versions_of_a_sandbox),
+        };
+
+        return run_unit_tests("apiserver_definitions", tests);
+}
