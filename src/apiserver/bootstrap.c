@@ -18,7 +18,6 @@ struct bootstrap {
         struct apiserver *server;
         unsigned waiting;
         unsigned failed;
-        bool submitted;
 };
 
 static void done(void *user, unsigned code, struct json_doc *doc)
@@ -31,8 +30,7 @@ static void done(void *user, unsigned code, struct json_doc *doc)
                 log_error("cannot make a built-in object: %u %.*s", code, STR_FORMAT(message));
                 bootstrap->failed++;
         }
-        if (--bootstrap->waiting == 0 && bootstrap->submitted)
-                bootstrap->server->ready = bootstrap->failed == 0;
+        bootstrap->waiting--;
 }
 
 static int create_doc(struct bootstrap *bootstrap, struct str group, struct str plural,
@@ -297,7 +295,6 @@ int bootstrap_run(struct apiserver *server, struct error *error)
                 return -ENOMEM;
         bootstrap->server = server;
         server->bootstrap = bootstrap;
-        bootstrap->waiting = 1; /* until all is submitted */
         storage_cork(server->storage);
         r = create_namespaces(bootstrap);
         if (r == 0)
@@ -309,10 +306,13 @@ int bootstrap_run(struct apiserver *server, struct error *error)
         storage_uncork(server->storage);
         if (r < 0)
                 return error_set(error, r, "cannot make the built-in objects: %s", strerror(-r));
-        bootstrap->submitted = true;
-        bootstrap->waiting--;
-        if (bootstrap->waiting == 0)
-                server->ready = bootstrap->failed == 0;
+        /* Nobody is served before the roles are there: the first who come would be refused. */
+        while (bootstrap->waiting > 0 && uv_run(net_loop_uv(server->loop), UV_RUN_ONCE) != 0)
+                ;
+        if (bootstrap->waiting > 0 || bootstrap->failed > 0)
+                return error_set(error, -EIO,
+                                 "not all built-in objects could be made: see the log");
+        server->ready = true;
         return 0;
 }
 

@@ -186,9 +186,12 @@ static int setup_controllers(void *user, struct controllers *set)
 {
         struct control *control = user;
         const struct sandbox_options options = {};
+        const struct cluster_options cluster = {
+                .ca_certificate = buffer_str(&control->authority),
+        };
         int r = sandbox_controllers_new(set, &options, &control->sandboxes);
 
-        return r < 0 ? r : cluster_controllers_new(set, NULL, &control->cluster);
+        return r < 0 ? r : cluster_controllers_new(set, &cluster, &control->cluster);
 }
 
 static void on_synced(void *user)
