@@ -121,7 +121,10 @@ static void on_failed(struct container_user *user, int error, struct str reason)
         struct command_session *session = container_of(user, struct command_session, user);
         char message[POD_MESSAGE_SIZE];
 
-        if (error == -ENOENT || error == -EACCES) {
+        if (error == -ENOENT || error == -EACCES) { /* as a shell says it, with a shell's codes */
+                snprintf(message, sizeof(message), "%.256s: %s\n", session->argv.data,
+                         strerror(-error));
+                remote_send(session->remote, REMOTE_STDERR, str_from(message));
                 finish_exit(session, error == -ENOENT ? 127 : 126);
                 return;
         }

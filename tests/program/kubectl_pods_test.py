@@ -55,7 +55,7 @@ def test_exec_takes_standard_input_of_any_size(_):
 
 def test_exec_of_an_absent_program_fails(_):
     done = run(KUBECTL, "exec", NAME, "--", "no-such-program")
-    assert done.returncode != 0
+    same(127, done.returncode)
     assert "no-such-program" in done.stderr, done.stderr
 
 
