@@ -244,6 +244,7 @@ int update_finish(struct api_call *call, struct json_doc *head, struct json_doc 
                   struct json_doc *sent, struct storage_change *change)
 {
         _cleanup_doc_ struct json_doc *merged = NULL, *stored = NULL;
+        bool same;
         int r;
 
         r = check_identity(call, json_root(sent), json_root(current));
@@ -252,8 +253,13 @@ int update_finish(struct api_call *call, struct json_doc *head, struct json_doc 
                                       : merge_object(call, current, sent, &merged);
         if (r == 0)
                 r = check_finalizers(call, json_root(merged), json_root(current));
-        if (r == 0 && !json_equal(json_root(merged), json_root(current)))
-                r = admit_validate(call, merged, json_root(current));
+        if (r < 0)
+                return r;
+        /* Judged before conversion, which might tidy up what another version left behind. */
+        same = json_equal(json_root(merged), json_root(current));
+        if (same && !update_ends_deletion(json_root(merged)))
+                return 0;
+        r = same ? 0 : admit_validate(call, merged, json_root(current));
         if (r == 0)
                 r = admit_to_storage(call, merged, &stored);
         if (r < 0)

@@ -172,6 +172,7 @@ def test_a_later_word_in_the_hub_wins():
     patch("v1beta1", "sandboxclaims", "none", {"spec": {"warmPoolRef": {"name": "shadow-pool-u"}}})
     old = read("v1alpha1", "sandboxclaims", "none")
     same((old["spec"]["sandboxTemplateRef"]["name"], old["spec"]["warmpool"]), ("u", "default"))
+    write_nothing("v1alpha1", "sandboxclaims", "none")
 
 
 def test_kubectl_applies_and_gets_across_versions():
