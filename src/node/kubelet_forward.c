@@ -301,9 +301,18 @@ static void on_reset(void *user, uint32_t stream, uint32_t status)
         end_pair(pair, "");
 }
 
-static const struct spdy_events spdy_events = { .open = on_open,
-                                                .data = on_spdy_data,
-                                                .reset = on_reset };
+/* What is open goes on until the client ends the connection. */
+static void on_go_away(void *user)
+{
+        (void)user;
+}
+
+static const struct spdy_events spdy_events = {
+        .open = on_open,
+        .data = on_spdy_data,
+        .reset = on_reset,
+        .go_away = on_go_away,
+};
 
 /* ---- both ways in ---- */
 

@@ -170,15 +170,6 @@ static int read_basics(struct pod_reader *reader, struct json_value value)
                 r = pod_read_string(reader, value, "hostname", STR_EMPTY, &spec->hostname);
         if (r >= 0)
                 r = pod_read_string(reader, value, "subdomain", STR_EMPTY, &spec->subdomain);
-        if (r >= 0)
-                r = pod_read_bool(reader, value, "setHostnameAsFQDN", false,
-                                  &spec->hostname_as_fqdn);
-        if (r >= 0)
-                r = pod_read_bool(reader, value, "shareProcessNamespace", false,
-                                  &spec->shares_processes);
-        if (r >= 0)
-                r = pod_read_bool(reader, value, "enableServiceLinks", true,
-                                  &spec->wants_service_links);
         if (r < 0)
                 return r;
         size_t back = pod_path_enter(reader, ".os");
@@ -261,7 +252,6 @@ static const char *const spec_members[] = {
         "serviceAccount",
         "automountServiceAccountToken",
         "nodeName",
-        "shareProcessNamespace",
         "securityContext",
         "imagePullSecrets",
         "hostname",
@@ -278,7 +268,6 @@ static const char *const spec_members[] = {
         "readinessGates",
         "schedulingGates",
         "enableServiceLinks",
-        "setHostnameAsFQDN",
         "os",
         NULL,
 };

@@ -192,9 +192,6 @@ struct pod_spec {
         uint64_t deletion_grace_s;
         struct str hostname; /* empty: the Pod's name */
         struct str subdomain;
-        bool hostname_as_fqdn;
-        bool shares_processes;
-        bool wants_service_links;
         enum pod_dns_policy dns_policy;
         struct pod_strings dns_servers, dns_searches, dns_options; /* options as "ndots:5" */
         const struct pod_host_alias *host_aliases;

@@ -159,6 +159,8 @@ static const struct {
 } refusals[] = {
         { POD("\"hostNetwork\":true," CONTAINERS), -EOPNOTSUPP, "spec.hostNetwork:" },
         { POD("\"hostPID\":true," CONTAINERS), -EOPNOTSUPP, "spec.hostPID:" },
+        { POD("\"shareProcessNamespace\":true," CONTAINERS), -EOPNOTSUPP,
+          "spec.shareProcessNamespace:" },
         { POD("\"hostUsers\":true," CONTAINERS), -EOPNOTSUPP, "spec.hostUsers:" },
         { POD("\"runtimeClassName\":\"gvisor\"," CONTAINERS), -EOPNOTSUPP,
           "spec.runtimeClassName:" },

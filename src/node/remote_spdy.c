@@ -146,7 +146,23 @@ static void on_spdy_data(void *user, uint32_t stream, struct str data, bool fin)
                 remote->on->end(remote, remote->user, REMOTE_STDIN);
 }
 
-static const struct spdy_events spdy_events = { .open = on_open, .data = on_spdy_data };
+/* The connection's end follows, and says the same. */
+static void on_reset(void *user, uint32_t stream, uint32_t status)
+{
+        (void)user, (void)stream, (void)status;
+}
+
+static void on_go_away(void *user)
+{
+        (void)user;
+}
+
+static const struct spdy_events spdy_events = {
+        .open = on_open,
+        .data = on_spdy_data,
+        .reset = on_reset,
+        .go_away = on_go_away,
+};
 
 static void end(struct spdy_remote *way)
 {
