@@ -91,14 +91,24 @@ static void finish_exit(struct command_session *session, unsigned code)
 
 /* ---- from the process to the client ---- */
 
+/* What was asked for only; a terminal has one channel for both. */
+static void send_output(struct command_session *session, enum remote_channel channel,
+                        struct str data)
+{
+        if (channel == REMOTE_STDERR && session->has_tty)
+                channel = REMOTE_STDOUT;
+        if (session->remote->channels & 1U << channel)
+                remote_send(session->remote, channel, data);
+}
+
 static void on_output(struct container_user *user, enum initproto_channel channel, struct str data)
 {
         struct command_session *session = container_of(user, struct command_session, user);
 
         if (data.length == 0)
                 return;
-        remote_send(session->remote,
-                    channel == INITPROTO_CHANNEL_ERROR ? REMOTE_STDERR : REMOTE_STDOUT, data);
+        send_output(session, channel == INITPROTO_CHANNEL_ERROR ? REMOTE_STDERR : REMOTE_STDOUT,
+                    data);
         session->owed[channel] += data.length;
         if (remote_is_congested(session->remote))
                 return;
@@ -124,7 +134,7 @@ static void on_failed(struct container_user *user, int error, struct str reason)
         if (error == -ENOENT || error == -EACCES) { /* as a shell says it, with a shell's codes */
                 snprintf(message, sizeof(message), "%.256s: %s\n", session->argv.data,
                          strerror(-error));
-                remote_send(session->remote, REMOTE_STDERR, str_from(message));
+                send_output(session, REMOTE_STDERR, str_from(message));
                 finish_exit(session, error == -ENOENT ? 127 : 126);
                 return;
         }
@@ -242,10 +252,9 @@ static void pump_log(struct command_session *session)
                         continue;
                 if (r <= 0)
                         return;
-                bool is_error = record.stream == LOGRING_STDERR && !session->has_tty;
-                if (session->remote->channels & 1U << (is_error ? REMOTE_STDERR : REMOTE_STDOUT))
-                        remote_send(session->remote, is_error ? REMOTE_STDERR : REMOTE_STDOUT,
-                                    record.data);
+                send_output(session,
+                            record.stream == LOGRING_STDERR ? REMOTE_STDERR : REMOTE_STDOUT,
+                            record.data);
         }
 }
 

@@ -610,9 +610,12 @@ static void commands_run_in_containers(void **state)
                 { "stdout=true&stderr=true&command=sh&command=-c&command=echo+out%3B+echo+err+>%262"
                   "%3B+exit+3",
                   NULL, "out\n", "err\n", "\"reason\":\"ExitCode\",\"message\":\"3\"" },
+                { "stdout=true&command=sh&command=-c&command=echo+err+>%262", NULL, "", "",
+                  "\"status\":\"Success\"" },
                 { "stdin=true&stdout=true&command=cat", "hello", "hello", "",
                   "\"status\":\"Success\"" },
-                { "stdout=true&command=%2Fno%2Fprogram", NULL, "", "",
+                { "stdout=true&stderr=true&command=%2Fno%2Fprogram", NULL, "",
+                  "/no/program: No such file or directory\n",
                   "\"reason\":\"ExitCode\",\"message\":\"127\"" },
                 { "stdout=true&tty=true&command=sh&command=-c&command=tty;echo+$TERM", NULL,
                   "/dev/pts/", "", "\"status\":\"Success\"" },
