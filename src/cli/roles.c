@@ -71,6 +71,36 @@ static int parse_cidr(const char *text, uint32_t *ret_network, uint32_t *ret_pre
         return 0;
 }
 
+/*
+ * Whether no other interface has a route into the network: with two, the sandboxes of one would be
+ * reached in place of the other's. A default route is no claim on it.
+ */
+static int check_routes(const char *cidr, uint32_t network, uint32_t prefix, const char *interface,
+                        struct error *error)
+{
+        char line[256], name[32];
+        uint32_t destination, mask;
+        FILE *routes = fopen("/proc/net/route", "re"); /* addresses in network byte order, as hex */
+
+        while (routes && fgets(line, sizeof(line), routes)) {
+                if (sscanf(line, "%31s %8x %*x %*x %*d %*d %*d %8x", name, &destination, &mask) !=
+                            3 ||
+                    mask == 0 || strcmp(name, interface) == 0)
+                        continue;
+                uint32_t shared = ntohl(mask) & (UINT32_MAX << (32 - prefix));
+                if (((ntohl(destination) ^ network) & shared) != 0)
+                        continue;
+                fclose(routes);
+                return error_set(error, -EADDRINUSE,
+                                 "addresses of %s are reached through %s already: choose another "
+                                 "network with --pod-cidr",
+                                 cidr, name);
+        }
+        if (routes)
+                fclose(routes);
+        return 0;
+}
+
 static void add(struct role_table *table, const char *name, uid_t uid, const char *const *arguments,
                 int first, int second, const char *log)
 {
@@ -108,6 +138,9 @@ int role_table_init(struct role_table *table, const struct instance *instance,
         };
         int r = parse_cidr(settings->pod_cidr, &table->launcher.pod_network,
                            &table->launcher.pod_prefix, error);
+        if (r == 0)
+                r = check_routes(settings->pod_cidr, table->launcher.pod_network,
+                                 table->launcher.pod_prefix, table->launcher.interface, error);
         if (r < 0)
                 return r;
         table->launcher.host_address = table->launcher.pod_network + 1;

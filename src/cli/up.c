@@ -38,6 +38,7 @@ struct up {
         bool detach;
         struct option_strings names;
         int lock, ready[2];
+        struct role_table table;
 };
 
 /*
@@ -109,7 +110,7 @@ static int leave_terminal(const struct instance *instance, struct error *error)
 /* In the forked child: from here on it is the supervisor. */
 static int supervise(struct up *up, struct error *error)
 {
-        int launcher[2], r = 0;
+        int r = 0;
 
         instance_write_pid(up->lock, getpid());
         close(up->ready[0]);
@@ -120,19 +121,10 @@ static int supervise(struct up *up, struct error *error)
         if (r < 0)
                 return r;
         setpgid(0, 0); /* Ctrl-C reaches the front alone, which passes it on */
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, launcher) < 0)
-                return error_set(error, -errno, "cannot make a socket pair: %s", strerror(errno));
-        up->settings.launcher_socket = launcher[0];
-        up->settings.node_socket = launcher[1];
-        up->settings.ready = up->ready[1];
-
-        struct role_table table;
-        r = role_table_init(&table, &up->instance, &up->settings, error);
-        if (r == 0)
-                r = supervisor_run(table.roles, table.count, error);
+        r = supervisor_run(up->table.roles, up->table.count, error);
         if (r < 0)
                 return r;
-        r = launcher_cleanup(&table.launcher, error);
+        r = launcher_cleanup(&up->table.launcher, error);
         if (r == 0 && instance_remove_run(&up->instance) < 0)
                 r = error_set(error, -ENOTEMPTY, "cannot remove %s", up->instance.run);
         return r;
@@ -207,6 +199,22 @@ static int open_sockets(struct up *up, struct error *error)
         return MIN(up->settings.router_socket, 0);
 }
 
+/* The wires between launcher and node and from the roles to the front, and what the roles are. */
+static int make_roles(struct up *up, struct error *error)
+{
+        int launcher[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, launcher) < 0 ||
+            pipe2(up->ready, O_CLOEXEC) < 0)
+                return error_set(error, -errno, "cannot make a socket pair and a pipe: %s",
+                                 strerror(errno));
+        up->settings.launcher_socket = launcher[0];
+        up->settings.node_socket = launcher[1];
+        up->settings.ready = up->ready[1];
+        up->settings.log_to_files = up->detach;
+        return role_table_init(&up->table, &up->instance, &up->settings, error);
+}
+
 static int prepare(struct up *up, struct error *error)
 {
         struct str names[OPTION_STRINGS_MAX];
@@ -223,6 +231,8 @@ static int prepare(struct up *up, struct error *error)
         if (up->lock < 0)
                 return up->lock;
         r = open_sockets(up, error);
+        if (r == 0)
+                r = make_roles(up, error);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < up->names.count; i++)
@@ -274,9 +284,6 @@ int command_up(int argc, char **argv, struct error *error)
         r = prepare(&up, error);
         if (r < 0)
                 return r;
-        if (pipe2(up.ready, O_CLOEXEC) < 0)
-                return error_set(error, -errno, "cannot make a pipe: %s", strerror(errno));
-        up.settings.log_to_files = up.detach;
 
         pid_t supervisor = fork();
         if (supervisor < 0)

@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -116,6 +117,8 @@ class Instance:
         os.chmod(self.folder, 0o755)  # the roles, which are not root, pass through it
         self.data = os.path.join(self.folder, "data")
         self.api_port, self.router_port = free_port(), free_port()
+        # Instances that run at the same time must not share addresses.
+        self.pod_cidr = f"10.{random.randrange(90, 250)}.{random.randrange(256)}.0/24"
         self.options = list(options)
         self.pid = None
 
@@ -145,7 +148,8 @@ class Instance:
     def up(self):
         started = subprocess.run(
             [self.cay, "up", "-d", "--data", self.data, "--listen", f"127.0.0.1:{self.api_port}",
-             "--router-listen", f"127.0.0.1:{self.router_port}", *self.options],
+             "--router-listen", f"127.0.0.1:{self.router_port}", "--pod-cidr", self.pod_cidr,
+             *self.options],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if started.returncode != 0:
             self.print_logs()
