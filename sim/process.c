@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "cluster/cluster.h"
 #include "controller/controller.h"
+#include "memory.h"
 #include "world.h"
 
 /*
@@ -22,6 +23,7 @@ struct feed {
         bool listed;     /* else it must list first */
         bool was_listed; /* at least once */
         bool scheduled;
+        bool lost; /* an event, for want of memory: to be listed again */
 };
 
 struct process {
@@ -59,6 +61,8 @@ struct request {
         struct outcome outcome;
 };
 
+void (*memory_owner)(int theirs);
+
 static const uint64_t timeout_ns = NS_PER_SECOND;
 
 struct controllers *process_set(struct process *process)
@@ -93,7 +97,9 @@ static void run(struct process *process)
         unsigned rounds = 0;
 
         do {
+                MEMORY_THEIRS();
                 next = controllers_run(process->set, now);
+                MEMORY_OURS();
                 if (++rounds == 10000) {
                         world_fail(world, "the controllers never come to rest");
                         return;
@@ -139,7 +145,9 @@ static void tell(struct world *world, void *argument)
                 world_log(world, "  %u: answer %d %s to %.*s", request->process->number,
                           result.status, request->outcome.reason ? request->outcome.reason : "",
                           STR_FORMAT(request->action.name));
+                MEMORY_THEIRS();
                 submission_done(request->submission, 0, &result);
+                MEMORY_OURS();
                 run(request->process);
         }
         if (object)
@@ -149,7 +157,7 @@ static void tell(struct world *world, void *argument)
 static void check_purpose(struct world *world, const struct request *request)
 {
         /* With one process that always got its answers, no write may be for nothing. */
-        if (request->outcome.unchanged && world->processes == 1 &&
+        if (request->outcome.unchanged && world->processes == 1 && !world->options.loses_events &&
             !request->process->unknown_outcome && !request->action.best_effort &&
             request->action.type != ACTION_DELETE)
                 world_fail(world, "a write changed nothing: %.*s %.*s %.*s",
@@ -245,9 +253,8 @@ static void depose(struct world *world, void *argument)
         world_after(world, world_random(world, 6 * NS_PER_SECOND), stop_deposed, process);
 }
 
-static void submit(void *context, struct submission *submission)
+static void begin_request(struct process *process, struct submission *submission)
 {
-        struct process *process = context;
         struct world *world = process->world;
         struct request *request = arena_new(&world->arena, struct request, 1);
         const struct action *action = &submission->actions[0];
@@ -298,6 +305,13 @@ static void submit(void *context, struct submission *submission)
         world_after(world, delay, tell, request);
 }
 
+static void submit(void *context, struct submission *submission)
+{
+        MEMORY_OURS();
+        begin_request(context, submission);
+        MEMORY_THEIRS();
+}
+
 /* ---- watches ---- */
 
 static void deliver(struct world *world, void *argument);
@@ -320,9 +334,15 @@ void process_notice(struct process *process, const struct kind *kind)
 
 static void feed_change(struct feed *feed, const struct change *change)
 {
-        int r = controllers_feed(feed->process->set, feed->kind, change->event, change->doc);
+        struct world *world = feed->process->world;
+        int r;
 
-        if (r < 0)
+        MEMORY_THEIRS();
+        r = controllers_feed(feed->process->set, feed->kind, change->event, change->doc);
+        MEMORY_OURS();
+        if (r == -ENOMEM && world->options.loses_events)
+                feed->lost = true;
+        else if (r < 0)
                 world_fail(feed->process->world, "the cache refuses an event: %d", r);
 }
 
@@ -337,6 +357,7 @@ static void list(struct feed *feed)
          * back behind what was seen. */
         if (!world->settling && feed->was_listed && world_chance(world, 200))
                 position -= (size_t)world_random(world, MIN(end, (size_t)8) + 1);
+        feed->lost = false;
         controllers_list_begin(feed->process->set, feed->kind);
         for (size_t i = 0; i < position; i++) {
                 const struct change *change = api_change(world->api, feed->kind, i);
@@ -406,6 +427,10 @@ static void deliver(struct world *world, void *argument)
                 }
                 if (feed->position < end)
                         schedule(feed, world_random(world, 20 * NS_PER_MS));
+        }
+        if (feed->lost) {
+                feed->listed = false;
+                schedule(feed, world_random(world, 100 * NS_PER_MS));
         }
         run(feed->process);
 }

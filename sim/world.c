@@ -140,6 +140,8 @@ static void settle(struct world *world)
         struct executor_counters before, after;
 
         world->settling = true;
+        if (world->options.settles)
+                *world->options.settles = 0;
         world_log(world, "---- settling ----");
         run_until(world, 300 * NS_PER_SECOND, NULL);
         if (world->failure[0])

@@ -23,6 +23,8 @@ struct world_options {
         unsigned crashes; /* chance of the end of the process with each request, in ten-thousandths
                            */
         bool verbose;
+        bool loses_events; /* the cache may lack memory for an event: what it lacks is listed */
+        unsigned *settles; /* set to 0 when the world is left to settle; may be NULL */
 };
 
 struct world {

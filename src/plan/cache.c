@@ -299,6 +299,7 @@ static int reindex(struct cache *cache, struct stored *stored)
                         r = link_key(cache, stored, i, keys[j]);
         }
         unlink_unwanted(cache, stored);
+        stored->entry.incomplete = r < 0;
         return r;
 }
 
@@ -411,6 +412,16 @@ bool cache_next(struct cache_iterator *iterator)
         }
         iterator->entry = NULL;
         return false;
+}
+
+void cache_each(const struct cache *cache, cache_changed_fn each, void *context)
+{
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                struct stored *stored;
+
+                list_for_each (stored, &cache->kinds[i]->objects, of_kind)
+                        each(context, NULL, &stored->entry);
+        }
 }
 
 size_t cache_count(const struct cache *cache, const struct kind *kind)
@@ -761,6 +772,13 @@ int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event e
         if (!stored)
                 return add_stored(cache, state, doc, monotonic_ns);
         stored->list_round = state->list_round;
+        if (stored->entry.incomplete &&
+            meta.resource_version == stored->entry.meta.resource_version) {
+                int r = reindex(cache, stored);
+
+                tell(cache, NULL, &stored->entry);
+                return r < 0 ? r : 1;
+        }
         if (meta.resource_version <= stored->entry.meta.resource_version)
                 return 0;
         return replace_stored(cache, stored, doc);

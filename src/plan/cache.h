@@ -26,6 +26,8 @@ struct cache_entry {
         uint64_t seen_ns;        /* monotonic, when the cache first held this uid */
         uint64_t owners_version; /* the resourceVersion that was first seen with these owners */
         bool locked;             /* a plan that writes it is in flight: its future is not known */
+        bool incomplete; /* for want of memory it is missing from an index, until it is told again
+                          */
 };
 
 enum cache_event {
@@ -110,10 +112,13 @@ typedef void (*cache_changed_fn)(void *context, const struct cache_entry *before
                                  const struct cache_entry *after);
 void cache_on_change(struct cache *cache, cache_changed_fn changed, void *context);
 
+/* Calls for every object, as if it had just come. */
+void cache_each(const struct cache *cache, cache_changed_fn each, void *context);
+
 /*
  * An event of a watch or an object of a list. Takes a reference of its own. Older and equal
  * resourceVersions are dropped. Returns 0, 1 when something became visible, -EINVAL (no name or
- * uid), -ENOMEM.
+ * uid), -ENOMEM (the object is to be told again, in a list).
  */
 int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
                 struct json_doc *doc, uint64_t monotonic_ns);
@@ -127,8 +132,8 @@ void cache_list_begin(struct cache *cache, const struct kind *kind);
 void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
 
 /*
- * The watch of a kind (NULL: of every synced kind) has come so far: by an event, or a bookmark. What
- * was written before, and is not in the cache, is gone.
+ * The watch of a kind (NULL: of every synced kind) has come so far: by an event, or a bookmark.
+ * What was written before, and is not in the cache, is gone.
  */
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version);
 uint64_t cache_progress(const struct cache *cache, const struct kind *kind);

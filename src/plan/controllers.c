@@ -191,14 +191,28 @@ static size_t controller_index(const struct controllers *set, const struct contr
         return i;
 }
 
+/* Without memory for a key, everything is looked at anew a little later. */
+static void miss(struct controllers *set)
+{
+        set->missed = true;
+        set->resync_ns = set->now.monotonic_ns + set->options.backoff_most_ns / 30;
+}
+
+void controllers_resync(struct controllers *set)
+{
+        set->missed = false;
+        cache_each(set->cache, on_change, set);
+}
+
 void controllers_enqueue(struct controllers *set, const struct controller *controller,
                          struct str namespace, struct str name)
 {
         struct key *key = queue_key(&set->queue, controller, namespace, name);
 
-        /* Without memory the change is found by the next resync. */
         if (key)
                 queue_push(&set->queue, key);
+        else
+                miss(set);
 }
 
 void controllers_enqueue_after(struct controllers *set, const struct controller *controller,
@@ -208,6 +222,8 @@ void controllers_enqueue_after(struct controllers *set, const struct controller 
 
         if (key)
                 queue_push_at(&set->queue, key, set->now.monotonic_ns + delay_ns);
+        else
+                miss(set);
 }
 
 /* ---- planning ---- */
@@ -340,6 +356,8 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
 
         set->now = now;
         set->changed = false;
+        if (set->missed && set->resync_ns <= now.monotonic_ns)
+                controllers_resync(set);
         queue_tick(&set->queue, now.monotonic_ns);
         executor_pump(set);
         while (!set->stopped && left > 0 && set->writes_in_flight < set->options.writes_in_flight &&
@@ -357,7 +375,8 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
                 return executor_next_due(set);
         if (queue_has_ready(&set->queue) && set->writes_in_flight < set->options.writes_in_flight)
                 return now.monotonic_ns;
-        return MIN(queue_next_due(&set->queue), executor_next_due(set));
+        return MIN(MIN(queue_next_due(&set->queue), executor_next_due(set)),
+                   set->missed ? set->resync_ns : UINT64_MAX);
 }
 
 bool controllers_is_due(const struct controllers *set, struct instant now)
@@ -367,6 +386,7 @@ bool controllers_is_due(const struct controllers *set, struct instant now)
         return (queue_has_ready(&set->queue) &&
                 set->writes_in_flight < set->options.writes_in_flight) ||
                queue_next_due(&set->queue) <= now.monotonic_ns ||
+               (set->missed && set->resync_ns <= now.monotonic_ns) ||
                executor_next_due(set) <= now.monotonic_ns ||
                (set->changed && !list_is_empty(&set->stale));
 }

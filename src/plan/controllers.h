@@ -101,6 +101,9 @@ void controllers_list_end(struct controllers *set, const struct kind *kind,
  */
 uint64_t controllers_run(struct controllers *set, struct instant now);
 
+/* Looks at every object anew, as if it had just come. */
+void controllers_resync(struct controllers *set);
+
 /* Whether a call of controllers_run() would do something now. */
 bool controllers_is_due(const struct controllers *set, struct instant now);
 

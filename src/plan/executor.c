@@ -33,6 +33,7 @@ struct run_action {
         enum run_action_state state;
         uint64_t resend_ns; /* or when to wait no longer */
         unsigned attempts;
+        uint64_t written; /* RUN_STALE: the version that we wrote and the cache could not take */
 };
 
 /* A plan on its way. */
@@ -213,30 +214,28 @@ static void count_answer(struct controllers *set, const struct action *action,
 }
 
 /* What we wrote is true from now on, before any watch says so. */
-static void overlay(struct controllers *set, const struct action *action,
-                    const struct action_result *result)
+static int overlay(struct controllers *set, const struct action *action,
+                   const struct action_result *result)
 {
         struct object_meta meta;
 
         if (action->type == ACTION_BIND || action->type == ACTION_FINALIZE || action->best_effort)
-                return;
-        if (action->type != ACTION_DELETE) {
-                if (result->object)
-                        (void)cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
-                                          set->now.monotonic_ns);
-                return;
-        }
-        if (result->object && succeeded(result->status)) {
-                object_meta_read(json_root(result->object), &meta);
+                return 0;
+        if (action->type == ACTION_DELETE) {
+                if (result->object && succeeded(result->status))
+                        object_meta_read(json_root(result->object), &meta);
                 /* A grace period or finalizers keep it; else it is the last state of what went. */
-                if (object_meta_is_deleting(&meta) &&
-                    (json_count(meta.finalizers) || meta.deletion_grace_seconds > 0)) {
-                        (void)cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
-                                          set->now.monotonic_ns);
-                        return;
+                if (!result->object || !succeeded(result->status) ||
+                    !object_meta_is_deleting(&meta) ||
+                    (json_count(meta.finalizers) == 0 && meta.deletion_grace_seconds <= 0)) {
+                        cache_deleted(set->cache, action->kind, action->uid);
+                        return 0;
                 }
         }
-        cache_deleted(set->cache, action->kind, action->uid);
+        if (!result->object)
+                return 0;
+        return cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
+                           set->now.monotonic_ns);
 }
 
 static uint64_t resend_delay(struct controllers *set, unsigned attempts)
@@ -274,13 +273,16 @@ static bool send_again(struct run *run, size_t index, const struct action_result
         return true;
 }
 
-/* Whether the cache knows the state that made the API refuse. */
+/* Whether the cache knows the state that made the API refuse, or what we wrote. */
 static bool sees_conflict(const struct run *run, size_t index)
 {
         const struct action *action = &run->actions[index];
         const struct cache_entry *entry =
                 cache_get(run->set->cache, action->kind, action->namespace, action->name);
 
+        if (run->states[index].written)
+                return entry && !entry->incomplete &&
+                       entry->meta.resource_version >= run->states[index].written;
         if (action->type == ACTION_CREATE)
                 return entry != NULL;
         return !entry || !str_equal(entry->meta.uid, action->uid) ||
@@ -306,6 +308,22 @@ static bool wait_for_cache(struct run *run, size_t index, const struct action_re
         return true;
 }
 
+/* The cache had no memory for what we wrote: nobody plans with it until a watch has told. */
+static bool wait_for_echo(struct run *run, size_t index, const struct action_result *result)
+{
+        struct run_action *state = &run->states[index];
+        struct object_meta meta;
+
+        object_meta_read(json_root(result->object), &meta);
+        if (run->set->stopped || meta.resource_version == 0)
+                return false;
+        state->written = meta.resource_version;
+        state->state = RUN_STALE;
+        state->resend_ns = run->set->now.monotonic_ns + CATCH_UP_NS;
+        list_append(&run->set->stale, &state->list);
+        return true;
+}
+
 static void answer(struct run *run, size_t index, const struct action_result *result)
 {
         struct controllers *set = run->set;
@@ -318,7 +336,8 @@ static void answer(struct run *run, size_t index, const struct action_result *re
         if (success) {
                 if (result->object)
                         run->objects[index] = json_doc_ref(result->object);
-                overlay(set, action, result);
+                if (overlay(set, action, result) == -ENOMEM && wait_for_echo(run, index, result))
+                        return;
         } else if (!action->best_effort && result->status != -ECANCELED && run->status == 0) {
                 run->status = result->status ? result->status : -EIO;
                 run->retry_after_ns = result->retry_after_ns;
@@ -344,8 +363,9 @@ static void end_stale(struct controllers *set)
                     state->resend_ns > set->now.monotonic_ns)
                         continue;
                 list_remove(&state->list);
-                settle(run, index, RUN_FAILED);
-                release_dependents(run, index);
+                settle(run, index, state->written ? RUN_DONE : RUN_FAILED);
+                if (!run->is_batch)
+                        release_dependents(run, index);
                 if (run->open == 0)
                         end_run(run);
         }

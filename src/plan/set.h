@@ -35,6 +35,8 @@ struct controllers {
         size_t writes_in_flight;
         size_t run_count;
         bool pumping;
+        bool missed; /* a key could not be remembered for want of memory */
+        uint64_t resync_ns;
         bool changed; /* the cache, since the last run */
         bool stopped;
         uint64_t random;
