@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apiserver/test_api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "apiserver/local_executor.h"
+#include "apiserver/local_feed.h"
+#include "apiserver/storage.h"
+
+/*
+ * Plans and feeds in the same process. The executor's side is played by the test: a submission of
+ * actions made by hand, and submission_done(), which it links in place of the real one.
+ */
+
+enum { ACTIONS = 6 };
+
+struct scene {
+        struct test_api *api;
+        struct local_executor *executor;
+        struct action actions[ACTIONS];
+        struct submission submission;
+        int status[ACTIONS];
+        char names[ACTIONS][32];
+        uint64_t versions[ACTIONS];
+        unsigned answered, told;
+};
+
+static struct scene scene;
+
+void submission_done(struct submission *submission, size_t index,
+                     const struct action_result *result)
+{
+        assert_ptr_equal(submission, &scene.submission);
+        assert_int_equal(scene.status[index], 0);
+        scene.status[index] = result->status;
+        scene.answered++;
+        if (result->object) {
+                struct json_value metadata = json_get(json_root(result->object), "metadata");
+                snprintf(scene.names[index], sizeof(scene.names[index]), "%.*s",
+                         STR_FORMAT(json_string(json_get(metadata, "name"))));
+                str_to_u64(json_string(json_get(metadata, "resourceVersion")), INT64_MAX,
+                           &scene.versions[index]);
+        }
+}
+
+int action_body(const struct action *action, struct json_doc *const *objects, size_t count,
+                struct buffer *out)
+{
+        size_t from = 0;
+
+        for (size_t i = 0; i < action->fixup_count; i++) {
+                const struct action_fixup *fixup = &action->fixups[i];
+                assert_true((size_t)fixup->action < count);
+                if (!objects[fixup->action])
+                        return -ENOENT;
+                struct str uid =
+                        json_string(json_get(json_root(objects[fixup->action]), "metadata", "uid"));
+                buffer_append(out, action->body.data + from, fixup->offset - from);
+                buffer_printf(out, "\"%.*s\"", STR_FORMAT(uid));
+                from = fixup->offset;
+        }
+        return buffer_append(out, action->body.data + from, action->body.length - from);
+}
+
+static void on_answer(void *user)
+{
+        ((struct scene *)user)->told++;
+}
+
+static void add(enum action_type type, const struct kind *kind, const char *name, const char *body,
+                int after)
+{
+        struct action *action = &scene.actions[scene.submission.count++];
+        static char bodies[ACTIONS][512];
+        char *text = bodies[action - scene.actions];
+
+        snprintf(text, sizeof(bodies[0]), "%s", body);
+        for (char *c = text; *c; c++) {
+                if (*c == '\'')
+                        *c = '"';
+        }
+        *action = (struct action){ .type = type,
+                                   .kind = kind,
+                                   .namespace = STR("default"),
+                                   .name = str_from(name),
+                                   .body = str_from(text),
+                                   .after = after };
+}
+
+static void run(void)
+{
+        const struct executor_backend *backend = local_executor_backend(scene.executor);
+
+        assert_true(backend->takes_batches);
+        scene.submission.actions = scene.actions;
+        backend->submit(backend->context, &scene.submission);
+        while (scene.answered < scene.submission.count)
+                uv_run(&scene.api->uv, UV_RUN_ONCE);
+}
+
+static int setup(void **state)
+{
+        assert_int_equal(test_api_setup_on_disk(state), 0);
+        scene = (struct scene){ .api = *state };
+        return local_executor_new(scene.api->server, STR("test"), on_answer, &scene,
+                                  &scene.executor);
+}
+
+static int teardown(void **state)
+{
+        local_executor_free(scene.executor);
+        return test_api_teardown(state);
+}
+
+static void test_a_plan_is_one_transaction(void **state)
+{
+        static struct action_fixup fixup = { .action = 0, .field = ACTION_FIELD_UID };
+        struct test_api *api = *state;
+        struct storage *storage = apiserver_storage(api->server);
+        uint64_t before = storage_counters(storage).transactions;
+        char body[] = "{'metadata':{'name':'b','ownerReferences':[{'apiVersion':'v1','kind':"
+                      "'ConfigMap','name':'a','uid':}]}}";
+
+        add(ACTION_CREATE, &kind_config_map, "a", "{'metadata':{'name':'a'}}", ACTION_NONE);
+        add(ACTION_CREATE, &kind_config_map, "b", body, 0);
+        fixup.offset = (size_t)(strstr(body, "'uid':") - body) + 6;
+        scene.actions[1].fixups = &fixup;
+        scene.actions[1].fixup_count = 1;
+        add(ACTION_PATCH, &kind_config_map, "a", "{'data':{'k':'v'}}", 1);
+        add(ACTION_DELETE, &kind_config_map, "b", "{}", 2);
+        run();
+
+        assert_int_equal(scene.status[0], 201);
+        assert_int_equal(scene.status[1], 201);
+        assert_int_equal(scene.status[2], 200);
+        assert_int_equal(scene.status[3], 200);
+        assert_true(scene.versions[0] < scene.versions[1] && scene.versions[1] < scene.versions[2]);
+        assert_string_equal(scene.names[1], "b");
+        assert_int_equal(storage_counters(storage).transactions, before + 1);
+        assert_true(scene.told > 0);
+        assert_int_equal(get(api, "/api/v1/namespaces/default/configmaps/a"), 200);
+        assert_string_equal(answer_text(api, "data", "k"), "v");
+        get(api, "/api/v1/namespaces/default/configmaps/b");
+        assert_refused(api, 404, "NotFound");
+}
+
+static void test_what_depends_on_a_failure_is_not_done(void **state)
+{
+        struct test_api *api = *state;
+
+        assert_int_equal(
+                post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}"),
+                201);
+        add(ACTION_CREATE, &kind_config_map, "a", "{'metadata':{'name':'a'}}", ACTION_NONE);
+        add(ACTION_CREATE, &kind_config_map, "b", "{'metadata':{'name':'b'}}", 0);
+        add(ACTION_CREATE, &kind_config_map, "c", "{'metadata':{'name':'c'}}", 1);
+        add(ACTION_CREATE, &kind_config_map, "d", "{'metadata':{'name':'d'}}", ACTION_NONE);
+        add(ACTION_PATCH, &kind_config_map, "d", "{'metadata':{'resourceVersion':'1'}}", 3);
+        run();
+        assert_int_equal(scene.status[0], 409);
+        assert_int_equal(scene.status[1], -ECANCELED);
+        assert_int_equal(scene.status[2], -ECANCELED);
+        assert_int_equal(scene.status[3], 201);
+        assert_int_equal(scene.status[4], 409);
+}
+
+/* Whether it exists is not known until the deletion before it is on disk; then the rest goes on. */
+static void test_a_plan_waits_where_it_must(void **state)
+{
+        struct test_api *api = *state;
+
+        assert_int_equal(
+                post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}"),
+                201);
+        add(ACTION_DELETE, &kind_config_map, "a", "{}", ACTION_NONE);
+        add(ACTION_PATCH, &kind_config_map, "a", "{'data':{'k':'v'}}", ACTION_NONE);
+        add(ACTION_CREATE, &kind_config_map, "b", "{'metadata':{'name':'b'}}", 1);
+        add(ACTION_CREATE, &kind_config_map, "c", "{'metadata':{'name':'c'}}", 0);
+        run();
+        assert_int_equal(scene.status[0], 200);
+        assert_int_equal(scene.status[1], 404);
+        assert_int_equal(scene.status[2], -ECANCELED);
+        assert_int_equal(scene.status[3], 201);
+}
+
+static void test_other_actions(void **state)
+{
+        struct test_api *api = *state;
+
+        add(ACTION_CREATE, &kind_pod, "p",
+            "{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i'}]}}",
+            ACTION_NONE);
+        add(ACTION_BIND, &kind_pod, "p", "{'target':{'name':'one'}}", 0);
+        add(ACTION_PATCH_STATUS, &kind_pod, "p", "{'status':{'phase':'Running'}}", 1);
+        add(ACTION_CREATE, &kind_sandbox, "s",
+            "{'apiVersion':'agents.x-k8s.io/v1beta1','kind':'Sandbox','metadata':{'name':'s'},"
+            "'spec':{'podTemplate':{'spec':{'containers':[{'name':'c','image':'i'}]}}}}",
+            ACTION_NONE);
+        add(ACTION_CREATE, &kind_pod, "q", "{'metadata':{'name':'q'},'spec':{}}", ACTION_NONE);
+        run();
+        assert_int_equal(scene.status[0], 201);
+        assert_int_equal(scene.status[1], 201);
+        assert_int_equal(scene.status[2], 200);
+        assert_int_equal(scene.status[3], 201);
+        assert_int_equal(scene.status[4], 422);
+        get(api, "/api/v1/namespaces/default/pods/p");
+        assert_string_equal(answer_text(api, "status", "phase"), "Running");
+        assert_string_equal(answer_text(api, "spec", "nodeName"), "one");
+}
+
+/* ---- feeds ---- */
+
+static char fed[1024];
+
+static void on_event(void *user _unused_, const struct kube_event *event)
+{
+        static const char *const words[] = { "begin", "+", "~", "-", "end", "bookmark" };
+        size_t length = strlen(fed);
+
+        snprintf(fed + length, sizeof(fed) - length, "%s%.*s ", words[event->type],
+                 STR_FORMAT(event->name));
+        assert_true(event->type == KUBE_LIST_BEGIN || event->resource_version > 0);
+}
+
+static void test_a_feed(void **state)
+{
+        struct test_api *api = *state;
+        struct local_feed_options options = { .server = api->server,
+                                              .kind = &kind_config_map,
+                                              .name_space = STR("default"),
+                                              .handler = on_event };
+        struct local_feed *feed;
+
+        fed[0] = '\0';
+        post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}");
+        assert_int_equal(local_feed_new(&options, &feed), 0);
+        assert_string_equal(fed, ""); /* never from within */
+        post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'b'}}");
+        post(api, "/api/v1/namespaces/kube-system/configmaps", "{'metadata':{'name':'x'}}");
+        merge(api, "/api/v1/namespaces/default/configmaps/a", "{'data':{'k':'v'}}");
+        delete_it(api, "/api/v1/namespaces/default/configmaps/b", NULL);
+        assert_string_equal(fed, "begin +a end +b ~a -b ");
+        local_feed_free(feed);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(test_a_plan_is_one_transaction),
+                TEST(test_what_depends_on_a_failure_is_not_done),
+                TEST(test_a_plan_waits_where_it_must),
+                TEST(test_other_actions),
+                TEST(test_a_feed),
+        };
+
+        return run_unit_tests("apiserver_local", tests);
+}
