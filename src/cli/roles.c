@@ -130,6 +130,7 @@ int role_table_init(struct role_table *table, const struct instance *instance,
         table->launcher = (struct launcher_config){
                 .run = keep(table, "%s/launcher", instance->run),
                 .init = keep(table, "%s/init", instance->libexec),
+                .skeleton = keep(table, "%s/skeleton", instance->data),
                 .cgroup = keep(table, "cay-%s", instance->id),
                 .interface = keep(table, "cay-%s", instance->id),
                 .node_user = UID_NODE,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -99,6 +100,53 @@ static void oldest_is_lost_first_and_the_reader_is_told(void **state)
         assert_int_equal(losses, 8);
 }
 
+static void *write_much(void *data)
+{
+        struct logring_writer writer;
+        char line[3000];
+
+        if (logring_writer_init(&writer, *(int *)data) < 0)
+                return data;
+        for (unsigned i = 0; i < 60000; i++) {
+                size_t length = 100 + i * 97 % 2900;
+                memset(line, (int)('a' + i % 26), length);
+                if (logring_write(&writer, LOGRING_STDOUT, i, line, length) < 0)
+                        return data;
+        }
+        return NULL;
+}
+
+/* A reader beside the writer gets whole records or is told of a loss, never a mixture. */
+static void a_reader_beside_the_writer_sees_whole_records(void **state)
+{
+        int fd = ring_new(LOGRING_MIN);
+        _cleanup_(logring_reader_deinit) struct logring_reader reader;
+        struct logring_record record;
+        uint64_t last = 0;
+        unsigned records = 0;
+        pthread_t writer;
+        void *failed;
+
+        (void)state;
+        logring_reader_init(&reader, fd, 0);
+        assert_int_equal(pthread_create(&writer, NULL, write_much, &fd), 0);
+        while (last < 59999) {
+                int r = logring_read(&reader, &record);
+                if (r == 0 || r == -EOVERFLOW)
+                        continue;
+                assert_int_equal(r, 1);
+                assert_true(records == 0 || record.time_ns > last);
+                last = record.time_ns;
+                records++;
+                assert_int_equal(record.data.length, 100 + last * 97 % 2900);
+                for (size_t i = 0; i < record.data.length; i++)
+                        assert_int_equal(record.data.data[i], 'a' + last % 26);
+        }
+        assert_int_equal(pthread_join(writer, &failed), 0);
+        assert_null(failed);
+        close(fd);
+}
+
 static void long_output_is_cut_into_records(void **state)
 {
         _cleanup_close_ int fd = ring_new(LOGRING_MIN);
@@ -170,6 +218,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(what_is_written_is_read),
                 cmocka_unit_test(oldest_is_lost_first_and_the_reader_is_told),
+                cmocka_unit_test(a_reader_beside_the_writer_sees_whole_records),
                 cmocka_unit_test(long_output_is_cut_into_records),
                 cmocka_unit_test(sizes_out_of_range_are_refused),
                 cmocka_unit_test(nonsense_in_the_file_is_survived),

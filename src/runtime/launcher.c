@@ -512,6 +512,8 @@ static int begin(struct launcher *launcher, struct error *error)
                 r = state_adopt(launcher, error);
         if (r < 0)
                 return r;
+        if (list_is_empty(&launcher->sandboxes))
+                rootfs_remove_old(launcher);
         /* From here on nobody waits for children: they vanish when they end. */
         sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
         r = keep_capabilities();
@@ -541,6 +543,7 @@ static void launcher_deinit(struct launcher *launcher)
         fd_close(launcher->init);
         fd_close(launcher->state_folder);
         fd_close(launcher->volume_owner);
+        fd_close(launcher->skeletons);
         free(launcher);
 }
 
@@ -554,6 +557,7 @@ static struct launcher *launcher_new(int socket, const struct launcher_config *c
         launcher->socket = socket;
         launcher->epoll = launcher->signals = launcher->host_mount = launcher->own_mount = -1;
         launcher->init = launcher->state_folder = launcher->volume_owner = -1;
+        launcher->skeletons = -1;
         launcher->fabric = (struct fabric){ .home = -1, .netns = -1, .netlink = -1 };
         for (int i = 0; i < CONTAINER_TREES; i++)
                 launcher->trees[i] = -1;

@@ -16,9 +16,10 @@
 struct launcher_config {
         const char *run;  /* folder for state and pins; absolute, made if absent (0700) */
         const char *init; /* absolute path of the static init */
-        /* Where the skeleton root is put: a folder on a file system with id-mapped mounts (ext4,
-         * xfs, btrfs; tmpfs since Linux 6.3). NULL: a tmpfs of the launcher's own. */
+        /* Where the skeleton root stands if the kernel maps no ids on tmpfs (before Linux 6.3): a
+         * folder on ext4, xfs or btrfs, made if absent. NULL: then the launcher cannot begin. */
         const char *skeleton;
+        bool skeleton_on_disk; /* even where tmpfs would do */
         const char *cgroup;    /* name of our cgroups below each hierarchy, e.g. "cay-0001" */
         const char *interface; /* host's end of the wire to the fabric, at most 15 bytes */
         uid_t node_user;       /* who owns the fabric and is root inside volumes; not 0 */

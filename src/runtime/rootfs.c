@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "runtime/namespace.h"
 #include "runtime/sandbox.h"
@@ -29,38 +30,85 @@ static int make_folders(int root)
         return 0;
 }
 
-/* The skeleton on the launcher's own tmpfs, or in a new folder where the configuration says. */
-static int place_skeleton(struct launcher *launcher, int root, int host, struct error *error)
+/* Whether the file system of a folder can be mounted with ids mapped. */
+static int probe_id_map(const struct launcher *launcher, const char *path)
+{
+        struct mount_attr set = { .attr_set = MOUNT_ATTR_IDMAP,
+                                  .userns_fd = (unsigned)launcher->volume_owner };
+        _cleanup_close_ int tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+        if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+                return -errno;
+        return 0;
+}
+
+/* A new folder where the configuration says, so that sandboxes on an earlier one keep theirs. */
+static int bind_skeleton(struct launcher *launcher, struct error *error)
 {
         const char *where = launcher->config.skeleton;
-        char path[256], suffix[NAME_SUFFIX_LENGTH + 1];
+        char path[256];
 
-        if (where) {
-                random_name_suffix(suffix);
-                if ((size_t)snprintf(path, sizeof(path), "%s/%s", where, suffix) >= sizeof(path))
-                        return -ENAMETOOLONG;
-                if ((mkdir(where, 0700) < 0 && errno != EEXIST) || mkdir(path, 0755) < 0 ||
-                    mount(path, "lower", NULL, MS_BIND, NULL) < 0)
-                        return -errno;
-        }
+        if (!where)
+                return error_set(error, -EOPNOTSUPP,
+                                 "tmpfs maps no ids on this kernel: Linux 6.3 or a folder for the "
+                                 "skeleton root is needed");
+        random_name_suffix(launcher->skeleton_name);
+        if ((size_t)snprintf(path, sizeof(path), "%s/%s", where, launcher->skeleton_name) >=
+            sizeof(path))
+                return -ENAMETOOLONG;
+        if (mkdir(where, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        launcher->skeletons = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (launcher->skeletons < 0 || mkdir(path, 0755) < 0 ||
+            mount(path, "lower", NULL, MS_BIND, NULL) < 0)
+                return -errno;
+        int r = probe_id_map(launcher, "lower");
+        return r < 0 ? error_set(error, r,
+                                 "the file system of %s maps no ids: ext4, xfs or btrfs "
+                                 "is needed",
+                                 where)
+                     : 0;
+}
+
+static int place_skeleton(struct launcher *launcher, int root, int host, struct error *error)
+{
+        int r = 0;
+
+        if (launcher->config.skeleton_on_disk || probe_id_map(launcher, "lower") < 0)
+                r = bind_skeleton(launcher, error);
+        if (r < 0)
+                return r;
         _cleanup_close_ int lower = openat(root, "lower", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return lower < 0 ? -errno : skeleton_make(lower, host, error);
 }
 
-static int place_usr(void)
+void rootfs_remove_old(struct launcher *launcher)
+{
+        if (launcher->skeletons < 0)
+                return;
+        int r = skeleton_empty_except(launcher->skeletons, launcher->skeleton_name);
+        if (r < 0)
+                log_warning("cannot remove old skeleton roots: %s", strerror(-r));
+}
+
+static int place_usr(const struct launcher *launcher, struct error *error)
 {
         struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
                                                      MOUNT_ATTR_NODEV };
         _cleanup_close_ int tree = open_tree(AT_FDCWD, "/usr", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        int r = probe_id_map(launcher, "/usr");
 
+        if (r < 0)
+                return error_set(error, r,
+                                 "the file system of /usr maps no ids: ext4, xfs or "
+                                 "btrfs is needed");
         if (tree < 0 ||
             mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0 ||
             move_mount(tree, "", AT_FDCWD, "usr", MOVE_MOUNT_F_EMPTY_PATH) < 0)
                 return -errno;
         for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
-                if (mount("tmpfs", hidden[i], "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV,
-                          "size=4k,nr_inodes=2,mode=0755") < 0 &&
-                    errno != ENOENT)
+                /* An empty folder of the skeleton, as ids must be mapped on it as well. */
+                if (mount("lower/mnt", hidden[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
                         return -errno;
         }
         return 0;
@@ -83,7 +131,7 @@ static int fill_root(struct launcher *launcher, struct error *error)
         if (r == 0)
                 r = place_skeleton(launcher, root, host, error);
         if (r == 0)
-                r = place_usr();
+                r = place_usr(launcher, error);
         if (r == 0 && (mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0 ||
                        mount("sysfs", "sys", "sysfs", NOTHING_RUNS, NULL) < 0))
                 r = -errno;

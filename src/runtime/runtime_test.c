@@ -852,6 +852,44 @@ static void nothing_leaks_when_the_launcher_is_killed(void **state)
         assert_int_equal(testbed_launch(bed, &spec), 0);
 }
 
+/* As on a kernel whose tmpfs maps no ids; the folder is emptied of what nobody uses. */
+static char skeleton_path[100];
+
+static void on_disk(struct launcher_config *config)
+{
+        snprintf(skeleton_path, sizeof(skeleton_path), "%s.skeleton", config->run);
+        config->skeleton = skeleton_path;
+        config->skeleton_on_disk = true;
+}
+
+static void the_skeleton_may_stand_on_disk(void **state)
+{
+        static struct testbed bed;
+        char list[140];
+        uint64_t call;
+
+        (void)state;
+        testbed_start(&bed, init_path, on_disk);
+        snprintf(list, sizeof(list), "ls %s", skeleton_path);
+        struct container_key key = launched(&bed);
+        assert_run(&bed, &key, "touch /etc/x && stat -c %u /etc /etc/x /usr/bin/env", 0,
+                   "0\n0\n0\n");
+        testbed_launcher_end(&bed, SIGKILL);
+        testbed_launcher_start(&bed);
+        testbed_node_restart(&bed);
+        assert_int_equal(runtime_recover(bed.runtime, &call), 0);
+        testbed_dispatch_until(&bed, &bed.found_end);
+        assert_int_equal(count_lines(list), 2);
+        assert_run(&bed, &key, "cat /etc/hosts", 0, "127.0.0.1 localhost\n");
+        assert_int_equal(testbed_destroy(&bed, "one"), 0);
+        testbed_launcher_end(&bed, SIGTERM);
+        testbed_launcher_start(&bed);
+        testbed_node_restart(&bed);
+        assert_int_equal(count_lines(list), 1);
+        testbed_stop(&bed);
+        assert_int_equal(access(skeleton_path, F_OK), -1);
+}
+
 /* Where there is no v2: frozen, killed, thawed. */
 static void only_v1(struct launcher_config *config)
 {
@@ -989,6 +1027,7 @@ int main(int argc, char **argv)
                 WITH_BED(ends_are_told_after_a_restart),
                 WITH_BED(the_launcher_survives_a_bad_node),
                 WITH_BED(nothing_leaks_when_the_launcher_is_killed),
+                cmocka_unit_test(the_skeleton_may_stand_on_disk),
                 cmocka_unit_test(v1_alone_does),
                 cmocka_unit_test(nothing_is_left),
         };

@@ -90,7 +90,9 @@ struct launcher {
         int init;
         int state_folder;
         int trees[CONTAINER_TREES];
-        int volume_owner; /* user namespace in which volumes' ids are 0 … 65535 */
+        int skeletons;          /* the folder of skeletons on disk; -1: ours is on tmpfs */
+        char skeleton_name[16]; /* of ours in there */
+        int volume_owner;       /* user namespace in which volumes' ids are 0 … 65535 */
         struct cgroup_tree cgroups;
         struct fabric fabric;
         struct seccomp_filter filter;
@@ -153,6 +155,8 @@ int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONT
 /* Detached mounts of the volumes, whose descriptors they replace. */
 int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
                          const struct launcher_launch *launch, int *fds, uint32_t *ret_index);
+/* Removes skeletons of earlier launchers, which no sandbox must use any more. */
+void rootfs_remove_old(struct launcher *launcher);
 /* The launcher's small mount namespace. */
 int rootfs_enter(struct launcher *launcher, struct error *error);
 

@@ -310,7 +310,7 @@ int skeleton_make_devices(int folder, struct error *error)
         return r < 0 ? error_set(error, r, "making device nodes: %s", strerror(-r)) : 0;
 }
 
-static int empty(int folder, dev_t device, unsigned depth)
+static int empty(int folder, dev_t device, unsigned depth, const char *except)
 {
         _cleanup_(close_folder) DIR *entries = NULL;
         struct dirent *entry;
@@ -319,7 +319,7 @@ static int empty(int folder, dev_t device, unsigned depth)
         while (result != -ELOOP && entries && (entry = readdir(entries))) {
                 struct stat info;
                 int r = 0;
-                if (!is_entry(entry))
+                if (!is_entry(entry) || (except && strcmp(entry->d_name, except) == 0))
                         continue;
                 if (fstatat(folder, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0) {
                         result = -errno;
@@ -338,7 +338,7 @@ static int empty(int folder, dev_t device, unsigned depth)
                         else if (depth == 0)
                                 r = -ELOOP;
                         else
-                                r = empty(sub, device, depth - 1);
+                                r = empty(sub, device, depth - 1, NULL);
                 }
                 if (r == 0 &&
                     unlinkat(folder, entry->d_name, S_ISDIR(info.st_mode) ? AT_REMOVEDIR : 0) < 0)
@@ -349,12 +349,17 @@ static int empty(int folder, dev_t device, unsigned depth)
         return result;
 }
 
-int skeleton_empty(int folder)
+int skeleton_empty_except(int folder, const char *name)
 {
         enum { FOLDERS_DEEP = 1024 };
         struct stat info;
 
         if (fstat(folder, &info) < 0)
                 return -errno;
-        return empty(folder, info.st_dev, FOLDERS_DEEP);
+        return empty(folder, info.st_dev, FOLDERS_DEEP, name);
+}
+
+int skeleton_empty(int folder)
+{
+        return skeleton_empty_except(folder, NULL);
 }

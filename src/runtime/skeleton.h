@@ -18,3 +18,6 @@ int skeleton_make_devices(int folder, struct error *error);
 
 /* Removes everything inside `folder` without leaving its file system or following links. */
 int skeleton_empty(int folder);
+
+/* The same, but for the entry `name`. */
+int skeleton_empty_except(int folder, const char *name);
