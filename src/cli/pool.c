@@ -196,12 +196,13 @@ static int wait_members(struct api_client *api, struct str name, struct error *e
 static int create(struct api_client *api, const struct kind *kind, struct str body,
                   struct error *error, struct json_doc **ret_doc)
 {
-        int r = api_client_create(api, kind, body, error, ret_doc);
+        struct error refusal = {};
+        int r = api_client_create(api, kind, body, &refusal, ret_doc);
 
-        if (r == -EEXIST)
-                return error_set(error, r,
-                                 "%s: cay pool scale and cay pool rm change what there is",
-                                 error->message);
+        if (r < 0)
+                error_set(error, r, "%s%s", refusal.message,
+                          r == -EEXIST ? ": cay pool scale and cay pool rm change what there is"
+                                       : "");
         return r;
 }
 

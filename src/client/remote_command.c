@@ -172,13 +172,15 @@ static void on_drain(struct websocket *socket _unused_, void *user)
                 command->on->on_drain(command->user);
 }
 
-static void on_close(struct websocket *socket _unused_, void *user, unsigned status _unused_,
+static void on_close(struct websocket *socket, void *user, unsigned status _unused_,
                      struct str reason)
 {
         struct remote_command *command = user;
 
         command->socket = NULL;
         finish_closed(command, reason);
+        /* All is told: nobody waits for the connection's end. */
+        websocket_free(socket);
 }
 
 static const struct websocket_callbacks socket_callbacks = {
