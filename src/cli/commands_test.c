@@ -37,7 +37,7 @@ bool command_help(const struct command *command, const struct option_spec *specs
         "\",\"uid\":\"x\",\"controller\":true}]"
 #define READY(status, reason)                                                                      \
         "\"conditions\":[{\"type\":\"Ready\",\"status\":\"" status "\",\"reason\":\"" reason "\"}" \
-                                                                                             "]"
+        "]"
 
 #define SANDBOX_A                                                                                  \
         "{" META("a", "ua")                                                                        \

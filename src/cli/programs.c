@@ -36,6 +36,7 @@ int command_control(int argc, char **argv, struct error *error)
                               "descriptor that gets a byte when it serves"),
                 OPTION_STRING("node-socket", 0, &config.node_socket, "PATH",
                               "the node's kubelet API"),
+                OPTION_STRING("node-name", 0, &config.node_name, "NAME", "this machine's Node"),
                 OPTION_END,
         };
         bool done;
@@ -43,8 +44,9 @@ int command_control(int argc, char **argv, struct error *error)
         int r = parse("control", specs, argc, argv, error, &done);
         if (r < 0 || done)
                 return r;
-        if (!config.data || socket < 0)
-                return error_set(error, -EINVAL, "--data and --socket are needed; use cay up");
+        if (!config.data || !config.node_name || socket < 0)
+                return error_set(error, -EINVAL,
+                                 "--data, --node-name and --socket are needed; use cay up");
         config.socket = (int)socket;
         config.ready = (int)ready;
         log_configure("control", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);

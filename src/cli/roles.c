@@ -169,7 +169,7 @@ int role_table_init(struct role_table *table, const struct instance *instance,
             (const char *const[]){ "cay", "control", "--data",
                                    keep(table, "%s/control", instance->data), "--socket",
                                    FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
-                                   node_socket, NULL },
+                                   node_socket, "--node-name", settings->node_name, NULL },
             settings->api_socket, settings->ready, logs[1]);
         add(table, "node", UID_NODE,
             (const char *const[]){ "cay",

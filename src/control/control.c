@@ -18,6 +18,7 @@
 #include "client/config.h"
 #include "cluster/cluster.h"
 #include "control/host.h"
+#include "control/mirror.h"
 #include "control/pod_proxy.h"
 #include "controller/controller.h"
 #include "crypto/jwt.h"
@@ -39,6 +40,7 @@ struct control {
         struct kube_config kubeconfig;
         struct kube_client *client;
         struct controller_host *host;
+        struct mirror *mirror;
         struct sandbox_controllers *sandboxes;
         struct cluster_controllers *cluster;
         struct buffer certificate, private_key, authority;
@@ -194,7 +196,7 @@ static int setup_controllers(void *user, struct controllers *set)
         return r < 0 ? r : cluster_controllers_new(set, &cluster, &control->cluster);
 }
 
-static void on_synced(void *user)
+static void tell_ready(void *user)
 {
         struct control *control = user;
 
@@ -203,6 +205,16 @@ static void on_synced(void *user)
         int r = fd_write_full(control->config->ready, "c", 1);
         if (r < 0 && r != -EPIPE) /* nobody waits any more after a restart */
                 log_warning("cannot tell that the API serves: %s", strerror(-r));
+}
+
+static void on_synced(void *user)
+{
+        struct control *control = user;
+        int r = mirror_new(control->server, str_from(control->config->node_name), tell_ready,
+                           control, &control->mirror);
+
+        if (r < 0)
+                log_error("cannot show the built-in parts: %s", strerror(-r));
 }
 
 static int start_controllers(struct control *control, struct error *error)
@@ -270,6 +282,7 @@ static int begin(struct control *control, struct error *error)
 static void end(struct control *control)
 {
         controller_host_free(control->host);
+        mirror_free(control->mirror);
         if (control->sandboxes)
                 sandbox_controllers_free(control->sandboxes);
         if (control->cluster)

@@ -7,6 +7,7 @@
 struct control_config {
         const char *data; /* folder: state, tls.crt, tls.key, ca.crt, tokens.json, kubeconfig */
         const char *node_socket; /* the node's kubelet API: log, exec, attach, portforward */
+        const char *node_name;   /* of this machine's Node */
         int socket;              /* listening; owned by control_run */
         int ready; /* gets one byte when the API serves and controllers run; -1: none */
 };

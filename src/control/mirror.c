@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/mirror.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apiserver/internal_call.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "json/writer.h"
+
+#define NAMESPACE "agent-sandbox-system"
+
+/* One program as it would be deployed. */
+struct mirrored {
+        const char *deployment;
+        const char *pod;
+        const char *label; /* app=… */
+        const char *container;
+        const char *image;
+        const char *service; /* NULL: none */
+        int port;
+};
+
+static const struct mirrored programs[] = {
+        { "agent-sandbox-controller", "agent-sandbox-controller-0", "agent-sandbox-controller",
+          "manager", "agent-sandbox-controller:built-in", NULL, 8080 },
+        { "sandbox-router", "sandbox-router-0", "sandbox-router", "router", "sandbox-router:local",
+          "sandbox-router-svc", 8080 },
+};
+
+struct mirror {
+        struct apiserver *server;
+        struct str node_name; /* borrowed */
+        size_t waiting;       /* for answers, and for the end of mirror_new() */
+        void (*done)(void *user);
+        void *user;
+};
+
+/* ---- objects ---- */
+
+static void write_metadata(struct json_writer *w, const char *name, const char *label,
+                           const char *annotation)
+{
+        json_field_object(w, "metadata");
+        json_field_string(w, "name", str_from(name));
+        json_field_string(w, "namespace", STR(NAMESPACE));
+        json_field_object(w, "labels");
+        json_field_string(w, "app", str_from(label));
+        json_end_object(w);
+        if (annotation) {
+                json_field_object(w, "annotations");
+                json_field_string(w, annotation, STR("built-in"));
+                json_end_object(w);
+        }
+        json_end_object(w);
+}
+
+static void write_containers(struct json_writer *w, const struct mirrored *program)
+{
+        json_field_array(w, "containers");
+        json_begin_object(w);
+        json_field_string(w, "name", str_from(program->container));
+        json_field_string(w, "image", str_from(program->image));
+        json_field_array(w, "ports");
+        json_begin_object(w);
+        json_field_int(w, "containerPort", program->port);
+        json_end_object(w);
+        json_end_array(w);
+        json_end_object(w);
+        json_end_array(w);
+}
+
+static void write_selector(struct json_writer *w, const char *key, const struct mirrored *program)
+{
+        json_field_object(w, key);
+        json_field_string(w, "app", str_from(program->label));
+        json_end_object(w);
+}
+
+static void write_deployment(struct json_writer *w, const struct mirror *mirror,
+                             const struct mirrored *program)
+{
+        (void)mirror;
+        write_metadata(w, program->deployment, program->label, "cay.dev/mirror");
+        json_field_object(w, "spec");
+        json_field_int(w, "replicas", 1);
+        json_field_object(w, "selector");
+        write_selector(w, "matchLabels", program);
+        json_end_object(w);
+        json_field_object(w, "template");
+        json_field_object(w, "metadata");
+        write_selector(w, "labels", program);
+        json_end_object(w);
+        json_field_object(w, "spec");
+        write_containers(w, program);
+        json_end_object(w);
+        json_end_object(w);
+        json_end_object(w);
+}
+
+static void write_pod(struct json_writer *w, const struct mirror *mirror,
+                      const struct mirrored *program)
+{
+        write_metadata(w, program->pod, program->label, "kubernetes.io/config.mirror");
+        json_field_object(w, "spec");
+        json_field_string(w, "nodeName", mirror->node_name);
+        json_field_bool(w, "hostNetwork", true);
+        json_field_bool(w, "automountServiceAccountToken", false);
+        write_containers(w, program);
+        json_end_object(w);
+}
+
+static void write_service(struct json_writer *w, const struct mirror *mirror,
+                          const struct mirrored *program)
+{
+        (void)mirror;
+        write_metadata(w, program->service, program->label, NULL);
+        json_field_object(w, "spec");
+        write_selector(w, "selector", program);
+        json_field_array(w, "ports");
+        json_begin_object(w);
+        json_field_string(w, "name", STR("http"));
+        json_field_int(w, "port", program->port);
+        json_end_object(w);
+        json_end_array(w);
+        json_end_object(w);
+}
+
+static void write_condition(struct json_writer *w, const char *type, const char *now)
+{
+        json_begin_object(w);
+        json_field_string(w, "type", str_from(type));
+        json_field_string(w, "status", STR("True"));
+        json_field_string(w, "lastTransitionTime", str_from(now));
+        json_end_object(w);
+}
+
+static void write_deployment_status(struct json_writer *w, const struct mirrored *program,
+                                    const char *now)
+{
+        static const char *const counts[] = { "replicas", "updatedReplicas", "readyReplicas",
+                                              "availableReplicas", "observedGeneration" };
+
+        (void)program;
+        for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+                json_field_int(w, counts[i], 1);
+        json_field_array(w, "conditions");
+        write_condition(w, "Available", now);
+        json_end_array(w);
+}
+
+static void write_pod_status(struct json_writer *w, const struct mirrored *program, const char *now)
+{
+        static const char *const conditions[] = { "PodScheduled", "Initialized", "ContainersReady",
+                                                  "Ready" };
+
+        json_field_string(w, "phase", STR("Running"));
+        json_field_string(w, "startTime", str_from(now));
+        json_field_array(w, "conditions");
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
+                write_condition(w, conditions[i], now);
+        json_end_array(w);
+        json_field_array(w, "containerStatuses");
+        json_begin_object(w);
+        json_field_string(w, "name", str_from(program->container));
+        json_field_string(w, "image", str_from(program->image));
+        json_field_string(w, "imageID", STR(""));
+        json_field_bool(w, "ready", true);
+        json_field_bool(w, "started", true);
+        json_field_int(w, "restartCount", 0);
+        json_field_object(w, "state");
+        json_field_object(w, "running");
+        json_field_string(w, "startedAt", str_from(now));
+        json_end_object(w);
+        json_end_object(w);
+        json_end_object(w);
+        json_end_array(w);
+}
+
+/* ---- requests ---- */
+
+static void settle(struct mirror *mirror)
+{
+        if (--mirror->waiting == 0)
+                mirror->done(mirror->user);
+}
+
+static void answered(void *user, unsigned code, struct json_doc *doc)
+{
+        if (code >= 300 && code != 409) /* it stands from an earlier start */
+                log_warning("a mirror object was refused: %u %.*s", code,
+                            STR_FORMAT(doc ? json_string(json_get(json_root(doc), "message"))
+                                           : STR_EMPTY));
+        settle(user);
+}
+
+static int send_request(struct mirror *mirror, struct internal_request *request,
+                        struct buffer *text)
+{
+        _cleanup_doc_ struct json_doc *doc = NULL;
+        int r = json_doc_from_buffer(text, &doc);
+
+        if (r < 0)
+                return r;
+        request->name_space = STR(NAMESPACE);
+        request->manager = STR("cay");
+        request->body = doc;
+        request->done = answered;
+        request->user = mirror;
+        mirror->waiting++;
+        r = internal_call_start(mirror->server, request, NULL);
+        if (r < 0)
+                mirror->waiting--;
+        return r;
+}
+
+static int create(struct mirror *mirror, struct str group, struct str plural,
+                  void (*write)(struct json_writer *w, const struct mirror *mirror,
+                                const struct mirrored *program),
+                  const struct mirrored *program)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        struct internal_request request = { .verb = API_CREATE, .group = group, .plural = plural };
+        struct json_writer w;
+
+        json_writer_init(&w, &text);
+        json_begin_object(&w);
+        write(&w, mirror, program);
+        json_end_object(&w);
+        int r = json_writer_finish(&w);
+        return r < 0 ? r : send_request(mirror, &request, &text);
+}
+
+static int set_status(struct mirror *mirror, struct str group, struct str plural, const char *name,
+                      void (*write)(struct json_writer *w, const struct mirrored *program,
+                                    const char *now),
+                      const struct mirrored *program, const char *now)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        struct internal_request request = {
+                .verb = API_PATCH,
+                .group = group,
+                .plural = plural,
+                .subresource = STR("status"),
+                .name = str_from(name),
+                .content_type = STR("application/merge-patch+json"),
+        };
+        struct json_writer w;
+
+        json_writer_init(&w, &text);
+        json_begin_object(&w);
+        json_field_object(&w, "status");
+        write(&w, program, now);
+        json_end_object(&w);
+        json_end_object(&w);
+        int r = json_writer_finish(&w);
+        return r < 0 ? r : send_request(mirror, &request, &text);
+}
+
+static int show(struct mirror *mirror, const struct mirrored *program, const char *now)
+{
+        int r = create(mirror, STR("apps"), STR("deployments"), write_deployment, program);
+
+        if (r == 0)
+                r = create(mirror, STR_EMPTY, STR("pods"), write_pod, program);
+        if (r == 0 && program->service)
+                r = create(mirror, STR_EMPTY, STR("services"), write_service, program);
+        if (r == 0)
+                r = set_status(mirror, STR("apps"), STR("deployments"), program->deployment,
+                               write_deployment_status, program, now);
+        if (r == 0)
+                r = set_status(mirror, STR_EMPTY, STR("pods"), program->pod, write_pod_status,
+                               program, now);
+        return r;
+}
+
+int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void *user), void *user,
+               struct mirror **ret_mirror)
+{
+        struct mirror *mirror = calloc(1, sizeof(*mirror));
+        char now[RFC3339_SECONDS_SIZE];
+        int r = 0;
+
+        if (!mirror)
+                return -ENOMEM;
+        *mirror = (struct mirror){
+                .server = server, .node_name = node_name, .waiting = 1, .done = done, .user = user
+        };
+        rfc3339_format_seconds(clock_realtime_ns(), now);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(programs); i++)
+                r = show(mirror, &programs[i], now);
+        if (r < 0)
+                log_warning("not every mirror object could be made: %s", strerror(-r));
+        *ret_mirror = mirror;
+        settle(mirror);
+        return 0;
+}
+
+void mirror_free(struct mirror *mirror)
+{
+        free(mirror);
+}
