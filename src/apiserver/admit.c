@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "apiserver/alias.h"
 #include "apiserver/behaviour.h"
 #include "apiserver/server.h"
 #include "base/limit.h"
@@ -217,6 +218,33 @@ int admit_validate(struct api_call *call, struct json_doc *doc, struct json_valu
                 call, kube_status_invalid(call->arena, &call->named, call->path.name, errors));
 }
 
+/* An alias's object is made the target's, and admitted as one. */
+static int admit_to_target(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
+{
+        const struct api_resource *alias = call->resource;
+        const struct api_version *version = call->version;
+        _cleanup_doc_ struct json_doc *adopted = NULL;
+        struct error error = {};
+        int r;
+
+        r = alias->alias->to_target(doc, call->now_ns, &error, &adopted);
+        if (r == -EINVAL)
+                return api_call_refuse(call,
+                                       kube_status_unprocessable(call->arena, "%s", error.message));
+        if (r < 0)
+                return r;
+        call->resource = alias->target;
+        call->version = api_resource_version(alias->target, alias->alias->target_version);
+        r = admit_prepare(call, &adopted);
+        if (r == 0)
+                r = admit_validate(call, adopted, (struct json_value){});
+        if (r == 0)
+                r = admit_to_storage(call, adopted, ret_doc);
+        call->resource = alias;
+        call->version = version;
+        return r;
+}
+
 int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
 {
         const struct api_version *stored = call->resource->storage_version;
@@ -224,6 +252,8 @@ int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_do
         struct error error = {};
         int r;
 
+        if (call->resource->target)
+                return admit_to_target(call, doc, ret_doc);
         r = render_convert(call->resource, doc, stored->name, &error, &converted);
         if (r == -EINVAL || r == -E2BIG)
                 return api_call_refuse(call,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "apiserver/alias.h"
 #include "apiserver/internal_call.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
@@ -230,7 +231,8 @@ static void on_end(struct storage_watch *watch, enum storage_watch_end why)
 
 static int serve_built_in(struct apiserver *server, struct error *error)
 {
-        for (size_t i = 0; i < builtin_crd_count(); i++) {
+        /* The extensions first: of two groups with a resource, clients prefer the first. */
+        for (size_t i = builtin_crd_count(); i-- > 0;) {
                 _cleanup_doc_ struct json_doc *doc = NULL;
                 struct json_options options = { .size_limit = 4 * 1024 * 1024 };
                 int r = json_doc_parse(builtin_crd(i), &options, NULL, error, &doc);
@@ -239,7 +241,7 @@ static int serve_built_in(struct apiserver *server, struct error *error)
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return aliases_add(server->registry);
 }
 
 int definitions_new(struct apiserver *server, struct error *error, struct definitions **ret)

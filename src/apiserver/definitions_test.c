@@ -203,6 +203,74 @@ static void test_both_versions_of_a_sandbox(void **state)
         assert_int_equal(answer_number(api, "metadata", "generation"), 2);
 }
 
+/* The words of some guides are the extensions' own objects. */
+static void test_the_dialect_of_guides(void **state)
+{
+#define DIALECT    "/apis/agents.x-k8s.io/v1alpha1/namespaces/default"
+#define EXTENSIONS "/apis/extensions.agents.x-k8s.io/v1beta1/namespaces/default"
+        struct test_api *api = *state;
+
+        assert_int_equal(post(api, DIALECT "/sandboxtemplates",
+                              "{'apiVersion':'agents.x-k8s.io/v1alpha1','kind':'SandboxTemplate',"
+                              "'metadata':{'name':'t'},'spec':{'podTemplate':{'spec':{'containers':"
+                              "[{'name':'c','image':'i'}]}}}}"),
+                         201);
+        assert_string_equal(answer_text(api, "apiVersion"), "agents.x-k8s.io/v1alpha1");
+        assert_int_equal(get(api, EXTENSIONS "/sandboxtemplates/t"), 200);
+        assert_string_equal(answer_text(api, "apiVersion"), "extensions.agents.x-k8s.io/v1beta1");
+        assert_int_equal(post(api, DIALECT "/sandboxclaims",
+                              "{'apiVersion':'agents.x-k8s.io/v1alpha1','kind':'SandboxClaim',"
+                              "'metadata':{'name':'c'},'spec':{'templateRef':{'name':'t'},'ttl':"
+                              "'1h'}}"),
+                         201);
+        assert_int_equal(get(api, "/apis/extensions.agents.x-k8s.io/v1alpha1/namespaces/default/"
+                                  "sandboxclaims/c"),
+                         200);
+        assert_string_equal(answer_text(api, "spec", "sandboxTemplateRef", "name"), "t");
+        assert_string_equal(answer_text(api, "spec", "lifecycle", "shutdownPolicy"), "Delete");
+        assert_int_equal(
+                merge(api, DIALECT "/sandboxclaims/c", "{'metadata':{'labels':{'x':'y'}}}"), 200);
+        assert_int_equal(get(api, DIALECT "/sandboxclaims?labelSelector=x%3Dy"), 200);
+        assert_int_equal(json_count(json_get(answer_root(api), "items")), 1);
+        post(api, DIALECT "/sandboxclaims",
+             "{'apiVersion':'agents.x-k8s.io/v1alpha1','kind':'SandboxClaim','metadata':{'name':"
+             "'d'},'spec':{'templateRef':{'name':'t'},'ttl':'soon'}}");
+        assert_refused(api, 422, "Invalid");
+        assert_int_equal(delete_it(api, DIALECT "/sandboxclaims/c", NULL), 200);
+        get(api, EXTENSIONS "/sandboxclaims/c");
+        assert_refused(api, 404, "NotFound");
+}
+
+static void test_events_have_two_names(void **state)
+{
+#define NEW_EVENTS "/apis/events.k8s.io/v1/namespaces/default/events"
+#define EVENTS     "/api/v1/namespaces/default/events"
+        struct test_api *api = *state;
+
+        assert_int_equal(post(api, NEW_EVENTS,
+                              "{'metadata':{'name':'e'},'regarding':{'kind':'Pod','name':'p'},"
+                              "'note':'hello','reason':'R','type':'Normal','action':'A',"
+                              "'reportingController':'c','reportingInstance':'i','eventTime':"
+                              "'2026-11-21T10:00:00.000000Z'}"),
+                         201);
+        assert_string_equal(answer_text(api, "note"), "hello");
+        assert_int_equal(get(api, EVENTS "/e"), 200);
+        assert_string_equal(answer_text(api, "message"), "hello");
+        assert_string_equal(answer_text(api, "involvedObject", "name"), "p");
+        assert_string_equal(answer_text(api, "reportingComponent"), "c");
+        assert_int_equal(post(api, EVENTS,
+                              "{'metadata':{'name':'f'},'involvedObject':{'kind':'Pod','name':"
+                              "'q'},'message':'m','reason':'R','type':'Normal'}"),
+                         201);
+        assert_int_equal(get(api, NEW_EVENTS "?fieldSelector=regarding.name%3Dq"), 200);
+        assert_int_equal(json_count(json_get(answer_root(api), "items")), 1);
+        assert_int_equal(get(api, EVENTS "?fieldSelector=involvedObject.name%3Dp"), 200);
+        assert_int_equal(json_count(json_get(answer_root(api), "items")), 1);
+        assert_int_equal(get(api, NEW_EVENTS "/f"), 200);
+        assert_string_equal(answer_text(api, "apiVersion"), "events.k8s.io/v1");
+        assert_string_equal(answer_text(api, "regarding", "name"), "q");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_api_setup, test_api_teardown)
@@ -215,6 +283,8 @@ int main(void)
                 DISK_TEST(test_definitions_come_back),
                 TEST(test_our_kinds_stay),
                 TEST(test_both_versions_of_a_sandbox),
+                TEST(test_the_dialect_of_guides),
+                TEST(test_events_have_two_names),
         };
 
         return run_unit_tests("apiserver_definitions", tests);

@@ -114,7 +114,7 @@ void registry_put(struct registry *registry, struct api_resource *entry)
         for (size_t i = 0; i < entry->version_count; i++)
                 entry->hash =
                         entry->hash * 16777619 ^ str_fnv1a(json_text(entry->versions[i].openapi));
-        if (entry->custom)
+        if (entry->custom && !entry->alias)
                 entry->kind_known = kind_find_plural(entry->group, entry->plural);
         list_for_each (other, &registry->resources, in_registry) {
                 if (!str_equal(other->group, entry->group) ||

@@ -19,6 +19,7 @@
  */
 struct registry;
 struct api_behaviour; /* behaviour.h */
+struct api_alias;     /* alias.h */
 struct kind;          /* kinds/kind.h */
 
 enum api_verb {
@@ -72,6 +73,8 @@ struct api_resource {
         const struct api_version *storage_version;
         struct storage_type *storage; /* NULL: nothing is stored (reviews, bindings) */
         const struct api_behaviour *behaviour;
+        const struct api_alias *alias;     /* alias.h; NULL: it is itself */
+        const struct api_resource *target; /* of an alias: whose objects these are */
         const struct kind *kind_known; /* whom src/kinds converts; NULL: only apiVersion changes */
 
         /* private */

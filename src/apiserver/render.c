@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "apiserver/alias.h"
 #include "apiserver/columns.h"
 #include "apiserver/server.h"
 #include "kinds/convert.h"
@@ -17,6 +18,12 @@ int render_convert(const struct api_resource *resource, struct json_doc *doc, st
         struct json_edit edit;
         struct str group, from;
 
+        if (resource->target) {
+                _cleanup_doc_ struct json_doc *target = NULL;
+                int r = render_convert(resource->target, doc, resource->alias->target_version,
+                                       error, &target);
+                return r < 0 ? r : resource->alias->from_target(target, ret_doc);
+        }
         api_version_split(api_version, &group, &from);
         if (str_equal(from, to_version)) {
                 *ret_doc = json_doc_ref(doc);

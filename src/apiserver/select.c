@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "apiserver/alias.h"
 #include "apiserver/server.h"
 
 /* The fields that Kubernetes' kinds may be selected by, besides metadata.name and .namespace. */
@@ -49,12 +50,25 @@ static bool is_selectable(const struct api_resource *resource, struct str path)
         return false;
 }
 
+/* Stored objects are asked by the words that they are stored with. */
+static void translate_field(struct api_call *call, const struct field_selector *fields, size_t i)
+{
+        const struct api_alias *alias = call->resource->alias;
+        struct field_requirement *requirement =
+                (struct field_requirement *)(uintptr_t)&fields->requirements[i];
+
+        if (alias && alias->target_field)
+                requirement->path = alias->target_field(requirement->path, call->arena);
+}
+
 int select_check(struct api_call *call, struct kube_status *status)
 {
         for (size_t i = 0; i < call->options.fields.count; i++) {
                 struct str path = call->options.fields.requirements[i].path;
-                if (is_selectable(call->resource, path))
+                if (is_selectable(call->resource, path)) {
+                        translate_field(call, &call->options.fields, i);
                         continue;
+                }
                 *status = kube_status_bad_request(call->arena, "field label not supported: %.*s",
                                                   STR_FORMAT(path));
                 return -EINVAL;
