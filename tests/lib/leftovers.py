@@ -1,43 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine holds that an instance could leave behind: compare before and after."""
+"""What an instance that was stopped has left on the machine: nothing, if all is well."""
 
 import os
 import subprocess
 
 
-def snapshot():
-    """Sets of interfaces, mounts, cgroups and folders under /run that look like ours."""
-    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        mounts = {line.split()[4] for line in file}
-    cgroups = set()
-    for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        cgroups.update(os.path.join(folder, name) for name in names)
-    return {
-        "interfaces": {line.split(": ")[1].split("@")[0] for line in links.splitlines()},
-        "mounts": mounts,
-        "cgroups": {path for path in cgroups if "cay" in path},
-        "run folders": {name for name in os.listdir("/run") if name.startswith("cay-")},
-        "processes": processes(),
-    }
+def instance_id(data):
+    """The id that interfaces, cgroups and the run folder carry: FNV-1a of the data folder's path."""
+    value = 2166136261
+    for byte in os.path.realpath(data).encode():
+        value = ((value ^ byte) * 16777619) & 0xFFFFFFFF
+    return f"{value:08x}"
 
 
-def processes():
-    """Commands of living processes that are ours by name, with their ids."""
-    found = set()
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""
+
+
+def processes(identity, data):
+    """Living processes in the instance's cgroups or started with its paths."""
+    found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as comm, \
-                    open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-                name, state = comm.read().strip(), stat.read().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
+        if int(pid) == os.getpid() or ") Z " in read(f"/proc/{pid}/stat"):
             continue
-        if name in ("cay", "init", "sandboxd", "cay-init") and state != "Z":
-            found.add(f"{name} {pid}")
+        told = read(f"/proc/{pid}/cgroup") + read(f"/proc/{pid}/cmdline")
+        if f"cay-{identity}" in told or data in told:
+            found.append(f"process {pid} {read(f'/proc/{pid}/comm').strip()}")
     return found
 
 
-def added(before, after):
-    """What is there now and was not before, as sentences; empty when nothing is left."""
-    return [f"{kind}: {', '.join(sorted(after[kind] - before[kind]))}"
-            for kind in before if after[kind] - before[kind]]
+def of(data):
+    """Sentences that name what is left of the instance with this data folder."""
+    identity = instance_id(data)
+    name = f"cay-{identity}"
+    found = processes(identity, data)
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    found += [f"interface: {line}" for line in links.splitlines() if name in line]
+    found += [f"mount: {line}" for line in read("/proc/self/mountinfo").splitlines()
+              if name in line or data in line]
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found += [f"cgroup: {os.path.join(folder, entry)}" for entry in names if name in entry]
+    if os.path.exists(f"/run/{name}"):
+        found.append(f"folder: /run/{name}")
+    return found
