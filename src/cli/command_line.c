@@ -10,20 +10,20 @@
 enum { EXIT_STATUS_TIMEOUT = 124, EXIT_STATUS_SIGNAL = 128 };
 
 int command_line_parse(const struct option_spec *specs, int argc, char **argv, size_t names,
-                       struct error *error, struct command_line *ret_line)
+                       bool needs_separator, struct error *error, struct command_line *ret_line)
 {
         int end = 1, count;
 
         while (end < argc && strcmp(argv[end], "--") != 0)
                 end++;
         bool is_separated = end < argc;
-        int r = options_parse(specs, end, argv, !is_separated, error, &count);
+        int r = options_parse(specs, end, argv, !is_separated && !needs_separator, error, &count);
         if (r < 0)
                 return r;
         size_t operands = (size_t)count;
-        if (is_separated && operands > names)
-                return error_set(error, -EINVAL, "'%s' before -- has no meaning here",
-                                 argv[1 + names]);
+        if ((is_separated || needs_separator) && operands > names)
+                return error_set(error, -EINVAL, "'%s'%s has no meaning here", argv[1 + names],
+                                 is_separated ? " before --" : "");
         size_t named = MIN(operands, names);
         *ret_line = (struct command_line){
                 .operands = argv + 1,

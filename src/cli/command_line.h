@@ -9,7 +9,8 @@
 
 /*
  * "[OPTION…] [NAME] [--] COMMAND [ARGUMENT…]": the options may stand behind the name when "--"
- * separates the command, else the command begins after `names` operands. All point into argv.
+ * separates the command, else the command begins after `names` operands, unless only "--" begins
+ * one. All point into argv.
  */
 struct command_line {
         char **operands;
@@ -20,7 +21,7 @@ struct command_line {
 
 /* Returns 0, or -EINVAL with a sentence. Options were set then, too: look at --help first. */
 int command_line_parse(const struct option_spec *specs, int argc, char **argv, size_t names,
-                       struct error *error, struct command_line *ret_line);
+                       bool needs_separator, struct error *error, struct command_line *ret_line);
 
 /* What --help prints. Returns 0. */
 int command_print_help(const char *name, const struct option_spec *specs);

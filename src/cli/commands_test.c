@@ -468,6 +468,13 @@ static void a_pool_is_made_of_an_image(void **state)
                               "\"cay.dev/made-for-pool\":\"p\"}},\"spec\":{\"replicas\":2,"
                               "\"sandboxTemplateRef\":{\"name\":\"p\"}}}"),
                 1);
+        assert_int_equal(cluster_run(&c, command_pool,
+                                     ARGV("pool", "create", "p", "-r", "1", "--", "sleep", "9")),
+                         0);
+        const char *command = "\"command\":[\"sleep\",\"9\"]}]";
+        assert_non_null(memmem(c.log.data, c.log.length, command, strlen(command)));
+        assert_int_equal(cluster_run(&c, command_pool, ARGV("pool", "create", "p", "sleep")), 2);
+        assert_string_equal(cluster_error_output(&c), "'sleep' has no meaning here\n");
         cluster_tear_down(&c);
 }
 

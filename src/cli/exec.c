@@ -53,7 +53,7 @@ int command_exec(int argc, char **argv, struct error *error)
         struct command_line line;
         struct api_client api = {};
 
-        int r = command_line_parse(specs, argc, argv, 1, error, &line);
+        int r = command_line_parse(specs, argc, argv, 1, false, error, &line);
         if (help)
                 return command_print_help("exec", specs);
         if (r == 0 && line.operand_count == 0)

@@ -109,7 +109,8 @@ int manifest_claim(const struct run_manifest *run, struct buffer *out)
         return end(&writer);
 }
 
-int manifest_template(struct str name, struct str image, struct buffer *out)
+int manifest_template(struct str name, struct str image, const char *const *arguments,
+                      size_t argument_count, struct buffer *out)
 {
         struct json_writer writer;
 
@@ -122,7 +123,12 @@ int manifest_template(struct str name, struct str image, struct buffer *out)
         json_begin_object(&writer);
         json_field_string(&writer, "name", STR("main"));
         json_field_string(&writer, "image", image);
-        if (str_equal(image, STR(DEFAULT_IMAGE))) {
+        if (argument_count > 0) {
+                json_field_array(&writer, "command");
+                for (size_t i = 0; i < argument_count; i++)
+                        json_write_string(&writer, str_from(arguments[i]));
+                json_end_array(&writer);
+        } else if (str_equal(image, STR(DEFAULT_IMAGE))) {
                 json_field_array(&writer, "ports");
                 json_begin_object(&writer);
                 json_field_int(&writer, "containerPort", 8888);

@@ -31,6 +31,10 @@ int manifest_sandbox(const struct run_manifest *run, struct buffer *out);
 /* v1beta1 with `pool`, v1alpha1 with `template`. */
 int manifest_claim(const struct run_manifest *run, struct buffer *out);
 
-/* A SandboxTemplate of an image, and a SandboxWarmPool of it with the same name. */
-int manifest_template(struct str name, struct str image, struct buffer *out);
+/*
+ * A SandboxTemplate of an image, with a command instead of its own if `argument_count` is not 0,
+ * and a SandboxWarmPool of it with the same name.
+ */
+int manifest_template(struct str name, struct str image, const char *const *arguments,
+                      size_t argument_count, struct buffer *out);
 int manifest_pool(struct str name, int64_t replicas, struct buffer *out);

@@ -207,13 +207,15 @@ static int create(struct api_client *api, const struct kind *kind, struct str bo
 }
 
 /* Both, or neither. */
-static int create_both(struct api_client *api, struct str name, struct str image, int64_t replicas,
-                       struct error *error)
+static int create_both(struct api_client *api, struct str image, int64_t replicas,
+                       const struct command_line *line, struct error *error)
 {
+        struct str name = str_from(line->operands[0]);
         _cleanup_buffer_ struct buffer template_text = {}, pool_text = {};
         _cleanup_doc_ struct json_doc *template = NULL;
         struct error failure = {};
-        int r = manifest_template(name, image, &template_text);
+        int r = manifest_template(name, image, line->arguments, line->argument_count,
+                                  &template_text);
 
         if (r == 0)
                 r = manifest_pool(name, replicas, &pool_text);
@@ -247,25 +249,24 @@ static int pool_create(int argc, char **argv, struct error *error)
                 OPTION_END,
         };
         struct api_client api = {};
-        int operands;
+        struct command_line line = {};
 
-        int r = options_parse(specs, argc, argv, false, error, &operands);
+        int r = command_line_parse(specs, argc, argv, 1, true, error, &line);
         if (help)
                 return command_print_help("pool", specs);
-        if (r == 0 && operands != 1)
-                r = error_set(error, -EINVAL, "name the pool: cay pool create NAME");
+        if (r == 0 && line.operand_count != 1)
+                r = error_set(error, -EINVAL, "name the pool: cay pool create NAME [-- COMMAND]");
         if (r == 0 && replicas < 0)
                 r = error_set(error, -EINVAL, "--replicas cannot be negative");
         if (r == 0)
                 r = api_client_open(&api, &options, error);
         if (r < 0)
                 return r;
-        struct str name = str_from(argv[1]);
-        r = create_both(&api, name, str_from(image), replicas, error);
+        r = create_both(&api, str_from(image), replicas, &line, error);
         if (r == 0)
-                printf("pool/%s created\n", argv[1]);
+                printf("pool/%s created\n", line.operands[0]);
         if (r == 0 && wait)
-                r = wait_members(&api, name, error);
+                r = wait_members(&api, str_from(line.operands[0]), error);
         r = command_exit_status(&api, r);
         api_client_close(&api);
         return r;

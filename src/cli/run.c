@@ -396,7 +396,7 @@ int command_run(int argc, char **argv, struct error *error)
         struct command_line line = {};
         struct api_client api = {};
 
-        int r = command_line_parse(specs, argc, argv, 0, error, &line);
+        int r = command_line_parse(specs, argc, argv, 0, false, error, &line);
         if (help)
                 return command_print_help("run", specs);
         if (r == 0)
