@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "apiserver/internal_call.h"
+#include "apiserver/lag.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -86,6 +87,7 @@ static int open_storage(struct apiserver *server, struct error *error)
         struct storage_config config = {
                 .loop = net_loop_uv(server->loop),
                 .directory = server->config.data_directory,
+                .vfs = server->config.data_vfs,
                 .failed = on_storage_failed,
                 .user = server,
         };
@@ -127,6 +129,8 @@ static int start(struct apiserver *server, struct error *error)
         if (r == 0)
                 r = http_server_new(server->loop, &options, &server->http);
         if (r == 0)
+                r = lag_new(net_loop_uv(server->loop), &server->lag);
+        if (r == 0)
                 r = bootstrap_run(server, error);
         return r;
 }
@@ -167,6 +171,7 @@ void apiserver_free(struct apiserver *server)
         openapi_free(server);
         if (server->crds)
                 definitions_free(server->crds);
+        lag_close(server->lag);
         storage_close(server->storage);
         authorizer_free(server->authorizer);
         token_cache_free(server->tokens);
@@ -181,7 +186,7 @@ int apiserver_listen(struct apiserver *server, const struct net_address *address
                      struct stream_filter *filter, struct error *error,
                      struct listener **ret_listener)
 {
-        if (!filter && net_address_port(address) != 0 && !net_address_is_loopback(address))
+        if (!filter && address->generic.sa_family != AF_UNIX && !net_address_is_loopback(address))
                 return error_set(error, -EPERM, "without TLS only loopback addresses are served");
         return http_server_listen(server->http, address, filter, 0, error, ret_listener);
 }

@@ -46,6 +46,7 @@ struct jwt_key;
 struct apiserver_config {
         struct net_loop *loop;
         const char *data_directory; /* of the store; NULL: memory only */
+        const char *data_vfs;       /* see store.h; for tests */
 
         const struct apiserver_token *tokens; /* copied */
         size_t token_count;

@@ -117,14 +117,16 @@ static void respond(struct api_call *call, unsigned code, const char *content_ty
         http_exchange_respond(exchange, code, headers, count, piece);
 }
 
-/* In process there is no text, only documents. */
+/* In process there is no text, only documents; none without memory. */
 static void hand_over(struct api_call *call, unsigned code, struct json_doc *doc)
 {
         count_answer(call, code);
-        json_doc_ref(doc);
+        if (doc)
+                json_doc_ref(doc);
         api_call_release(call);
         call->result(call, code, doc);
-        json_doc_unref(doc);
+        if (doc)
+                json_doc_unref(doc);
 }
 
 void api_call_respond_raw(struct api_call *call, unsigned code, struct json_doc *doc)
@@ -145,10 +147,7 @@ void api_call_respond_buffer(struct api_call *call, unsigned code, struct buffer
         if (!call->exchange) {
                 _cleanup_doc_ struct json_doc *doc = NULL;
                 int r = json_doc_from_buffer(text, &doc);
-                if (r < 0)
-                        call->result(call, 500, NULL);
-                else
-                        hand_over(call, code, doc);
+                hand_over(call, r < 0 ? 500 : code, doc);
                 return;
         }
         if (buffer_steal(text, &data, &length) < 0) {
@@ -198,7 +197,7 @@ void api_call_fail(struct api_call *call, const struct kube_status *status)
                 if (call->exchange)
                         respond(call, code, "text/plain", (struct stream_piece){ STR_EMPTY });
                 else
-                        call->result(call, code, NULL);
+                        hand_over(call, code, NULL);
                 return;
         }
         api_call_respond_buffer(call, code, &text);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "apiserver/lag.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
 #include "serve/health.h"
@@ -121,7 +122,8 @@ static void answer_metrics(struct api_call *call)
         add_metric(&out, "cay_storage_log_frames", "gauge", storage.log_frames);
         add_metric(&out, "cay_storage_watch_log_events", "gauge", storage.log_events);
         add_metric(&out, "cay_storage_watch_log_bytes", "gauge", storage.log_bytes);
-        if (server->config.metrics && server->config.metrics(server->config.user, &out) < 0) {
+        if (lag_render(server->lag, &out) < 0 ||
+            (server->config.metrics && server->config.metrics(server->config.user, &out) < 0)) {
                 api_call_fail_errno(call, -ENOMEM);
                 return;
         }

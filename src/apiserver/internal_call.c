@@ -31,6 +31,14 @@ static void on_result(struct api_call *call, unsigned code, struct json_doc *doc
         free(internal);
 }
 
+static bool copy(struct arena *arena, struct str *s)
+{
+        if (s->length == 0)
+                return true;
+        *s = arena_str(arena, *s);
+        return s->data != NULL;
+}
+
 static struct internal_call *call_new(struct apiserver *server,
                                       const struct internal_request *request)
 {
@@ -57,12 +65,19 @@ static struct internal_call *call_new(struct apiserver *server,
         call->content_type = request->content_type;
         call->path = (struct api_path){
                 .is_resource = true,
-                .group = arena_str(call->arena, request->group),
-                .resource = arena_str(call->arena, request->plural),
-                .name_space = arena_str(call->arena, request->name_space),
-                .name = arena_str(call->arena, request->name),
-                .subresource = arena_str(call->arena, request->subresource),
+                .group = request->group,
+                .resource = request->plural,
+                .name_space = request->name_space,
+                .name = request->name,
+                .subresource = request->subresource,
         };
+        if (!copy(call->arena, &call->path.group) || !copy(call->arena, &call->path.resource) ||
+            !copy(call->arena, &call->path.name_space) || !copy(call->arena, &call->path.name) ||
+            !copy(call->arena, &call->path.subresource)) {
+                arena_deinit(&internal->arena);
+                free(internal);
+                return NULL;
+        }
         if (request->body)
                 call->body = json_doc_ref(request->body);
         return internal;

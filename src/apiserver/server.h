@@ -21,6 +21,7 @@ struct apiserver {
         struct definitions *crds; /* serves what CustomResourceDefinitions say */
         struct token_cache *tokens;
         struct bootstrap *bootstrap;
+        struct lag *lag;
         struct list internal_calls;
         struct list openapi_docs;
         uint64_t started_ns;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "store/fault_vfs.h"
+
 static void on_failed(void *user, int reason)
 {
         ((struct test_api *)user)->failed = reason;
@@ -23,6 +25,7 @@ static void start(struct test_api *api)
         const struct apiserver_config config = {
                 .loop = api->loop,
                 .data_directory = api->directory[0] ? api->directory : NULL,
+                .data_vfs = api->vfs,
                 .tokens = tokens,
                 .token_count = ARRAY_SIZE(tokens),
                 .jwt_keys = keys,
@@ -51,10 +54,11 @@ static void stop(struct test_api *api)
         uv_run(&api->uv, UV_RUN_DEFAULT);
 }
 
-static int setup(void **state, bool on_disk)
+static int setup(void **state, bool on_disk, const char *vfs)
 {
         struct test_api *api = calloc(1, sizeof(*api));
 
+        api->vfs = vfs;
         uv_loop_init(&api->uv);
         assert_int_equal(net_loop_new(&api->uv, &api->loop), 0);
         assert_int_equal(jwt_key_make(&api->key), 0);
@@ -69,12 +73,18 @@ static int setup(void **state, bool on_disk)
 
 int test_api_setup(void **state)
 {
-        return setup(state, false);
+        return setup(state, false, NULL);
 }
 
 int test_api_setup_on_disk(void **state)
 {
-        return setup(state, true);
+        return setup(state, true, NULL);
+}
+
+int test_api_setup_faulty(void **state)
+{
+        fault_vfs_reset();
+        return setup(state, true, FAULT_VFS);
 }
 
 void test_api_restart(struct test_api *api)

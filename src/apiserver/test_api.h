@@ -18,7 +18,8 @@ struct test_api {
         struct net_address address;
         struct jwt_key *key;
         char directory[64]; /* of the data; empty: memory only */
-        int failed;         /* what config.failed was told */
+        const char *vfs;
+        int failed; /* what config.failed was told */
 
         /* the last answer */
         unsigned code;
@@ -32,6 +33,7 @@ struct test_api {
 /* "admin" is of system:masters, "dev" of the group devs, "node" of system:nodes: their tokens. */
 int test_api_setup(void **state);         /* in memory */
 int test_api_setup_on_disk(void **state); /* with data */
+int test_api_setup_faulty(void **state);  /* with data, through FAULT_VFS */
 int test_api_teardown(void **state);
 
 /* Ends the server and starts one on the same data. */
