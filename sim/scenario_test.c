@@ -13,13 +13,18 @@
 
 #define SECOND NS_PER_SECOND
 
-static void begin(struct world *world)
+static void begin_seed(struct world *world, uint64_t seed)
 {
-        const struct world_options options = { .seed = 7 };
+        const struct world_options options = { .seed = seed };
 
         world_open(world, &options);
         users_prepare(world);
         world_pass(world, SECOND);
+}
+
+static void begin(struct world *world)
+{
+        begin_seed(world, 7);
 }
 
 static void end(struct world *world)
@@ -441,15 +446,16 @@ static void empties_namespaces(void **state)
         end(&world);
 }
 
-static void pods_wait_for_room(void **state)
+/* `pause_ns`: between the first Pod and the second, while the first is being bound. */
+static void wait_for_room(uint64_t seed, uint64_t pause_ns)
 {
         struct world world;
 
-        (void)state;
-        begin(&world);
+        begin_seed(&world, seed);
         create(&world, &kind_pod,
                "{'metadata':{'name':'big','namespace':'n'},'spec':{'containers':[{'resources':{"
                "'requests':{'memory':'15Gi'}}}]}}");
+        world_pass(&world, pause_ns);
         create(&world, &kind_pod,
                "{'metadata':{'name':'late','namespace':'n'},'spec':{'containers':[{'resources':{"
                "'limits':{'memory':'2Gi'}}}]}}");
@@ -463,6 +469,13 @@ static void pods_wait_for_room(void **state)
         world_pass(&world, 3 * SECOND);
         assert_true(is_true(&world, &kind_pod, "late", "Ready"));
         end(&world);
+}
+
+static void pods_wait_for_room(void **state)
+{
+        (void)state;
+        for (uint64_t seed = 0; seed < 60; seed++)
+                wait_for_room(seed, seed / 2 * NS_PER_MS);
 }
 
 static void events_expire(void **state)

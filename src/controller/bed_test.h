@@ -20,6 +20,8 @@ struct bed {
         uint64_t now_ns;    /* realtime and monotonic */
         uint64_t version;
         struct str refusal;
+        unsigned failures;
+        uint64_t memory[PLAN_MEMORY]; /* of the key that is planned */
 };
 
 static const char bed_now[] = "2026-11-21T12:00:00Z";
@@ -31,12 +33,17 @@ static void bed_never(void *context, struct submission *submission)
         fail_msg("a plan function submits nothing");
 }
 
-static void bed_begin(struct bed *bed)
+static void bed_begin_with(struct bed *bed, const struct sandbox_options *options)
 {
         *bed = (struct bed){ .backend = { .submit = bed_never }, .version = 100 };
         assert_int_equal(rfc3339_parse(str_from(bed_now), &bed->now_ns), 0);
         assert_int_equal(controllers_new(NULL, &bed->backend, &bed->set), 0);
-        assert_int_equal(sandbox_controllers_new(bed->set, NULL, &bed->ours), 0);
+        assert_int_equal(sandbox_controllers_new(bed->set, options, &bed->ours), 0);
+}
+
+static void bed_begin(struct bed *bed)
+{
+        bed_begin_with(bed, NULL);
 }
 
 static void bed_end(struct bed *bed)
@@ -88,14 +95,18 @@ static const char *bed_plan(struct bed *bed, void (*function)(const struct view 
                 .now = { bed->now_ns, bed->now_ns },
                 .context = &bed->ours->context,
                 .refusal = bed->refusal,
+                .failures = bed->failures,
         };
 
         plan_deinit(&bed->plan);
         arena_reset(&bed->arena);
         buffer_clear(&bed->text);
         plan_init(&bed->plan, &bed->arena, 1);
+        memcpy(view.memory, bed->memory, sizeof(view.memory));
+        memcpy(bed->plan.memory, bed->memory, sizeof(view.memory));
         function(&view, &bed->plan);
         assert_int_equal(bed->plan.failure, 0);
+        memcpy(bed->memory, bed->plan.memory, sizeof(bed->memory));
         for (size_t i = 0; i < bed->plan.count; i++) {
                 const struct action *action = &bed->plan.actions[i];
                 _cleanup_doc_ struct json_doc *body = NULL;
@@ -115,6 +126,33 @@ static const char *bed_plan(struct bed *bed, void (*function)(const struct view 
                         bed->text.data[i] = '\'';
         }
         return bed->text.data;
+}
+
+/* How many Events of the last plan have this reason. */
+_unused_ static size_t bed_events(const struct bed *bed, const char *reason)
+{
+        size_t count = 0;
+
+        for (size_t i = 0; i < bed->plan.count; i++) {
+                _cleanup_doc_ struct json_doc *body = NULL;
+
+                if (bed->plan.actions[i].kind != &kind_event)
+                        continue;
+                assert_int_equal(json_doc_parse(bed->plan.actions[i].body, NULL, NULL, NULL, &body),
+                                 0);
+                count += json_string_is(json_get(json_root(body), "reason"), str_from(reason));
+        }
+        return count;
+}
+
+/* How many lines begin so. */
+_unused_ static size_t bed_count(const struct bed *bed, const char *begin)
+{
+        size_t count = 0;
+
+        for (const char *line = bed->text.data; *line; line = strchr(line, '\n') + 1)
+                count += strncmp(line, begin, strlen(begin)) == 0;
+        return count;
 }
 
 /* Whether a line begins so and has the rest somewhere in it. */

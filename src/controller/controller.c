@@ -163,7 +163,7 @@ static const struct controller controllers[] = {
                 .kinds = pool_kinds,
                 .map = sandbox_warm_pool_map,
                 .plan = sandbox_warm_pool_plan,
-                .spaces_status = true,
+                .remembers = true,
                 .priority = 2,
         },
 };

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/limit.h"
 #include "controller/internal.h"
 #include "kinds/blueprint.h"
+
+/* What a pool's plan leaves to the next (monotonic times). */
+enum {
+        STATUS_WRITTEN, /* when */
+        NEXT_MEMBER,    /* not sooner: the refill rate */
+        LEFT_AT,        /* when a member left last */
+        LAST_ACTIVE,    /* members then, plus one */
+};
 
 /* A member as the pool sees it: a Sandbox, or a bare Pod in pools of the first generation. */
 struct member {
@@ -234,11 +243,42 @@ static size_t batch_limit(const struct pool_pass *pass)
         return pass->seen->failures ? 1 : pass->context->options.pool_batch;
 }
 
+/* When the next member may be made at the soonest; 0: now. */
+static uint64_t not_before(const struct pool_pass *pass)
+{
+        const struct sandbox_options *options = &pass->context->options;
+        uint64_t at_ns = pass->plan->memory[NEXT_MEMBER];
+
+        if (options->pool_replenish_delay_ns && pass->plan->memory[LEFT_AT])
+                at_ns = MAX(at_ns, pass->plan->memory[LEFT_AT] + options->pool_replenish_delay_ns);
+        return at_ns > pass->seen->now.monotonic_ns ? at_ns : 0;
+}
+
+/* A pool that shrinks has lost a member to a claim, or to somebody who deletes. */
+static void notice_departures(struct pool_pass *pass)
+{
+        uint64_t *memory = pass->plan->memory;
+
+        if (memory[LAST_ACTIVE] > pass->active + 1)
+                memory[LEFT_AT] = pass->seen->now.monotonic_ns;
+        memory[LAST_ACTIVE] = pass->active + 1;
+}
+
 static void plan_additions(struct pool_pass *pass, size_t wanted)
 {
+        uint64_t now = pass->seen->now.monotonic_ns, at_ns = not_before(pass);
+        unsigned rate = pass->context->options.pool_refill_rate;
         size_t missing = wanted - pass->active - pass->leaving;
         size_t count = MIN(missing, batch_limit(pass));
 
+        if (at_ns) {
+                plan_come_back(pass->plan, pass->seen->now.realtime_ns + (at_ns - now));
+                return;
+        }
+        if (rate) {
+                count = MIN(count, (size_t)rate);
+                pass->plan->memory[NEXT_MEMBER] = now + count * NS_PER_SECOND / rate;
+        }
         plan_note(pass->plan, "make %zu of %zu missing members", count, missing);
         for (size_t i = 0; i < count && pass->plan->failure == 0; i++)
                 create_member(pass);
@@ -299,7 +339,7 @@ static bool status_is_present(const struct pool_pass *pass, struct str selector)
 static bool status_may_wait(struct pool_pass *pass)
 {
         uint64_t interval = pass->context->options.pool_status_interval_ns;
-        uint64_t since = pass->seen->status_written_ns;
+        uint64_t since = pass->seen->memory[STATUS_WRITTEN];
         struct instant now = pass->seen->now;
         bool complete = pass->template && (int64_t)pass->ready >= pass->pool->replicas;
 
@@ -330,6 +370,7 @@ static void plan_pool_status(struct pool_pass *pass)
                 return;
         if (status_may_wait(pass))
                 return;
+        pass->plan->memory[STATUS_WRITTEN] = pass->seen->now.monotonic_ns;
         tell_progress(pass, &list);
         writer = plan_patch_body(pass->plan, &pass->entry->meta, EXPECT_VERSION);
         json_end_object(writer);
@@ -398,8 +439,10 @@ void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
         size_t wanted;
         int r;
 
-        if (!pass.entry || object_meta_is_deleting(&pass.entry->meta))
+        if (!pass.entry || object_meta_is_deleting(&pass.entry->meta)) {
+                memset(plan->memory, 0, sizeof(plan->memory));
                 return;
+        }
         pass.pool = pass.entry->typed;
         find_template(&pass);
         r = find_members(&pass);
@@ -414,6 +457,7 @@ void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
         if (plan_generation(&pass))
                 return;
         wanted = (size_t)pass.pool->replicas;
+        notice_departures(&pass);
         plan_removals(&pass, wanted);
         if (pass.template && pass.active + pass.leaving < wanted)
                 plan_additions(&pass, wanted);

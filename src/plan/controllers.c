@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "plan/set.h"
 
@@ -298,16 +299,6 @@ static void come_back(struct controllers *set, struct key *key, const struct pla
         queue_push_at(&set->queue, key, set->now.monotonic_ns + delay);
 }
 
-static void note_status_write(struct controllers *set, struct key *key, const struct plan *plan)
-{
-        if (!key->controller->spaces_status)
-                return;
-        for (size_t i = 0; i < plan->count; i++) {
-                if (plan->actions[i].type == ACTION_PATCH_STATUS)
-                        key->status_written_ns = set->now.monotonic_ns;
-        }
-}
-
 static void plan_key(struct controllers *set, struct key *key)
 {
         _cleanup_arena_ struct arena arena = { 0 };
@@ -320,16 +311,18 @@ static void plan_key(struct controllers *set, struct key *key)
                 .context = key->controller->context,
                 .failures = key->failures,
                 .refusal = str_from(key->refusal),
-                .status_written_ns = key->status_written_ns,
         };
         int r;
 
         plan_init(&plan, &arena, set_random(set));
+        memcpy(view.memory, key->memory, sizeof(view.memory));
+        memcpy(plan.memory, key->memory, sizeof(plan.memory));
         key->controller->plan(&view, &plan);
         r = plan.failure;
         if (r == 0) {
                 come_back(set, key, &plan);
-                note_status_write(set, key, &plan);
+                if (key->controller->remembers)
+                        memcpy(key->memory, plan.memory, sizeof(key->memory));
                 for (size_t i = 0; i < plan.wait_count; i++)
                         set_wait(set, key, &plan.waits[i]);
                 r = plan.count ? executor_run(set, key, &plan, &arena) : 1;

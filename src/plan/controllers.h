@@ -30,9 +30,9 @@ struct view {
          * sentence, empty unless the status is 4xx other than 404, 409, 410 and 429. */
         unsigned failures;
         struct str refusal;
-        /* When a plan of this key last wrote a status (monotonic; 0: not known), for controllers
-         * that space their status writes. */
-        uint64_t status_written_ns;
+        /* What the key's last plan left in plan->memory (with controller.remembers; else zero).
+         * It is lost with the process: it may only space things out. */
+        uint64_t memory[PLAN_MEMORY];
 };
 
 enum { CONTROLLER_PRIORITIES = 3, CONTROLLERS_MAX = 32 };
@@ -55,8 +55,8 @@ struct controller {
         /* Several plans of one key may be in flight: the plan function leaves out entries that are
          * locked. Else a key waits for its plan's last answer. */
         bool overlapping;
-        bool spaces_status; /* view.status_written_ns is kept for its keys */
-        unsigned priority;  /* 0 goes first, up to CONTROLLER_PRIORITIES - 1 */
+        bool remembers;    /* view.memory is kept for its keys */
+        unsigned priority; /* 0 goes first, up to CONTROLLER_PRIORITIES - 1 */
 };
 
 struct controllers_options {

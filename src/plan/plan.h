@@ -69,14 +69,17 @@ struct plan_wait {
         struct str namespace, name;
 };
 
+enum { PLAN_MEMORY = 4 };
+
 struct plan {
         struct arena *arena; /* borrowed */
         struct action *actions;
         size_t count, capacity;
-        uint64_t come_back_ns; /* realtime, the earliest that was asked for; 0: no need */
-        uint64_t random;       /* state of the plan's own generator, seeded by the executor */
-        struct buffer notes;   /* why: sentences, one a line, for `cay why` */
-        struct buffer body;    /* the body being written */
+        uint64_t come_back_ns;        /* realtime, the earliest that was asked for; 0: no need */
+        uint64_t memory[PLAN_MEMORY]; /* given to the key's next plan; begins as the last left it */
+        uint64_t random;     /* state of the plan's own generator, seeded by the executor */
+        struct buffer notes; /* why: sentences, one a line, for `cay why` */
+        struct buffer body;  /* the body being written */
         struct json_writer writer;
         uint64_t version;            /* what the body being written insists on */
         struct action_fixup *fixups; /* of the body being written */

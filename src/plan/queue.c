@@ -137,10 +137,19 @@ static bool heap_add(struct queue *queue, struct key *key)
 
 /* ---- moving keys ---- */
 
+static bool remembers(const struct key *key)
+{
+        for (size_t i = 0; i < PLAN_MEMORY; i++) {
+                if (key->memory[i])
+                        return true;
+        }
+        return false;
+}
+
 void queue_release(struct queue *queue, struct key *key)
 {
         if (key->state != KEY_IDLE || key->heap_slot || key->in_flight || key->waits ||
-            key->dirty || key->failures || key->status_written_ns)
+            key->dirty || key->failures || remembers(key))
                 return;
         table_remove(&queue->keys, &key->node);
         free(key);

@@ -24,7 +24,7 @@ struct key {
         unsigned in_flight;
         unsigned waits; /* locks that will tell it */
         unsigned failures;
-        uint64_t status_written_ns;
+        uint64_t memory[PLAN_MEMORY];
         char *refusal; /* what the API said to the last plan; or NULL */
         bool dirty;    /* asked for while its plan was in flight */
         size_t namespace_length, name_length;

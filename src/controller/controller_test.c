@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/bed_test.h"
+
+/* Rules of docs/controllers.md beside the twenty easy misses: objects in, plans out. */
+
+#define MEMBER "'spec':{" BLUEPRINT "}," READY_STATUS
+
+/* ---- Sandbox ---- */
+
+static void tells_why_it_is_not_ready(void **state)
+{
+        static const struct {
+                const char *pod, *reason, *message;
+        } cases[] = {
+                { "'spec':{}", "DependenciesNotReady", "not running yet" },
+                { "'spec':{'nodeName':'n'},'status':{'phase':'Running'}", "DependenciesNotReady",
+                  "running but not ready" },
+                { "'spec':{},'status':{'phase':'Running','conditions':[{'type':'Ready','status':"
+                  "'True'}]}",
+                  "DependenciesNotReady", "no address" },
+                { "'spec':{},'status':{'phase':'Succeeded'}", "PodSucceeded", "to its end" },
+                { "'spec':{},'status':{'phase':'Failed','message':'out of luck'}", "PodFailed",
+                  "out of luck" },
+                { RUNNING_POD, "DependenciesReady", "The Pod is ready" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT "}");
+                bed_put(&bed, &kind_pod, "s", OWNED_BY_SANDBOX("s"), cases[i].pod);
+                bed_plan(&bed, sandbox_plan, "s");
+                assert_plan(&bed, "status Sandbox s", cases[i].reason);
+                assert_plan(&bed, "status Sandbox s", cases[i].message);
+                assert_no_plan(&bed, "create Pod", "");
+        }
+}
+
+static void makes_volumes_and_a_service(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "",
+                "'spec':{'service':true,'podTemplate':{'spec':{'containers':[{'name':'c','ports':[{"
+                "'containerPort':80},{'containerPort':80},{'containerPort':53,'protocol':'UDP',"
+                "'name':'dns'}]}],'initContainers':[{'restartPolicy':'Always','ports':[{"
+                "'containerPort':9}]},{'ports':[{'containerPort':10}]}],'volumes':[{'name':'data',"
+                "'emptyDir':{}},{'name':'tmp','emptyDir':{}}]}},'volumeClaimTemplates':[{'metadata'"
+                ":"
+                "{'name':'data','labels':{'l':'1'}},'spec':{'accessModes':['ReadWriteOnce']}}]}");
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "create PersistentVolumeClaim data-s", "'l':'1'");
+        assert_plan(&bed, "create Pod s", "'claimName':'data-s'");
+        assert_plan(&bed, "create Pod s", "{'name':'tmp','emptyDir':{}}");
+        assert_no_plan(&bed, "create Pod s", "{'name':'data','emptyDir':{}}");
+        assert_plan(
+                &bed, "create Service s",
+                "'ports':[{'name':'p-9-tcp','port':9,'protocol':'TCP','targetPort':9},{'name':"
+                "'dns','port':53,'protocol':'UDP','targetPort':53},{'name':'p-80-tcp','port':80,"
+                "'protocol':'TCP','targetPort':80}]");
+        assert_plan(&bed, "create Service s", "'clusterIP':'None'");
+}
+
+/* What exists is taken only with a sign that it is meant. */
+static void takes_only_what_is_meant_for_it(void **state)
+{
+        static const struct {
+                const char *meta;
+                bool taken;
+        } cases[] = {
+                { "", false },
+                { "'labels':{'agents.x-k8s.io/adoptable':'true'}", true },
+                { "'labels':{'agents.x-k8s.io/sandbox-name-hash':'374de8f5'}", true },
+                { "'labels':{'agents.x-k8s.io/sandbox-name-hash':'00000000'}", false },
+                { OWNED_BY_SANDBOX("other") ",'labels':{'agents.x-k8s.io/adoptable':'true'}",
+                  false },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                bed_put(&bed, &kind_sandbox, "my-sandbox", "",
+                        "'spec':{'service':true,'podTemplate':{'spec':{'containers':[]}},"
+                        "'volumeClaimTemplates':[{'metadata':{'name':'d'}}]}");
+                bed_put(&bed, &kind_pod, "my-sandbox", cases[i].meta, RUNNING_POD);
+                bed_put(&bed, &kind_service, "my-sandbox", cases[i].meta, "'spec':{}");
+                bed_put(&bed, &kind_persistent_volume_claim, "d-my-sandbox", cases[i].meta,
+                        "'spec':{}");
+                bed_plan(&bed, sandbox_plan, "my-sandbox");
+                for (size_t j = 0; j < 3; j++) {
+                        static const char *const patches[] = { "patch Pod", "patch Service",
+                                                               "patch PersistentVolumeClaim" };
+
+                        if (bed_has(&bed, patches[j], "'uid':'u-my-sandbox'") != cases[i].taken)
+                                fail_msg("case %zu, %s:\n%s", i, patches[j], bed.text.data);
+                }
+                if (!cases[i].taken)
+                        assert_plan(&bed, "status Sandbox", "ReconcilerError");
+                assert_no_plan(&bed, "create", "");
+        }
+}
+
+static void deletes_none_of_several_pods(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT "}");
+        bed_put(&bed, &kind_pod, "a", OWNED_BY_SANDBOX("s"), RUNNING_POD);
+        bed_put(&bed, &kind_pod, "b", OWNED_BY_SANDBOX("s"), RUNNING_POD);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "status Sandbox s", "MultiplePods");
+        assert_no_plan(&bed, "delete", "");
+        assert_int_equal(bed_events(&bed, "MultiplePods"), 1);
+}
+
+static void suspends_only_its_own(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT ",'operatingMode':'Suspended'}");
+        bed_put(&bed, &kind_pod, "s", "", RUNNING_POD);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_no_plan(&bed, "delete", "");
+        assert_plan(&bed, "status Sandbox s", "PodNotOwned");
+        bed_put(&bed, &kind_pod, "s", OWNED_BY_SANDBOX("s"), RUNNING_POD);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "delete Pod s", "u-s");
+        assert_plan(&bed, "status Sandbox s", "PodTerminating");
+}
+
+/* Resumed while the old Pod still goes: not Ready, and no second Pod. */
+static void waits_for_a_pod_that_leaves(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT "}");
+        bed_put(&bed, &kind_pod, "s",
+                OWNED_BY_SANDBOX("s") ",'deletionTimestamp':'2026-11-21T11:59:59Z'", RUNNING_POD);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_no_plan(&bed, "create", "");
+        assert_plan(&bed, "status Sandbox s", "being deleted");
+        assert_plan(&bed, "status Sandbox s", "'podIPs':null");
+}
+
+static void tells_what_the_api_refuses(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed.refusal = STR("exceeded quota: pods=1");
+        bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT "}");
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "create Pod s", "");
+        assert_plan(&bed, "status Sandbox s", "exceeded quota");
+}
+
+static void follows_the_template_metadata(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "",
+                "'spec':{'podTemplate':{'metadata':{'labels':{'kept':'1','new':'2'}},'spec':{}}}");
+        bed_put(&bed, &kind_pod, "s",
+                OWNED_BY_SANDBOX("s") ",'labels':{'kept':'1','gone':'1','somebody':'1'},"
+                                      "'annotations':{'agents.x-k8s.io/propagated-labels':"
+                                      "'kept,gone'}",
+                RUNNING_POD);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "patch Pod s", "'new':'2'");
+        assert_plan(&bed, "patch Pod s", "'gone':null");
+        assert_no_plan(&bed, "patch Pod s", "somebody");
+        assert_plan(&bed, "patch Pod s", "'agents.x-k8s.io/propagated-labels':'kept,new'");
+}
+
+/* ---- SandboxTemplate ---- */
+
+static void keeps_one_network_policy(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        bed_plan(&bed, sandbox_template_plan, "t");
+        assert_plan(&bed, "create NetworkPolicy t-network-policy", "'app':'sandbox-router'");
+        assert_plan(&bed, "create NetworkPolicy t-network-policy", "'169.254.0.0/16'");
+        assert_plan(&bed, "create NetworkPolicy t-network-policy", "'100.64.0.0/10'");
+        bed_put(&bed, &kind_network_policy, "t-network-policy", "", "'spec':{}");
+        bed_plan(&bed, sandbox_template_plan, "t");
+        assert_int_equal(bed.plan.count, 0);
+        bed_put(&bed, &kind_sandbox_template, "t", "",
+                "'spec':{'networkPolicyManagement':'Unmanaged'}");
+        bed_plan(&bed, sandbox_template_plan, "t");
+        assert_int_equal(bed.plan.count, 0);
+        bed_put(&bed, &kind_network_policy, "t-network-policy",
+                OWNED_BY("extensions.agents.x-k8s.io", "SandboxTemplate", "t"), "'spec':{}");
+        bed_plan(&bed, sandbox_template_plan, "t");
+        assert_plan(&bed, "delete NetworkPolicy", "");
+}
+
+/* ---- SandboxWarmPool ---- */
+
+static void deletes_the_unready_then_the_newest(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':1");
+        put_member(&bed, "a", MEMBER);
+        put_member(&bed, "unready", "'spec':{" BLUEPRINT "}");
+        put_member(&bed, "b", MEMBER);
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_plan(&bed, "delete Sandbox unready", "'resourceVersion'");
+        /* Of the same second, the last by name. */
+        assert_plan(&bed, "delete Sandbox b", "");
+        assert_int_equal(bed_count(&bed, "delete"), 2);
+}
+
+static void replaces_stale_members_if_asked_to(void **state)
+{
+        (void)state;
+        for (int recreate = 0; recreate < 2; recreate++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                put_template(&bed);
+                put_pool(&bed, recreate ? ",'replicas':1,'updateStrategy':{'type':'Recreate'}"
+                                        : ",'replicas':1");
+                put_member(&bed, "old", MEMBER);
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "delete Sandbox old"), recreate);
+                /* Nor is it given away. */
+                put_claim(&bed, "", "");
+                bed_plan(&bed, sandbox_match_plan, "p");
+                assert_int_equal(bed_count(&bed, "patch Sandbox old"), !recreate);
+        }
+}
+
+static void replaces_stuck_members_unless_there_is_no_room(void **state)
+{
+        static const char *const scheduled[] = { "'True'", "'False','reason':'Unschedulable'" };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(scheduled); i++) {
+                _cleanup_bed_ struct bed bed;
+                char pod[256];
+
+                bed_begin(&bed);
+                put_template(&bed);
+                put_pool(&bed, ",'replicas':1");
+                put_member(&bed, "m", "'spec':{" BLUEPRINT "}");
+                snprintf(pod, sizeof(pod),
+                         "'spec':{},'status':{'conditions':[{'type':'PodScheduled','status':%s}]}",
+                         scheduled[i]);
+                bed_put(&bed, &kind_pod, "m-pod", OWNED_BY_SANDBOX("m"), pod);
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "delete"), 0);
+                assert_true(bed.plan.come_back_ns > bed.now_ns);
+                bed.now_ns += 300 * NS_PER_SECOND;
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "delete"), i == 0);
+                assert_int_equal(bed_events(&bed, "WarmPoolNotProgressing"), i == 1);
+        }
+}
+
+static void refills_as_fast_as_it_may(void **state)
+{
+        static const struct {
+                struct sandbox_options options;
+                unsigned failures;
+                size_t at_once;
+                uint64_t next_ns; /* 0: nothing to wait for */
+        } cases[] = {
+                { {}, 0, 10, 0 },
+                { { .pool_batch = 3 }, 0, 3, 0 },
+                { {}, 2, 1, 0 },
+                { { .pool_refill_rate = 4 }, 0, 4, NS_PER_SECOND },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin_with(&bed, &cases[i].options);
+                bed.failures = cases[i].failures;
+                put_template(&bed);
+                put_pool(&bed, ",'replicas':10");
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "create Sandbox p-"), cases[i].at_once);
+                if (!cases[i].next_ns)
+                        continue;
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "create"), 0);
+                assert_true(bed.plan.come_back_ns == bed.now_ns + cases[i].next_ns);
+                bed.now_ns += cases[i].next_ns;
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "create"), cases[i].at_once);
+        }
+}
+
+static void waits_before_it_replenishes(void **state)
+{
+        const struct sandbox_options options = { .pool_replenish_delay_ns = 5 * NS_PER_SECOND };
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin_with(&bed, &options);
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':1");
+        put_member(&bed, "m", MEMBER);
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        bed_put(&bed, &kind_sandbox, "m", OWNED_BY_CLAIM("c"), MEMBER);
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 0);
+        bed.now_ns += 5 * NS_PER_SECOND;
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 1);
+}
+
+static void makes_safe_members(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, "");
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_plan(&bed, "create Sandbox p-", "'automountServiceAccountToken':false");
+        assert_plan(&bed, "create Sandbox p-", "'dnsPolicy':'None'");
+        assert_plan(&bed, "create Sandbox p-", "'agents.x-k8s.io/warm-pool-sandbox':");
+        bed_put(&bed, &kind_sandbox_template, "t", "",
+                "'spec':{'networkPolicyManagement':'Unmanaged','podTemplate':{'spec':{"
+                "'automountServiceAccountToken':true,'containers':[]}}}");
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_plan(&bed, "create Sandbox p-", "'automountServiceAccountToken':true");
+        assert_no_plan(&bed, "create Sandbox p-", "dnsPolicy");
+}
+
+/* ---- SandboxClaim ---- */
+
+static void prefers_the_fullest_node(void **state)
+{
+        static const char *const nodes[] = { "one", "two", "two" };
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, "");
+        for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+                char name[8], status[256];
+
+                snprintf(name, sizeof(name), "m%zu", i);
+                snprintf(status, sizeof(status),
+                         "'spec':{},'status':{'nodeName':'%s','conditions':[{'type':'Ready',"
+                         "'status':'True','reason':'x'}]}",
+                         nodes[i]);
+                put_member(&bed, name, status);
+        }
+        put_claim(&bed, "", "");
+        bed_put(&bed, &kind_sandbox_claim, "d", "", "'spec':{'warmPoolRef':{'name':'p'}}");
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_plan(&bed, "patch Sandbox m1", "u-c");
+        assert_plan(&bed, "patch Sandbox m2", "u-d");
+        assert_no_plan(&bed, "patch Sandbox m0", "");
+}
+
+static void gives_each_claim_its_own(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+        char name[40];
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, "");
+        for (unsigned i = 0; i < 20; i++) {
+                snprintf(name, sizeof(name), "m%02u", i);
+                put_member(&bed, name, i < 10 ? MEMBER : "'spec':{" BLUEPRINT "}");
+                snprintf(name, sizeof(name), "c%02u", i);
+                bed_put(&bed, &kind_sandbox_claim, name, "", "'spec':{'warmPoolRef':{'name':'p'}}");
+        }
+        bed_put(&bed, &kind_sandbox_claim, "late", "", "'spec':{'warmPoolRef':{'name':'p'}}");
+        bed_plan(&bed, sandbox_match_plan, "p");
+        /* Ready ones first, then those on their way, then a new one. */
+        assert_int_equal(bed_count(&bed, "patch Sandbox m"), 20);
+        assert_int_equal(bed_count(&bed, "create Sandbox late"), 1);
+        for (unsigned i = 0; i < 20; i++) {
+                snprintf(name, sizeof(name), "patch Sandbox m%02u", i);
+                assert_int_equal(bed_count(&bed, name), 1);
+                snprintf(name, sizeof(name), "u-c%02u", i);
+                assert_plan(&bed, "patch Sandbox", name);
+        }
+}
+
+static void judges_what_claims_ask_for(void **state)
+{
+        static const struct {
+                const char *template, *claim, *reason;
+        } cases[] = {
+                { "", "'additionalPodMetadata':{'labels':{'app':'sandbox-router'}}",
+                  "InvalidMetadata" },
+                { "", "'additionalPodMetadata':{'labels':{'evilsandbox.users.io/a':'b'}}",
+                  "InvalidMetadata" },
+                { "", "'additionalPodMetadata':{'labels':{'team.sandbox.users.io/a':'b'}}", NULL },
+                { "", "'additionalPodMetadata':{'annotations':{'x.kubernetes.io/a':'b'}}",
+                  "InvalidMetadata" },
+                { "",
+                  "'additionalPodMetadata':{'annotations':{'cluster-autoscaler.kubernetes.io/"
+                  "safe-to-evict':'true','own':'x'}}",
+                  NULL },
+                { "", "'env':[{'name':'A','value':'1'}]", "EnvVarsInjectionRejected" },
+                { "'envVarsInjectionPolicy':'Allowed',", "'env':[{'name':'A','value':'1'}]", NULL },
+                { "'envVarsInjectionPolicy':'Allowed',", "'env':[{'name':'SET','value':'1'}]",
+                  "EnvVarsInjectionRejected" },
+                { "'envVarsInjectionPolicy':'Overrides',", "'env':[{'name':'SET','value':'1'}]",
+                  NULL },
+                { "'envVarsInjectionPolicy':'Overrides',",
+                  "'env':[{'name':'A','value':'1','containerName':'absent'}]",
+                  "EnvVarsInjectionRejected" },
+                { "", "'volumeClaimTemplates':[{'metadata':{'name':'v'}}]",
+                  "VolumeClaimTemplatesError" },
+                { "'volumeClaimTemplatesPolicy':'Allowed',",
+                  "'volumeClaimTemplates':[{'metadata':{'name':'v'}}]", NULL },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+                char spec[512];
+
+                bed_begin(&bed);
+                snprintf(spec, sizeof(spec),
+                         "'spec':{%s'podTemplate':{'spec':{'containers':[{'name':'c','env':[{"
+                         "'name':'SET','value':'0'}]}]}}}",
+                         cases[i].template);
+                bed_put(&bed, &kind_sandbox_template, "t", "", spec);
+                put_pool(&bed, "");
+                snprintf(spec, sizeof(spec), "'spec':{'warmPoolRef':{'name':'p'},%s}",
+                         cases[i].claim);
+                bed_put(&bed, &kind_sandbox_claim, "c", "", spec);
+                bed_plan(&bed, sandbox_match_plan, "p");
+                if (cases[i].reason) {
+                        assert_plan(&bed, "status SandboxClaim c", cases[i].reason);
+                        assert_no_plan(&bed, "create", "");
+                } else {
+                        assert_plan(&bed, "create Sandbox c", "");
+                }
+        }
+}
+
+/* A started member has its environment: such claims start cold, with it. */
+static void injects_what_is_allowed(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox_template, "t", "",
+                "'spec':{'envVarsInjectionPolicy':'Overrides','podTemplate':{'spec':{'containers':["
+                "{"
+                "'name':'c','env':[{'name':'A','value':'0'},{'name':'Z','value':'9'}]},{'name':"
+                "'d'}]}}}");
+        put_pool(&bed, "");
+        put_member(&bed, "m", MEMBER);
+        put_claim(&bed, "", "");
+        bed_put(&bed, &kind_sandbox_claim, "c", "",
+                "'spec':{'warmPoolRef':{'name':'p'},'env':[{'name':'A','value':'1'},{'name':'B',"
+                "'value':'2','containerName':'d'}]}");
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_no_plan(&bed, "patch Sandbox m", "");
+        assert_plan(&bed, "create Sandbox c",
+                    "'env':[{'name':'A','value':'1'},{'name':'Z','value':'9'}]");
+        assert_plan(&bed, "create Sandbox c", "'env':[{'name':'B','value':'2'}]");
+}
+
+#define FINISHED                                                                                   \
+        "'status':{'sandbox':{'name':'mine'},'conditions':[{'type':'Finished','status':'True',"    \
+        "'lastTransitionTime':'2026-11-21T11:59:00Z'}]}"
+
+static void ends_after_its_time(void **state)
+{
+        static const struct {
+                const char *lifecycle;
+                bool told;
+                const char *deleted; /* at once */
+        } cases[] = {
+                { "'ttlSecondsAfterFinished':61", false, NULL },
+                { "'ttlSecondsAfterFinished':60", true, NULL },
+                { "'ttlSecondsAfterFinished':0,'shutdownPolicy':'Delete'", true,
+                  "delete SandboxClaim c" },
+                { "'ttlSecondsAfterFinished':0", true, "delete Sandbox mine" },
+                { "'shutdownTime':'2026-11-21T12:00:00Z','shutdownPolicy':'Delete'", true, NULL },
+                { "'shutdownTime':'2026-11-21T12:00:01Z'", false, NULL },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+                char spec[512];
+
+                bed_begin(&bed);
+                snprintf(spec, sizeof(spec),
+                         "'spec':{'warmPoolRef':{'name':'p'},'lifecycle':{%s}}," FINISHED,
+                         cases[i].lifecycle);
+                bed_put(&bed, &kind_sandbox_claim, "c", "", spec);
+                bed_put(&bed, &kind_sandbox, "mine", OWNED_BY_CLAIM("c"), MEMBER);
+                bed_plan(&bed, sandbox_claim_plan, "c");
+                if (bed_has(&bed, "status SandboxClaim c", "ClaimExpired") != cases[i].told)
+                        fail_msg("case %zu:\n%s", i, bed.text.data);
+                assert_int_equal(bed_events(&bed, "ClaimExpired"), cases[i].told);
+                assert_int_equal(bed_count(&bed, "delete"), cases[i].deleted != NULL);
+                if (cases[i].deleted)
+                        assert_plan(&bed, cases[i].deleted, "");
+                if (!cases[i].told)
+                        assert_true(bed.plan.come_back_ns > bed.now_ns);
+        }
+}
+
+static void never_takes_another_for_one_that_is_gone(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, "");
+        put_member(&bed, "m", MEMBER);
+        bed_put(&bed, &kind_sandbox_claim, "c", "",
+                "'spec':{'warmPoolRef':{'name':'p'}},'status':{'sandbox':{'name':'mine'}}");
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_int_equal(bed.plan.count, 0);
+        bed_plan(&bed, sandbox_claim_plan, "c");
+        assert_plan(&bed, "status SandboxClaim c", "SandboxMissing");
+        assert_plan(&bed, "status SandboxClaim c", "'name':'mine'");
+        /* Somebody else's of that name is not it. */
+        bed_put(&bed, &kind_sandbox, "mine", OWNED_BY_CLAIM("other"), MEMBER);
+        bed_plan(&bed, sandbox_claim_plan, "c");
+        assert_plan(&bed, "status SandboxClaim c", "AdoptionConflict");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(tells_why_it_is_not_ready),
+                cmocka_unit_test(makes_volumes_and_a_service),
+                cmocka_unit_test(takes_only_what_is_meant_for_it),
+                cmocka_unit_test(deletes_none_of_several_pods),
+                cmocka_unit_test(suspends_only_its_own),
+                cmocka_unit_test(waits_for_a_pod_that_leaves),
+                cmocka_unit_test(tells_what_the_api_refuses),
+                cmocka_unit_test(follows_the_template_metadata),
+                cmocka_unit_test(keeps_one_network_policy),
+                cmocka_unit_test(deletes_the_unready_then_the_newest),
+                cmocka_unit_test(replaces_stale_members_if_asked_to),
+                cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
+                cmocka_unit_test(refills_as_fast_as_it_may),
+                cmocka_unit_test(waits_before_it_replenishes),
+                cmocka_unit_test(makes_safe_members),
+                cmocka_unit_test(prefers_the_fullest_node),
+                cmocka_unit_test(gives_each_claim_its_own),
+                cmocka_unit_test(judges_what_claims_ask_for),
+                cmocka_unit_test(injects_what_is_allowed),
+                cmocka_unit_test(ends_after_its_time),
+                cmocka_unit_test(never_takes_another_for_one_that_is_gone),
+        };
+
+        return run_unit_tests("controller", tests);
+}
