@@ -24,6 +24,7 @@
 enum {
         EVENTS = 32,
         CALLS_MAX = 4096,
+        UNSENT_MAX = 2048, /* with their descriptors: well below RLIMIT_NOFILE of common hosts */
         BACKLOG = 8,
         LOG_SIZE = 1024 * 1024,
         STATE_NAME = RUNTIME_ID + 24,
@@ -57,6 +58,16 @@ struct native {
         struct list calls, watched;
         unsigned call_count;
         struct list replies; /* read while waiting for another */
+        struct list unsent;  /* the socket is full: sent as answers come */
+        unsigned unsent_count;
+};
+
+/* A request with descriptors of its own. */
+struct unsent {
+        struct list in_native;
+        struct launcher_request request;
+        int fds[LAUNCHER_FDS];
+        size_t fd_count;
 };
 
 struct kept_reply {
@@ -68,6 +79,74 @@ struct kept_reply {
 static struct native *native_of(struct runtime *runtime)
 {
         return container_of(runtime, struct native, runtime);
+}
+
+static void unsent_free(struct native *native, struct unsent *unsent)
+{
+        list_remove(&unsent->in_native);
+        native->unsent_count--;
+        while (unsent->fd_count > 0)
+                fd_close(unsent->fds[--unsent->fd_count]);
+        free(unsent);
+}
+
+static void drop_unsent(struct native *native)
+{
+        struct unsent *unsent;
+
+        list_for_each (unsent, &native->unsent, in_native)
+                unsent_free(native, unsent);
+}
+
+static int keep_unsent(struct native *native, const struct launcher_request *request,
+                       const int *fds, size_t fd_count)
+{
+        struct unsent *unsent;
+
+        if (native->unsent_count >= UNSENT_MAX)
+                return -EAGAIN;
+        unsent = malloc(sizeof(*unsent));
+        if (!unsent)
+                return -ENOMEM;
+        unsent->request = *request;
+        unsent->fd_count = 0;
+        list_append(&native->unsent, &unsent->in_native);
+        native->unsent_count++;
+        while (unsent->fd_count < fd_count) {
+                int fd = fcntl(fds[unsent->fd_count], F_DUPFD_CLOEXEC, 3);
+                if (fd < 0) {
+                        unsent_free(native, unsent);
+                        return -EAGAIN;
+                }
+                unsent->fds[unsent->fd_count++] = fd;
+        }
+        return 0;
+}
+
+/* In the order of the calls: nothing overtakes what waits. */
+static int send_or_keep(struct native *native, const struct launcher_request *request,
+                        const int *fds, size_t fd_count)
+{
+        int r = -EAGAIN;
+
+        if (list_is_empty(&native->unsent))
+                r = message_send(native->launcher, request, sizeof(*request), fds, fd_count,
+                                 MSG_DONTWAIT);
+        return r == -EAGAIN ? keep_unsent(native, request, fds, fd_count) : r;
+}
+
+/* The launcher has answered something, so it has taken something: there may be room. */
+static int send_unsent(struct native *native)
+{
+        while (!list_is_empty(&native->unsent)) {
+                struct unsent *first = list_entry(native->unsent.next, struct unsent, in_native);
+                int r = message_send(native->launcher, &first->request, sizeof(first->request),
+                                     first->fds, first->fd_count, MSG_DONTWAIT);
+                if (r < 0)
+                        return r == -EAGAIN ? 0 : r;
+                unsent_free(native, first);
+        }
+        return 0;
 }
 
 static int send_request(struct native *native, struct launcher_request *request, const int *fds,
@@ -83,8 +162,7 @@ static int send_request(struct native *native, struct launcher_request *request,
         request->id = native->next_call;
         int r = launcher_request_check(request, sizeof(*request), fd_count);
         if (r == 0)
-                r = message_send(native->launcher, request, sizeof(*request), fds, fd_count,
-                                 MSG_DONTWAIT);
+                r = send_or_keep(native, request, fds, fd_count);
         if (r < 0) {
                 free(call);
                 return r;
@@ -558,6 +636,7 @@ static void on_new_launcher(struct native *native, uint64_t epoch)
         struct call *call;
 
         native->epoch = epoch;
+        drop_unsent(native);
         list_init(&calls);
         list_for_each (call, &native->calls, in_native) {
                 take_call(native, call);
@@ -639,7 +718,7 @@ static int dispatch_replies(struct native *native)
                 on_reply(native, &reply, fd);
                 fd_close(fd);
         }
-        return r;
+        return r < 0 ? r : send_unsent(native);
 }
 
 static int native_dispatch(struct runtime *runtime)
@@ -678,6 +757,7 @@ static void native_free(struct runtime *runtime)
 
         list_for_each (call, &native->calls, in_native)
                 free(call);
+        drop_unsent(native);
         list_for_each (watched, &native->watched, in_native)
                 watched_free(native, watched);
         list_for_each (kept, &native->replies, in_native) {
@@ -780,6 +860,7 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
         list_init(&native->calls);
         list_init(&native->watched);
         list_init(&native->replies);
+        list_init(&native->unsent);
         /* Answers to an earlier node may still be on their way. */
         random_bytes(&start, sizeof(start));
         native->next_call = (uint64_t)start << 24 | 1;
