@@ -62,20 +62,20 @@ void lag_close(struct lag *lag)
 int lag_render(const struct lag *lag, struct buffer *out)
 {
         uint64_t count = 0;
-        int r = buffer_append_str(out, STR("# TYPE cay_loop_turn_seconds histogram\n"));
+        int r = buffer_append_str(out, STR("# TYPE cay_loop_lag_seconds histogram\n"));
 
         for (size_t i = 0; r == 0 && i < LAG_BUCKETS; i++) {
                 count += lag->counts[i];
-                r = buffer_printf(out, "cay_loop_turn_seconds_bucket{le=\"%g\"} %llu\n",
+                r = buffer_printf(out, "cay_loop_lag_seconds_bucket{le=\"%g\"} %llu\n",
                                   (double)bounds_us[i] / 1e6, (unsigned long long)count);
         }
         if (r == 0)
                 r = buffer_printf(out,
-                                  "cay_loop_turn_seconds_bucket{le=\"+Inf\"} %llu\n"
-                                  "cay_loop_turn_seconds_sum %.9f\n"
-                                  "cay_loop_turn_seconds_count %llu\n"
-                                  "# TYPE cay_loop_turn_seconds_max gauge\n"
-                                  "cay_loop_turn_seconds_max %.9f\n",
+                                  "cay_loop_lag_seconds_bucket{le=\"+Inf\"} %llu\n"
+                                  "cay_loop_lag_seconds_sum %.9f\n"
+                                  "cay_loop_lag_seconds_count %llu\n"
+                                  "# TYPE cay_loop_lag_seconds_max gauge\n"
+                                  "cay_loop_lag_seconds_max %.9f\n",
                                   (unsigned long long)lag->turns, (double)lag->sum_ns / 1e9,
                                   (unsigned long long)lag->turns, (double)lag->max_ns / 1e9);
         return r;
