@@ -13,7 +13,7 @@
 
 /*
  * The sequencer: every object in memory, in the order of the loop, with the store as its log
- * (DESIGN.md 4). It knows bytes, keys and revisions, nothing of kinds.
+ * (docs/ARCHITECTURE.md, "The write path"). It knows bytes, keys and revisions, nothing of kinds.
  *
  * Per key there is a head (with the writes in flight) and what is committed. Verdicts are made on
  * heads; everything that is read (storage_get, lists, watches) is committed. The answer to a

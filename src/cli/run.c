@@ -23,7 +23,7 @@ enum {
         NAME_SIZE = LIMIT_NAME + 1,
 };
 
-/* The API of the seed's generation, in which a claim names a template. */
+/* The API of the first generation, in which a claim names a template. */
 static const struct kind kind_claim_v1alpha1 = {
         .group = STR("extensions.agents.x-k8s.io"),
         .version = STR("v1alpha1"),

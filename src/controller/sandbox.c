@@ -181,7 +181,7 @@ static void find_pod(struct pass *pass)
 /* ---- acting on the Pod ---- */
 
 /* Which Pod is ours, and the generation: a Sandbox written by a client of the first keeps its
- * behaviour whoever writes it later (decisions.md 1). */
+ * behaviour whoever writes it later. */
 static void plan_annotations(struct pass *pass)
 {
         bool pin = pass->sandbox->generation == GENERATION_V1ALPHA1 &&

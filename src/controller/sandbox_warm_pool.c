@@ -388,7 +388,8 @@ static void plan_pool_status(struct pool_pass *pass)
 
 /* ---- the whole ---- */
 
-/* Decides once what the pool's members are, and writes it down (decisions.md 1). */
+/* Decides once what the pool's members are, and writes it down: a later write in the other version
+ * must not change it. */
 static bool plan_generation(struct pool_pass *pass)
 {
         struct json_writer *writer;

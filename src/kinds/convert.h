@@ -8,7 +8,7 @@
 #include "json/json.h"
 
 /*
- * Conversion of our four kinds between v1alpha1 and v1beta1, the hub (spec/api.md). `to_version` is
+ * Conversion of our four kinds between v1alpha1 and v1beta1, the hub (docs/api.md). `to_version` is
  * "v1alpha1" or "v1beta1"; the document says its own. The result is owned by the caller; it is
  * `doc` again when the versions are the same.
  *

@@ -28,7 +28,7 @@
 #define ANNOTATION_PROPAGATED_ANNOTATIONS STR("agents.x-k8s.io/propagated-annotations")
 #define ANNOTATION_TRACE_CONTEXT          STR("opentelemetry.io/trace-context")
 
-/* Ours: the generation that decides behaviour, "v1alpha1" or "v1beta1" (decisions.md 1). */
+/* Ours: the generation that decides behaviour, "v1alpha1" or "v1beta1" (docs/api.md). */
 #define ANNOTATION_GENERATION STR("cay.dev/generation")
 
 enum { NAME_HASH_SIZE = 9 };

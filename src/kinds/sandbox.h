@@ -19,7 +19,7 @@ struct blueprint {
         enum tristate service;
 };
 
-/* The generation of an object's behaviour (decisions.md 1). */
+/* The generation of an object's behaviour (docs/api.md, "Two generations"). */
 enum generation { GENERATION_UNKNOWN, GENERATION_V1ALPHA1, GENERATION_V1BETA1 };
 
 /* agents.x-k8s.io/v1beta1 Sandbox. Views into its document. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The runtime API of the seed guides' Python image. */
+/* The runtime API of the first guides' Python image. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
