@@ -160,11 +160,22 @@ static void test_our_kinds_stay(void **state)
 #define OURS "/apis/agents.x-k8s.io/v1beta1/namespaces/default/sandboxes"
         struct test_api *api = *state;
 
+        assert_int_equal(get(api, CRDS "/sandboxes.agents.x-k8s.io"), 200);
+        assert_int_equal(json_count(json_get(answer_root(api), "status", "conditions")), 2);
         assert_int_equal(merge(api, CRDS "/sandboxes.agents.x-k8s.io",
                                "{'spec':{'versions':[{'name':'v1alpha1','served':true,'storage':"
                                "true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}"),
                          200);
         assert_int_equal(get(api, OURS), 200);
+        for (int i = 0; i < 1000; i++) {
+                get(api, CRDS "/sandboxes.agents.x-k8s.io");
+                if (json_count(json_get(answer_root(api), "status", "conditions")) == 3)
+                        break;
+        }
+        struct json_value told =
+                json_element(json_get(answer_root(api), "status", "conditions"), 2);
+        assert_true(json_string_is(json_get(told, "type"), STR("ServedAsWritten")));
+        assert_true(json_string_is(json_get(told, "status"), STR("False")));
         assert_int_equal(delete_it(api, CRDS "/sandboxes.agents.x-k8s.io", NULL), 200);
         assert_int_equal(post(api, OURS,
                               "{'apiVersion':'agents.x-k8s.io/v1beta1','kind':'Sandbox',"

@@ -219,6 +219,33 @@ static void test_bad_bodies(void **state)
         assert_int_equal(json_count(json_get(answer_root(api), "items")), 0);
 }
 
+static void test_duplicate_fields(void **state)
+{
+#define TWICE "{'metadata':{'name':'%s'},'data':{'k':'1','k':'2'}}"
+        static const struct {
+                const char *query, *name;
+                unsigned code;
+                bool warned;
+        } cases[] = {
+                { "?fieldValidation=Strict", "a", 400, false },
+                { "?fieldValidation=Warn", "b", 201, true },
+                { "", "c", 201, true },
+                { "?fieldValidation=Ignore", "d", 201, false },
+        };
+        struct test_api *api = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char path[128], body[128];
+                snprintf(path, sizeof(path), MAPS "%s", cases[i].query);
+                snprintf(body, sizeof(body), TWICE, cases[i].name);
+                assert_int_equal(post(api, path, body), cases[i].code);
+                assert_int_equal(strstr(api->warning, "duplicate field \\\"data.k\\\"") != NULL,
+                                 cases[i].warned);
+                if (api->code == 201)
+                        assert_string_equal(answer_text(api, "data", "k"), "2");
+        }
+}
+
 static void test_large_bodies(void **state)
 {
         struct test_api *api = *state;
@@ -288,6 +315,7 @@ int main(void)
                 TEST(test_namespaces),
                 TEST(test_secrets),
                 TEST(test_bad_bodies),
+                TEST(test_duplicate_fields),
                 TEST(test_large_bodies),
                 TEST(test_patches),
         };

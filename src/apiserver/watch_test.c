@@ -201,6 +201,33 @@ static void test_large_lists_and_pages(void **state)
         assert_int_equal(items(api), MANY - MANY / 10);
 }
 
+/* A client that reads nothing costs no memory but the log's, and is told to begin anew. */
+static void test_a_slow_client(void **state)
+{
+        enum { SIZE = 900 * 1024, WRITES = 60 };
+        struct test_api *api = *state;
+        char *body = malloc(SIZE + 256);
+        struct test_watch watch;
+        const char *event;
+
+        test_watch_open(&watch, api, MAPS "?watch=1");
+        http_call_pause(watch.call);
+        make(api, "a", "x");
+        for (int i = 0; i < WRITES; i++) {
+                int length = snprintf(body, 100, "{'data':{'k':'%d", i);
+                memset(body + length, 'x', SIZE);
+                strcpy(body + length + SIZE, "'}}");
+                assert_int_equal(merge(api, MAPS "/a", body), 200);
+        }
+        free(body);
+        http_call_resume(watch.call);
+        do
+                event = test_watch_next(&watch);
+        while (strcmp(event, "A:a") == 0 || strcmp(event, "M:a") == 0);
+        assert_string_equal(event, "E:410");
+        test_watch_close(&watch);
+}
+
 /* Clients that go away in the middle of something leave nothing behind. */
 static void test_vanishing_clients(void **state)
 {
@@ -236,6 +263,7 @@ int main(void)
                 DISK_TEST(test_a_watch_of_before_the_start_is_gone),
                 TEST(test_a_watch_ends_at_its_time),
                 TEST(test_large_lists_and_pages),
+                TEST(test_a_slow_client),
                 TEST(test_vanishing_clients),
         };
 
