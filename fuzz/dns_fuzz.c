@@ -37,7 +37,8 @@ static struct dns_names *make_names(void)
         for (uint32_t i = 0; i < 100; i++) {
                 char text[256];
                 snprintf(text, sizeof(text),
-                         "{\"metadata\":{\"name\":\"p%u\",\"namespace\":\"n\",\"labels\":{"
+                         "{\"metadata\":{\"name\":\"p\",\"uid\":\"p%u\",\"namespace\":\"n\","
+                         "\"labels\":{"
                          "\"a\":\"1\"}},\"spec\":{\"hostname\":\"h\",\"subdomain\":\"box\"}}",
                          i);
                 _cleanup_doc_ struct json_doc *pod = parse(text);

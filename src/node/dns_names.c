@@ -29,13 +29,13 @@ struct label {
 struct pod_names {
         struct json_doc *doc;
         struct json_value labels;
-        struct str hostname, subdomain;
+        struct str name_space, hostname, subdomain;
         uint32_t address;
         bool is_ready;
         struct member *members;
         size_t member_count;
         UT_hash_handle hh;
-        char key[]; /* namespace "/" name */
+        char uid[];
 };
 
 struct service_names {
@@ -173,14 +173,11 @@ int dns_names_put_service(struct dns_names *names, struct json_doc *doc)
 
 /* ---- Pods ---- */
 
-static struct pod_names *find_pod(const struct dns_names *names, struct str name_space,
-                                  struct str name)
+static struct pod_names *find_pod(const struct dns_names *names, struct str uid)
 {
-        struct pod_names *found = NULL;
-        char key[KEY_SIZE];
+        struct pod_names *found;
 
-        if (make_key(name_space, name, key))
-                HASH_FIND_STR(names->pods, key, found);
+        HASH_FIND(hh, names->pods, uid.data, (unsigned)uid.length, found);
         return found;
 }
 
@@ -200,9 +197,9 @@ static void free_pod(struct dns_names *names, struct pod_names *pod)
         free(pod);
 }
 
-void dns_names_remove_pod(struct dns_names *names, struct str name_space, struct str name)
+void dns_names_remove_pod(struct dns_names *names, struct str uid)
 {
-        struct pod_names *found = find_pod(names, name_space, name);
+        struct pod_names *found = find_pod(names, uid);
 
         if (found)
                 free_pod(names, found);
@@ -245,41 +242,66 @@ static int add_label(struct dns_names *names, struct pod_names *pod, struct str 
         return 0;
 }
 
-int dns_names_put_pod(struct dns_names *names, struct json_doc *doc, uint32_t address,
-                      bool is_ready)
+static void fill_pod(struct pod_names *pod, struct json_doc *doc, const struct object_meta *meta,
+                     uint32_t address, bool is_ready)
 {
         struct json_value spec = json_get(json_root(doc), "spec");
-        struct object_meta meta;
-        char key[KEY_SIZE];
-        int r = 0;
+        struct json_doc *old = pod->doc;
 
-        object_meta_read(json_root(doc), &meta);
-        dns_names_remove_pod(names, meta.namespace, meta.name);
-        if (meta.name.length == 0 || !make_key(meta.namespace, meta.name, key))
-                return 0;
-        struct pod_names *pod = calloc(1, sizeof(*pod) + strlen(key) + 1);
-        if (!pod)
-                return -ENOMEM;
-        pod->members = calloc(json_count(meta.labels) + 1, sizeof(*pod->members));
-        if (!pod->members) {
-                free(pod);
-                return -ENOMEM;
-        }
         pod->doc = json_doc_ref(doc);
-        pod->labels = meta.labels;
+        if (old)
+                json_doc_unref(old);
+        pod->labels = meta->labels;
+        pod->name_space = meta->namespace;
         pod->hostname = json_string(json_get(spec, "hostname"));
         pod->subdomain = json_string(json_get(spec, "subdomain"));
         pod->address = address;
         pod->is_ready = is_ready;
-        memcpy(pod->key, key, strlen(key));
-        HASH_ADD_STR(names->pods, key, pod);
-        json_for_each (it, meta.labels) {
+}
+
+static int add_pod(struct dns_names *names, struct json_doc *doc, const struct object_meta *meta,
+                   uint32_t address, bool is_ready)
+{
+        struct pod_names *pod = calloc(1, sizeof(*pod) + meta->uid.length + 1);
+        int r = 0;
+
+        if (!pod)
+                return -ENOMEM;
+        pod->members = calloc(json_count(meta->labels) + 1, sizeof(*pod->members));
+        if (!pod->members) {
+                free(pod);
+                return -ENOMEM;
+        }
+        fill_pod(pod, doc, meta, address, is_ready);
+        memcpy(pod->uid, meta->uid.data, meta->uid.length);
+        HASH_ADD_KEYPTR(hh, names->pods, pod->uid, (unsigned)meta->uid.length, pod);
+        json_for_each (it, meta->labels) {
                 if (r >= 0)
-                        r = add_label(names, pod, meta.namespace, it.key, json_string(it.value));
+                        r = add_label(names, pod, meta->namespace, it.key, json_string(it.value));
         }
         if (r < 0)
                 free_pod(names, pod);
         return r;
+}
+
+int dns_names_put_pod(struct dns_names *names, struct json_doc *doc, uint32_t address,
+                      bool is_ready)
+{
+        struct object_meta meta;
+
+        object_meta_read(json_root(doc), &meta);
+        if (meta.uid.length == 0)
+                return 0;
+        struct pod_names *pod = find_pod(names, meta.uid);
+        /* Most changes are of the status. */
+        if (pod && str_equal(pod->name_space, meta.namespace) &&
+            str_equal(json_text(pod->labels), json_text(meta.labels))) {
+                fill_pod(pod, doc, &meta, address, is_ready);
+                return 0;
+        }
+        if (pod)
+                free_pod(names, pod);
+        return add_pod(names, doc, &meta, address, is_ready);
 }
 
 void dns_names_free(struct dns_names *names)

@@ -27,12 +27,12 @@ int dns_names_put_service(struct dns_names *names, struct json_doc *service);
 void dns_names_remove_service(struct dns_names *names, struct str name_space, struct str name);
 
 /*
- * A Pod as it is now; keeps a reference. `address` is in host byte order, 0: it has none.
- * Returns 0, or -ENOMEM without the Pod's names.
+ * A Pod (by its uid) as it is now; keeps a reference. `address` is in host byte order, 0: it has
+ * none. Returns 0, or -ENOMEM without the Pod's names.
  */
 int dns_names_put_pod(struct dns_names *names, struct json_doc *pod, uint32_t address,
                       bool is_ready);
-void dns_names_remove_pod(struct dns_names *names, struct str name_space, struct str name);
+void dns_names_remove_pod(struct dns_names *names, struct str uid);
 
 enum dns_found {
         DNS_FOUND_OUTSIDE, /* not of the domain */

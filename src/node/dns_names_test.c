@@ -35,9 +35,9 @@ static void put_pod(struct dns_names *names, const char *name_space, const char 
         char text[512];
 
         snprintf(text, sizeof(text),
-                 "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"labels\":{%s}},"
-                 "\"spec\":{%s}}",
-                 name, name_space, labels, spec);
+                 "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"namespace\":\"%s\","
+                 "\"labels\":{%s}},\"spec\":{%s}}",
+                 name, name, name_space, labels, spec);
         _cleanup_doc_ struct json_doc *doc = test_doc(text);
         assert_int_equal(dns_names_put_pod(names, doc, address, is_ready), 0);
 }
@@ -86,9 +86,9 @@ static void a_headless_service_has_the_addresses_of_its_ready_pods(void **state)
         assert_found(names, BOX, DNS_FOUND_ADDRESSES, 7);
         put_pod(names, "n", "p1", "\"a\":\"0\",\"b\":\"2\"", "", 1, true);
         assert_found(names, BOX, DNS_FOUND_ADDRESSES, 6);
-        dns_names_remove_pod(names, STR("n"), STR("p2"));
+        dns_names_remove_pod(names, STR("p2"));
         assert_found(names, BOX, DNS_FOUND_ADDRESSES, 4);
-        dns_names_remove_pod(names, STR("n"), STR("p2"));
+        dns_names_remove_pod(names, STR("p2"));
         dns_names_remove_service(names, STR("n"), STR("box"));
         assert_found(names, BOX, DNS_FOUND_NOTHING, 0);
 }

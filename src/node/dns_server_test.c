@@ -51,7 +51,8 @@ static int set_up(void **state)
         for (uint32_t i = 0; i <= PODS; i++) {
                 char text[256];
                 snprintf(text, sizeof(text),
-                         "{\"metadata\":{\"name\":\"p%u\",\"namespace\":\"n\",\"labels\":{"
+                         "{\"metadata\":{\"name\":\"p\",\"uid\":\"p%u\",\"namespace\":\"n\","
+                         "\"labels\":{"
                          "\"a\":\"%d\"}},\"spec\":{}}",
                          i, i > 0 ? 2 : 1);
                 _cleanup_doc_ struct json_doc *pod = test_doc(text);
