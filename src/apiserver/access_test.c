@@ -115,6 +115,77 @@ static void test_rules(void **state)
         }
 }
 
+/* Who may make roles and bindings still gives nothing away that she does not have. */
+static void test_no_right_is_given_that_is_not_had(void **state)
+{
+#define ROLES    RBAC "/namespaces/default/roles"
+#define BINDINGS RBAC "/namespaces/default/rolebindings"
+        static const struct {
+                const char *path, *body;
+                bool allowed;
+        } cases[] = {
+                { ROLES,
+                  "{'metadata':{'name':'x'},'rules':[{'apiGroups':[''],'resources':['pods'],"
+                  "'verbs':['get']}]}",
+                  true },
+                { ROLES,
+                  "{'metadata':{'name':'x'},'rules':[{'apiGroups':[''],'resources':['pods'],"
+                  "'verbs':['get'],'resourceNames':['a']}]}",
+                  true },
+                { ROLES,
+                  "{'metadata':{'name':'x'},'rules':[{'apiGroups':[''],'resources':['pods'],"
+                  "'verbs':['get','delete']}]}",
+                  false },
+                { ROLES,
+                  "{'metadata':{'name':'x'},'rules':[{'apiGroups':['*'],'resources':['*'],"
+                  "'verbs':['*']}]}",
+                  false },
+                { ROLES,
+                  "{'metadata':{'name':'x'},'rules':[{'apiGroups':[''],'resources':['pods/exec'],"
+                  "'verbs':['get']}]}",
+                  false },
+                { BINDINGS,
+                  "{'metadata':{'name':'x'},'roleRef':{'kind':'ClusterRole','name':"
+                  "'cluster-admin'},'subjects':[{'kind':'User','name':'dev'}]}",
+                  false },
+                { BINDINGS,
+                  "{'metadata':{'name':'x'},'roleRef':{'kind':'Role','name':'own'},"
+                  "'subjects':[{'kind':'User','name':'friend'}]}",
+                  true },
+                { BINDINGS,
+                  "{'metadata':{'name':'x'},'roleRef':{'kind':'Role','name':'not-there'},"
+                  "'subjects':[{'kind':'User','name':'friend'}]}",
+                  false },
+        };
+        struct test_api *api = *state;
+
+        assert_int_equal(post(api, ROLES,
+                              "{'metadata':{'name':'own'},'rules':[{'apiGroups':[''],'resources':"
+                              "['pods'],'verbs':['get','list']},{'apiGroups':["
+                              "'rbac.authorization.k8s.io'],'resources':['roles','rolebindings'],"
+                              "'verbs':['create','delete','update','patch']}]}"),
+                         201);
+        assert_int_equal(post(api, BINDINGS,
+                              "{'metadata':{'name':'own'},'roleRef':{'kind':'Role','name':'own'},"
+                              "'subjects':[{'kind':'User','name':'dev'}]}"),
+                         201);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char path[256];
+
+                ask(api, "dev", "POST", cases[i].path, NULL, cases[i].body);
+                if (api->code != (cases[i].allowed ? 201u : 403u))
+                        fail_msg("%s: %u", cases[i].body, api->code);
+                snprintf(path, sizeof(path), "%s/x", cases[i].path);
+                delete_it(api, path, NULL);
+        }
+        ask(api, "dev", "PATCH", ROLES "/own", "application/merge-patch+json",
+            "{'rules':[{'apiGroups':['*'],'resources':['*'],'verbs':['*']}]}");
+        assert_refused(api, 403, "Forbidden");
+        assert_int_equal(ask(api, "dev", "PATCH", ROLES "/own", "application/merge-patch+json",
+                             "{'metadata':{'labels':{'a':'b'}}}"),
+                         200);
+}
+
 static void make_account(struct test_api *api, char *token, size_t size)
 {
         assert_int_equal(post(api, "/api/v1/namespaces/default/serviceaccounts",
@@ -260,6 +331,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(test_credentials),
                 TEST(test_rules),
+                TEST(test_no_right_is_given_that_is_not_had),
                 TEST(test_service_account_tokens),
                 TEST(test_tokens_end_with_what_they_are_bound_to),
                 TEST(test_access_reviews),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "apiserver/behaviour.h"
+#include "apiserver/escalation.h"
 #include "apiserver/internal_call.h"
 #include "apiserver/server.h"
 #include "base/random.h"
@@ -351,6 +352,34 @@ static void binding_validate(struct json_value object, struct json_value before,
                                  "cannot change roleRef");
 }
 
+static int role_admit(struct api_call *call, struct json_value object,
+                      struct json_edit *edit _unused_)
+{
+        return escalation_check_role(call, object);
+}
+
+static int role_prepare_update(struct api_call *call, struct json_value object,
+                               struct json_value before, struct json_edit *edit _unused_)
+{
+        return json_equal(json_get(object, "rules"), json_get(before, "rules"))
+                       ? 0
+                       : escalation_check_role(call, object);
+}
+
+static int binding_admit(struct api_call *call, struct json_value object,
+                         struct json_edit *edit _unused_)
+{
+        return escalation_check_binding(call, object);
+}
+
+static int binding_prepare_update(struct api_call *call, struct json_value object,
+                                  struct json_value before, struct json_edit *edit _unused_)
+{
+        return json_equal(json_get(object, "subjects"), json_get(before, "subjects"))
+                       ? 0
+                       : escalation_check_binding(call, object);
+}
+
 /* ---- definitions and policies ---- */
 
 static int definition_defaults(struct arena *arena, struct json_value object,
@@ -466,20 +495,32 @@ const struct api_behaviour behaviours_core[] = {
                 .plural = STR("rolebindings"),
                 .check_name = name_check_path_segment,
                 .set_defaults = binding_defaults,
+                .prepare_update = binding_prepare_update,
                 .validate = binding_validate,
+                .admit = binding_admit,
         },
         {
                 .group = RBAC_GROUP,
                 .plural = STR("clusterrolebindings"),
                 .check_name = name_check_path_segment,
                 .set_defaults = binding_defaults,
+                .prepare_update = binding_prepare_update,
                 .validate = binding_validate,
+                .admit = binding_admit,
         },
-        { .group = RBAC_GROUP, .plural = STR("roles"), .check_name = name_check_path_segment },
+        {
+                .group = RBAC_GROUP,
+                .plural = STR("roles"),
+                .check_name = name_check_path_segment,
+                .prepare_update = role_prepare_update,
+                .admit = role_admit,
+        },
         {
                 .group = RBAC_GROUP,
                 .plural = STR("clusterroles"),
                 .check_name = name_check_path_segment,
+                .prepare_update = role_prepare_update,
+                .admit = role_admit,
         },
         {
                 .group = STR("apiextensions.k8s.io"),
