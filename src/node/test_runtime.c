@@ -105,16 +105,24 @@ static int sandbox_create(struct runtime *runtime, const struct sandbox_spec *sp
 /* In the child: becomes init, in a pid namespace if that may be. */
 static void become_init(const char *init, int listener, int ring)
 {
-        if (unshare(CLONE_NEWPID) == 0) {
+        int alive[2]; /* its other end is closed when the parent is killed */
+
+        if (unshare(CLONE_NEWPID) == 0 && pipe2(alive, O_CLOEXEC) == 0) {
                 pid_t child = fork();
                 if (child != 0) {
                         int status = 0;
+                        close(alive[0]);
                         close(listener);
                         close(ring);
                         waitpid(child, &status, 0);
                         _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 137);
                 }
+                close(alive[1]);
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
+                /* It may have been killed before that; in here it has no number to compare. */
+                struct pollfd parent = { .fd = alive[0], .events = POLLIN };
+                if (poll(&parent, 1, 0) != 0)
+                        _exit(137);
         }
         sigset_t none;
         sigemptyset(&none);
