@@ -158,6 +158,11 @@ void api_call_respond_buffer(struct api_call *call, unsigned code, struct buffer
                 (struct stream_piece){ { data, length }, release_bytes, data });
 }
 
+void api_call_respond_piece(struct api_call *call, unsigned code, struct stream_piece text)
+{
+        respond(call, code, "application/json", text);
+}
+
 void api_call_respond_text(struct api_call *call, unsigned code, const char *content_type,
                            struct str text)
 {

@@ -141,6 +141,9 @@ void api_call_respond_raw(struct api_call *call, unsigned code, struct json_doc 
 /* JSON text; the buffer is emptied. */
 void api_call_respond_buffer(struct api_call *call, unsigned code, struct buffer *text);
 
+/* JSON text that somebody else holds. */
+void api_call_respond_piece(struct api_call *call, unsigned code, struct stream_piece text);
+
 void api_call_respond_text(struct api_call *call, unsigned code, const char *content_type,
                            struct str text);
 

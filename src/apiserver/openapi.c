@@ -6,37 +6,22 @@
 #include <stdlib.h>
 
 #include "apiserver/server.h"
+#include "base/clock.h"
 #include "json/writer.h"
 
 /*
  * /openapi/v3: an index of group-versions and one document for each, with what clients look for:
  * which patch types and parameters a kind takes, and its schema for `explain`. /openapi/v2: all
- * schemas, as JSON. Documents are made when they are first asked for and kept until the registry
- * changes.
+ * schemas, as JSON. Documents are made when they are first asked for, in pieces, and kept until the
+ * registry changes.
  */
-
-struct openapi_doc {
-        struct list in_cache;
-        char *key; /* "apis/apps/v1" */
-        struct json_doc *doc;
-        uint64_t generation;
-};
-
-void openapi_free(struct apiserver *server)
-{
-        while (!list_is_empty(&server->openapi_docs)) {
-                struct openapi_doc *entry =
-                        list_entry(server->openapi_docs.next, struct openapi_doc, in_cache);
-                list_remove(&entry->in_cache);
-                json_doc_unref(entry->doc);
-                free(entry->key);
-                free(entry);
-        }
-}
 
 /* ---- schemas ---- */
 
-enum { NAMES_MAX = 1024 };
+enum {
+        NAMES_MAX = 1024,
+        PIECE_NS = 500 * 1000, /* work in one turn of the loop */
+};
 
 /* Definitions that a document needs, each once, in the order in which they were met. */
 struct closure {
@@ -165,19 +150,6 @@ static void write_root(struct json_writer *writer, struct closure *closure, cons
         json_end_object(writer);
 }
 
-/* What the roots need, and what that needs. */
-static void write_needed(struct json_writer *writer, struct closure *closure, const char *prefix,
-                         size_t roots)
-{
-        for (size_t i = roots; i < closure->count; i++) {
-                struct json_value schema = json_member(closure->definitions, closure->names[i]);
-                if (!json_exists(schema))
-                        continue;
-                json_key(writer, closure->names[i]);
-                write_schema(writer, closure, prefix, schema);
-        }
-}
-
 /* ---- paths ---- */
 
 static void write_operation(struct json_writer *writer, const char *method, const char *action,
@@ -262,7 +234,7 @@ static void write_paths(struct json_writer *writer, const struct api_resource *r
         }
 }
 
-/* ---- documents ---- */
+/* ---- what is described ---- */
 
 #define for_each_served(entry, server)                                                             \
         list_for_each (entry, registry_resources((server)->registry), in_registry)
@@ -286,137 +258,320 @@ static void write_info(struct json_writer *writer)
         json_end_object(writer);
 }
 
-/* Every root of a group-version (of all, if `version_name` is empty) comes first in `closure`. */
-static void write_schemas(struct apiserver *server, struct json_writer *writer,
-                          struct closure *closure, const char *prefix, struct str group,
-                          struct str version_name, struct arena *arena)
-{
-        const struct api_resource *entry;
-        size_t roots;
+/* ---- one document ---- */
 
-        for_each_served(entry, server)
-        {
-                for (size_t i = 0; i < entry->version_count; i++) {
-                        const struct api_version *version = &entry->versions[i];
-                        if (version->served && (version_name.length == 0 ||
-                                                served_as(entry, group, version_name) == version))
-                                need(closure, definition_name(arena, entry, version));
-                }
-        }
-        roots = closure->count;
-        for_each_served(entry, server)
-        {
-                for (size_t i = 0; i < entry->version_count; i++) {
-                        const struct api_version *version = &entry->versions[i];
-                        if (!version->served || (version_name.length > 0 &&
-                                                 served_as(entry, group, version_name) != version))
-                                continue;
-                        json_key(writer, definition_name(arena, entry, version));
-                        write_root(writer, closure, prefix, entry, version);
-                }
-        }
-        write_needed(writer, closure, prefix, roots);
-}
+enum openapi_phase {
+        OPENAPI_PATHS,
+        OPENAPI_PATHS_END,
+        OPENAPI_ROOTS,  /* the schemas of the served kinds */
+        OPENAPI_NEEDED, /* what those refer to, and what that refers to */
+        OPENAPI_DONE,
+};
 
-static int write_v3(struct apiserver *server, struct str group, struct str version_name,
-                    struct closure *closure, struct buffer *out)
-{
-        _cleanup_arena_ struct arena arena = {};
-        const struct api_resource *entry;
+struct openapi_doc {
+        struct apiserver *server;
+        struct list in_cache;
+        char *key; /* "apis/apps/v1"; "v2" */
+        unsigned references;
+        struct str group, version; /* of a v3 document; views into the key */
+        bool all;                  /* v2: every group-version */
+        const char *prefix;        /* of references */
+        uint64_t generation;       /* of the registry */
+
+        /* while it is made */
+        enum openapi_phase phase;
+        struct net_task task;
+        struct list waiters;
         struct json_writer writer;
-
-        json_writer_init(&writer, out);
-        json_begin_object(&writer);
-        json_field_string(&writer, "openapi", STR("3.0.0"));
-        write_info(&writer);
-        json_field_object(&writer, "paths");
-        for_each_served(entry, server)
-        {
-                const struct api_version *version = served_as(entry, group, version_name);
-                if (version)
-                        write_paths(&writer, entry, version);
-        }
-        json_end_object(&writer);
-        json_field_object(&writer, "components");
-        json_field_object(&writer, "schemas");
-        write_schemas(server, &writer, closure, "#/components/schemas/", group, version_name,
-                      &arena);
-        json_end_object(&writer);
-        json_end_object(&writer);
-        json_end_object(&writer);
-        return json_writer_finish(&writer);
-}
-
-static int write_v2(struct apiserver *server, struct closure *closure, struct buffer *out)
-{
-        _cleanup_arena_ struct arena arena = {};
-        struct json_writer writer;
-
-        json_writer_init(&writer, out);
-        json_begin_object(&writer);
-        json_field_string(&writer, "swagger", STR("2.0"));
-        write_info(&writer);
-        json_field_raw(&writer, "paths", STR("{}"));
-        json_field_object(&writer, "definitions");
-        write_schemas(server, &writer, closure, "#/definitions/", STR_EMPTY, STR_EMPTY, &arena);
-        json_end_object(&writer);
-        json_end_object(&writer);
-        return json_writer_finish(&writer);
-}
-
-/* The document under `key`, made if it is not there or old. */
-static int find_doc(struct apiserver *server, struct str key, struct json_doc **ret_doc)
-{
-        uint64_t generation = registry_generation(server->registry);
-        _cleanup_buffer_ struct buffer text = {};
-        struct str rest = key, group = STR_EMPTY, version;
-        struct openapi_doc *entry;
         struct closure *closure;
-        struct json_doc *doc;
-        int r;
+        struct arena arena;
+        size_t next, roots;
 
-        list_for_each (entry, &server->openapi_docs, in_cache) {
-                if (entry->generation == generation && str_equal(str_from(entry->key), key)) {
-                        *ret_doc = entry->doc;
-                        return 0;
+        struct buffer text;
+        int failure;
+};
+
+static bool is_root(const struct openapi_doc *doc, const struct api_resource *resource,
+                    const struct api_version *version)
+{
+        return version->served &&
+               (doc->all || served_as(resource, doc->group, doc->version) == version);
+}
+
+static const struct api_resource *resource_at(struct apiserver *server, size_t index)
+{
+        const struct api_resource *entry;
+
+        for_each_served(entry, server)
+        {
+                if (index-- == 0)
+                        return entry;
+        }
+        return NULL;
+}
+
+static void write_needed(struct openapi_doc *doc, size_t index)
+{
+        struct str name = doc->closure->names[index];
+        struct json_value schema = json_member(doc->closure->definitions, name);
+
+        if (!json_exists(schema))
+                return;
+        json_key(&doc->writer, name);
+        write_schema(&doc->writer, doc->closure, doc->prefix, schema);
+}
+
+/* The definitions' names of every root come first in the closure; returns how many there are. */
+static size_t need_roots(struct openapi_doc *doc)
+{
+        const struct api_resource *entry;
+
+        for_each_served(entry, doc->server)
+        {
+                for (size_t i = 0; i < entry->version_count; i++) {
+                        if (is_root(doc, entry, &entry->versions[i]))
+                                need(doc->closure,
+                                     definition_name(&doc->arena, entry, &entry->versions[i]));
                 }
         }
-        list_for_each (entry, &server->openapi_docs, in_cache) {
-                if (entry->generation != generation) {
-                        openapi_free(server);
-                        break;
-                }
+        return doc->closure->count;
+}
+
+static void write_roots_of(struct openapi_doc *doc, const struct api_resource *resource)
+{
+        for (size_t i = 0; i < resource->version_count; i++) {
+                const struct api_version *version = &resource->versions[i];
+                if (!is_root(doc, resource, version))
+                        continue;
+                json_key(&doc->writer, definition_name(&doc->arena, resource, version));
+                write_root(&doc->writer, doc->closure, doc->prefix, resource, version);
         }
-        closure = calloc(1, sizeof(*closure));
-        if (!closure)
-                return -ENOMEM;
-        closure->definitions = registry_definitions(server->registry);
-        if (str_equal(key, STR("v2"))) {
-                r = write_v2(server, closure, &text);
+}
+
+static void begin_doc(struct openapi_doc *doc)
+{
+        struct json_writer *writer = &doc->writer;
+
+        buffer_clear(&doc->text);
+        arena_reset(&doc->arena);
+        memset(doc->closure, 0, sizeof(*doc->closure));
+        doc->closure->definitions = registry_definitions(doc->server->registry);
+        doc->generation = registry_generation(doc->server->registry);
+        doc->next = 0;
+        json_writer_init(writer, &doc->text);
+        json_begin_object(writer);
+        json_field_string(writer, doc->all ? "swagger" : "openapi",
+                          doc->all ? STR("2.0") : STR("3.0.0"));
+        write_info(writer);
+        json_field_object(writer, "paths");
+        doc->phase = doc->all ? OPENAPI_PATHS_END : OPENAPI_PATHS;
+}
+
+static void begin_schemas(struct openapi_doc *doc)
+{
+        struct json_writer *writer = &doc->writer;
+
+        json_end_object(writer);
+        if (doc->all) {
+                json_field_object(writer, "definitions");
         } else {
-                str_cut(rest, '/', &version, &rest);
-                if (str_equal(version, STR("apis")))
-                        str_cut(rest, '/', &group, &rest);
-                r = write_v3(server, group, rest, closure, &text);
+                json_field_object(writer, "components");
+                json_field_object(writer, "schemas");
         }
-        free(closure);
-        if (r == 0)
-                r = json_doc_from_buffer(&text, &doc);
-        if (r < 0)
-                return r;
-        entry = calloc(1, sizeof(*entry));
-        if (entry)
-                entry->key = str_dup(key);
-        if (!entry || !entry->key) {
-                free(entry);
-                json_doc_unref(doc);
-                return -ENOMEM;
+        doc->roots = need_roots(doc);
+        doc->next = 0;
+        doc->phase = OPENAPI_ROOTS;
+}
+
+static void end_doc(struct openapi_doc *doc)
+{
+        json_end_object(&doc->writer);
+        if (!doc->all)
+                json_end_object(&doc->writer);
+        json_end_object(&doc->writer);
+        doc->failure = json_writer_finish(&doc->writer);
+        free(doc->closure);
+        doc->closure = NULL;
+        arena_deinit(&doc->arena);
+        doc->phase = OPENAPI_DONE;
+}
+
+/* One small piece of the document. */
+static void make_piece(struct openapi_doc *doc)
+{
+        const struct api_resource *resource = resource_at(doc->server, doc->next);
+        const struct api_version *version;
+
+        switch (doc->phase) {
+        case OPENAPI_PATHS:
+                doc->next++;
+                version = resource ? served_as(resource, doc->group, doc->version) : NULL;
+                if (version)
+                        write_paths(&doc->writer, resource, version);
+                if (!resource)
+                        doc->phase = OPENAPI_PATHS_END;
+                break;
+        case OPENAPI_PATHS_END:
+                begin_schemas(doc);
+                break;
+        case OPENAPI_ROOTS:
+                doc->next++;
+                if (resource) {
+                        write_roots_of(doc, resource);
+                } else {
+                        doc->next = doc->roots;
+                        doc->phase = OPENAPI_NEEDED;
+                }
+                break;
+        case OPENAPI_NEEDED:
+                if (doc->next < doc->closure->count)
+                        write_needed(doc, doc->next++);
+                else
+                        end_doc(doc);
+                break;
+        case OPENAPI_DONE:
+                break;
         }
-        entry->doc = doc;
-        entry->generation = generation;
-        list_append(&server->openapi_docs, &entry->in_cache);
-        *ret_doc = doc;
-        return 0;
+}
+
+/* ---- documents that are asked for ---- */
+
+static void doc_unref(void *user)
+{
+        struct openapi_doc *doc = user;
+
+        if (--doc->references > 0)
+                return;
+        free(doc->closure);
+        arena_deinit(&doc->arena);
+        buffer_deinit(&doc->text);
+        free(doc->key);
+        free(doc);
+}
+
+static void drop_doc(struct openapi_doc *doc)
+{
+        net_task_cancel(&doc->task);
+        list_remove(&doc->in_cache);
+        doc_unref(doc);
+}
+
+void openapi_free(struct apiserver *server)
+{
+        while (!list_is_empty(&server->openapi_docs))
+                drop_doc(list_entry(server->openapi_docs.next, struct openapi_doc, in_cache));
+}
+
+static void answer_doc(struct api_call *call, struct openapi_doc *doc)
+{
+        if (doc->failure < 0) {
+                api_call_fail_errno(call, doc->failure);
+                return;
+        }
+        doc->references++;
+        api_call_respond_piece(call, 200,
+                               (struct stream_piece){ buffer_str(&doc->text), doc_unref, doc });
+}
+
+/* A call that waits for a document. */
+struct openapi_waiter {
+        struct list in_doc;
+        struct api_call *call;
+};
+
+static void stop_waiting(struct api_call *call)
+{
+        struct openapi_waiter *waiter = call->stream;
+
+        list_remove(&waiter->in_doc);
+}
+
+static void on_task(struct net_task *task)
+{
+        struct openapi_doc *doc = container_of(task, struct openapi_doc, task);
+        uint64_t deadline = clock_monotonic_ns() + PIECE_NS;
+
+        /* What is described has changed meanwhile: once more from the beginning. */
+        if (doc->phase != OPENAPI_DONE &&
+            doc->generation != registry_generation(doc->server->registry))
+                begin_doc(doc);
+        while (doc->phase != OPENAPI_DONE && clock_monotonic_ns() < deadline)
+                make_piece(doc);
+        if (doc->phase != OPENAPI_DONE) {
+                net_loop_defer(doc->server->loop, task);
+                return;
+        }
+        while (!list_is_empty(&doc->waiters)) {
+                struct openapi_waiter *waiter =
+                        list_entry(doc->waiters.next, struct openapi_waiter, in_doc);
+                list_remove(&waiter->in_doc);
+                waiter->call->stream_end = NULL;
+                answer_doc(waiter->call, doc);
+        }
+        if (doc->failure < 0)
+                drop_doc(doc);
+}
+
+static struct openapi_doc *doc_new(struct apiserver *server, struct str key)
+{
+        struct openapi_doc *doc = calloc(1, sizeof(*doc));
+        struct str head, rest;
+
+        if (!doc)
+                return NULL;
+        list_init(&doc->in_cache);
+        list_init(&doc->waiters);
+        doc->references = 1;
+        doc->key = str_dup(key);
+        doc->closure = calloc(1, sizeof(*doc->closure));
+        if (!doc->key || !doc->closure) {
+                doc_unref(doc);
+                return NULL;
+        }
+        doc->server = server;
+        doc->task.run = on_task;
+        doc->all = str_equal(key, STR("v2"));
+        doc->prefix = doc->all ? "#/definitions/" : "#/components/schemas/";
+        str_cut((struct str){ doc->key, key.length }, '/', &head, &rest);
+        doc->version = rest;
+        if (str_equal(head, STR("apis")))
+                str_cut(rest, '/', &doc->group, &doc->version);
+        begin_doc(doc);
+        list_append(&server->openapi_docs, &doc->in_cache);
+        return doc;
+}
+
+/* Answers with the document under `key`, at once if there is one, else when it is made. */
+static void answer_key(struct api_call *call, struct str key)
+{
+        struct apiserver *server = call->server;
+        struct openapi_waiter *waiter;
+        struct openapi_doc *doc, *found = NULL;
+
+        list_for_each (doc, &server->openapi_docs, in_cache) {
+                if (doc->phase == OPENAPI_DONE &&
+                    doc->generation != registry_generation(server->registry))
+                        drop_doc(doc);
+                else if (str_equal(str_from(doc->key), key))
+                        found = doc;
+        }
+        if (!found)
+                found = doc_new(server, key);
+        waiter = arena_new(call->arena, struct openapi_waiter, 1);
+        if (!found || !waiter) {
+                api_call_fail_errno(call, -ENOMEM);
+                return;
+        }
+        if (found->phase == OPENAPI_DONE) {
+                answer_doc(call, found);
+                return;
+        }
+        waiter->call = call;
+        list_append(&found->waiters, &waiter->in_doc);
+        call->stream = waiter;
+        call->stream_end = stop_waiting;
+        if (!net_task_is_queued(&found->task))
+                on_task(&found->task);
 }
 
 /* ---- the index ---- */
@@ -513,8 +668,6 @@ void openapi_answer(struct api_call *call)
 {
         struct str path = call->exchange->request.path, key;
         struct kube_status status = kube_status_no_such_path();
-        struct json_doc *doc;
-        int r;
 
         if (call->form == FORM_PROTOBUF_ONLY) {
                 status = kube_status_not_acceptable();
@@ -537,9 +690,5 @@ void openapi_answer(struct api_call *call)
                 api_call_fail(call, &status);
                 return;
         }
-        r = find_doc(call->server, key, &doc);
-        if (r < 0)
-                api_call_fail_errno(call, r);
-        else
-                api_call_respond_raw(call, 200, doc);
+        answer_key(call, key);
 }
