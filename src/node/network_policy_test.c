@@ -81,8 +81,8 @@ static const char *const unreadable[] = {
         "\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0.0/33\"}}]}]",
         "\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"10.0.0/8\"}}]}]",
         "\"ingress\":[{\"from\":[{\"ipBlock\":{\"cidr\":\"0.0.0.0/0\",\"except\":[\"x\"]}}]}]",
-        "\"ingress\":[{\"from\":[{\"podSelector\":{\"matchExpressions\":[{\"key\":\"a\","
-        "\"operator\":\"Like\"}]}}]}]",
+        ("\"ingress\":[{\"from\":[{\"podSelector\":{\"matchExpressions\":[{\"key\":\"a\","
+         "\"operator\":\"Like\"}]}}]}]"),
         "\"ingress\":[{\"ports\":[{\"protocol\":\"ICMP\"}]}]",
         "\"ingress\":[{\"ports\":[{\"port\":0}]}]",
         "\"ingress\":[{\"ports\":[{\"port\":65536}]}]",
