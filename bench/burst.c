@@ -6,11 +6,12 @@
  *     bench-burst --count 100 --clients 100                cold Sandboxes, all at once
  *
  * Each client POSTs, waits for Ready=True, and goes on to the next. The clients share one watch and
- * keep their connections, made before the clock starts. With a pool it then waits until the
- * pool is whole again: the refill's rate is taken from the emptiest state that the pool told to
- * the first whole one after it. What was made stays.
+ * keep their connections, made before the clock starts. With a pool it then waits until as many
+ * members are ready as before, which it begins to watch only now: the refill's rate is taken from
+ * the first POST to there. What was made stays.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,8 +29,10 @@ struct burst {
         uint64_t first, last;
         struct samples ready;
         bool watching;
-        int64_t wanted, lowest; /* of the pool's members */
-        uint64_t lowest_at, whole_at;
+        struct kube_reflector *members;
+        int64_t wanted, found;     /* of the pool's members */
+        char (*names)[BENCH_NAME]; /* of those found ready */
+        uint64_t whole;
         struct net_timer patience;
 };
 
@@ -44,7 +47,8 @@ static void start_next(struct burst *burst)
 
 static void start(struct burst *burst)
 {
-        if (!burst->watching || burst->warmed < burst->connections)
+        if (!burst->watching || burst->warmed < burst->connections ||
+            (burst->bench.pool && burst->wanted == 0))
                 return;
         burst->first = clock_monotonic_ns();
         while (burst->started < MIN(burst->clients, burst->count))
@@ -80,10 +84,43 @@ static int64_t number_of(const struct burst *burst, struct str name)
         return (int64_t)number;
 }
 
-static void end_if_whole(struct burst *burst)
+static bool is_found(const struct burst *burst, struct str name)
 {
-        if (burst->done == burst->count && (!burst->bench.pool || burst->whole_at > 0))
-                uv_stop(&burst->bench.uv);
+        for (int64_t i = 0; i < burst->found; i++)
+                if (str_equal(name, str_from(burst->names[i])))
+                        return true;
+        return false;
+}
+
+static void on_member(void *user, const struct kube_event *event)
+{
+        struct burst *burst = user;
+
+        if (!event->doc || event->type == KUBE_DELETED || burst->found == burst->wanted ||
+            !bench_is_ready(json_root(event->doc)) || is_found(burst, event->name))
+                return;
+        snprintf(burst->names[burst->found++], BENCH_NAME, "%.*s", STR_FORMAT(event->name));
+        if (burst->found < burst->wanted)
+                return;
+        burst->whole = clock_monotonic_ns();
+        uv_stop(&burst->bench.uv);
+}
+
+/* Members carry the pool's label until they are claimed. */
+static void wait_for_refill(struct burst *burst)
+{
+        char label[BENCH_NAME];
+
+        snprintf(label, sizeof(label), "agents.x-k8s.io/warm-pool-sandbox=%08x",
+                 str_fnv1a(str_from(burst->bench.pool)));
+        burst->names = calloc((size_t)burst->wanted, sizeof(*burst->names));
+        if (!burst->names)
+                bench_fail("out of memory");
+        burst->members = bench_watch(&burst->bench,
+                                     strcmp(burst->bench.version, "v1alpha1") == 0 ? &kind_pod
+                                                                                   : &kind_sandbox,
+                                     label, on_member, burst);
+        net_timer_start(burst->bench.loop, &burst->patience, REFILL_PATIENCE_MS, give_up);
 }
 
 static void on_event(void *user, const struct kube_event *event)
@@ -108,31 +145,20 @@ static void on_event(void *user, const struct kube_event *event)
         if (++burst->done < burst->count)
                 return;
         if (burst->bench.pool)
-                net_timer_start(burst->bench.loop, &burst->patience, REFILL_PATIENCE_MS, give_up);
-        end_if_whole(burst);
+                wait_for_refill(burst);
+        else
+                uv_stop(&burst->bench.uv);
 }
 
-static void on_pool_event(void *user, const struct kube_event *event)
+static void on_pool(void *user, const struct kube_response *response)
 {
         struct burst *burst = user;
 
-        if (!event->doc || event->type == KUBE_DELETED)
-                return;
-        struct json_value pool = json_root(event->doc);
-        int64_t ready = json_int64_or(json_get(pool, "status", "readyReplicas"), 0);
-        burst->wanted = json_int64_or(json_get(pool, "spec", "replicas"), 1);
-        if (burst->started == 0)
-                return;
-        if (ready < burst->wanted) {
-                burst->whole_at = 0;
-                if (burst->lowest_at == 0 || ready <= burst->lowest) {
-                        burst->lowest = ready;
-                        burst->lowest_at = clock_monotonic_ns();
-                }
-        } else if (burst->lowest_at > 0 && burst->whole_at == 0) {
-                burst->whole_at = clock_monotonic_ns();
-                end_if_whole(burst);
-        }
+        bench_expect_success(NULL, response);
+        burst->wanted = json_int64_or(json_get(json_root(response->doc), "spec", "replicas"), 1);
+        if (burst->wanted < 1)
+                bench_fail("the pool wants no members");
+        start(burst);
 }
 
 static void print_result(struct burst *burst)
@@ -144,17 +170,15 @@ static void print_result(struct burst *burst)
         figure_print("rate", (double)burst->count / seconds, "/s");
         if (!burst->bench.pool)
                 return;
-        seconds = (double)(burst->whole_at - burst->lowest_at) / (double)NS_PER_SECOND;
-        figure_print("refilled", (double)(burst->wanted - burst->lowest), "members");
-        figure_print("refill", (double)(burst->wanted - burst->lowest) / seconds, "/s");
+        seconds = (double)(burst->whole - burst->first) / (double)NS_PER_SECOND;
+        figure_print("refill", (double)burst->count / seconds, "/s");
 }
 
 int main(int argc, char **argv)
 {
         _cleanup_arena_ struct arena arena = {};
         struct burst burst = { .count = 100, .clients = 32, .connections = 32 };
-        struct kube_reflector *watches[2] = {};
-        char field[BENCH_NAME + sizeof("metadata.name=")];
+        struct kube_reflector *watch;
         const struct option_spec options[] = {
                 BENCH_OPTIONS(&burst.bench),
                 OPTION_NUMBER("count", 0, &burst.count, "N", "how many in all"),
@@ -170,21 +194,20 @@ int main(int argc, char **argv)
         burst.began = arena_new(&arena, uint64_t, (size_t)burst.count);
         if (!burst.began)
                 bench_fail("out of memory");
-        watches[0] = bench_watch(&burst.bench, burst.bench.kind, "", on_event, &burst);
-        if (burst.bench.pool) {
-                snprintf(field, sizeof(field), "metadata.name=%s", burst.bench.pool);
-                watches[1] = bench_watch(&burst.bench, &kind_sandbox_warm_pool, field,
-                                         on_pool_event, &burst);
-        }
+        watch = bench_watch(&burst.bench, burst.bench.kind, "", on_event, &burst);
+        if (burst.bench.pool)
+                bench_request(&burst.bench, "GET", &kind_sandbox_warm_pool, burst.bench.pool, "",
+                              STR_EMPTY, on_pool, &burst);
         for (int64_t i = 0; i < burst.connections; i++)
                 bench_request(&burst.bench, "GET", &kind_config_map, "", "?limit=1", STR_EMPTY,
                               on_warm, &burst);
         uv_run(&burst.bench.uv, UV_RUN_DEFAULT);
         print_result(&burst);
         samples_deinit(&burst.ready);
-        for (size_t i = 0; i < ARRAY_SIZE(watches); i++)
-                if (watches[i])
-                        kube_reflector_free(watches[i]);
+        free(burst.names);
+        if (burst.members)
+                kube_reflector_free(burst.members);
+        kube_reflector_free(watch);
         bench_close(&burst.bench);
         return 0;
 }

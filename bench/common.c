@@ -95,13 +95,13 @@ static void on_watch_state(void *user, enum kube_reflector_state state, struct s
 }
 
 struct kube_reflector *bench_watch(struct bench *bench, const struct kind *kind,
-                                   const char *field_selector, kube_event_fn handler, void *user)
+                                   const char *label_selector, kube_event_fn handler, void *user)
 {
         const struct kube_reflector_options options = {
                 .client = bench->client,
                 .kind = kind,
                 .name_space = str_from(bench->name_space),
-                .field_selector = str_from(field_selector),
+                .label_selector = str_from(label_selector),
                 .handler = handler,
                 .on_state = on_watch_state,
                 .user = user,

@@ -56,7 +56,7 @@ void bench_expect_success(void *user, const struct kube_response *response);
 
 /* Watches the namespace from now on. */
 struct kube_reflector *bench_watch(struct bench *bench, const struct kind *kind,
-                                   const char *field_selector, kube_event_fn handler, void *user);
+                                   const char *label_selector, kube_event_fn handler, void *user);
 
 /* POSTs a claim or Sandbox of this name, as the options say. */
 void bench_create(struct bench *bench, const char *name, kube_response_fn callback, void *user);
