@@ -25,7 +25,14 @@
 static const uint8_t host_mac[NETLINK_MAC] = { 0x02, 0xca, 0x79, 0xff, 0xff, 0x01 };
 static const uint8_t fabric_mac[NETLINK_MAC] = { 0x02, 0xca, 0x79, 0xff, 0xff, 0x02 };
 
-enum { LOOPBACK_INDEX = 1, HOST_WIRE_INDEX = 2, DNS_PORT = 53, BATCH_MAX = 2 * 1024 * 1024 };
+enum {
+        LOOPBACK_INDEX = 1,
+        HOST_WIRE_INDEX = 2,
+        DNS_PORT = 53,
+        BATCH_MAX = 2 * 1024 * 1024,
+        QUERIES_A_SECOND = 1000, /* of one Pod; more are dropped before the node sees them */
+        QUERIES_AT_ONCE = 200,
+};
 
 static void slot_mac(uint32_t slot, bool is_pod, uint8_t mac[static NETLINK_MAC])
 {
@@ -118,20 +125,34 @@ static int write_rules(const struct fabric *fabric, FILE *nft)
                 "    type ipv4_addr . ipv4_addr . inet_proto . inet_service\n"
                 "    flags interval\n"
                 "  }\n"
+                "  set askers {\n"
+                "    type ipv4_addr\n"
+                "    size 8192\n"
+                "    flags dynamic,timeout\n"
+                "    timeout 10s\n"
+                "  }\n"
                 "  chain forward {\n"
                 "    type filter hook forward priority 0; policy drop;\n"
                 "    ct state vmap { established : accept, related : accept, invalid : drop }\n"
                 "    iifname \"host0\" ip saddr %s accept\n"
                 "    ip saddr . ip daddr . meta l4proto . th dport @allow accept\n"
+                "    iifname \"host0\" drop\n"
+                "    meta l4proto tcp reject with tcp reset\n"
+                "    reject with icmpx admin-prohibited\n"
                 "  }\n"
                 "  chain input {\n"
                 "    type filter hook input priority 0; policy drop;\n"
+                "    ip daddr %s udp dport 53 update @askers { ip saddr limit rate over %d/second "
+                "burst %d packets } drop\n"
                 "    ct state established accept\n"
                 "    iifname \"lo\" accept\n"
                 "    ip daddr %s meta l4proto { tcp, udp } th dport 53 accept\n"
+                "    iifname \"host0\" drop\n"
+                "    meta l4proto tcp reject with tcp reset\n"
+                "    reject with icmpx admin-prohibited\n"
                 "  }\n"
                 "}\n",
-                host, gateway);
+                host, gateway, QUERIES_A_SECOND, QUERIES_AT_ONCE, gateway);
         return fflush(nft) == 0 && !ferror(nft) ? 0 : -EIO;
 }
 
@@ -195,6 +216,8 @@ static int set_up_inside(struct fabric *fabric, const struct launcher_config *co
                 { "net/ipv4/conf/all/accept_redirects", "0", false },
                 { "net/ipv4/conf/all/send_redirects", "0", false },
                 { "net/ipv4/conf/default/send_redirects", "0", false },
+                /* Who is refused is told so each time, not once a second. */
+                { "net/ipv4/icmp_ratelimit", "0", true },
         };
         struct netlink_batch batch;
         int r = 0;

@@ -10,9 +10,10 @@
  * The fabric: a network namespace in which the Pods' wires meet, joined to the host by one more.
  * It is owned by a user namespace of the node's user, so that the node may change its rules (and
  * nothing else). A Pod's wire is a veth pair with one address (/32), routes and permanent
- * neighbours on both sides: no bridge, no ARP. The base rules drop everything but the host's own
- * traffic to Pods, DNS to the gateway, and what the set "allow" of table "inet cay" names (source
- * address, destination address, protocol, destination port; with intervals).
+ * neighbours on both sides: no bridge, no ARP. The base rules let through the host's own traffic to
+ * Pods, DNS to the gateway (so many queries a second), and what the set "allow" of table "inet cay"
+ * names (source address, destination address, protocol, destination port; with intervals). A Pod is
+ * told of what is refused, so that it need not wait for a time-out.
  */
 struct fabric {
         int home; /* the launcher's own network namespace */
