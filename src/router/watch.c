@@ -148,14 +148,18 @@ static void on_event(void *user, const struct kube_event *event)
 static void on_state(void *user, enum kube_reflector_state state, struct str message)
 {
         struct source *source = user;
+        struct router_watch *watch = source->watch;
+        bool is_known = watch->sandboxes.forbidden || watch->pods.forbidden;
 
         if (state != KUBE_REFLECTOR_FORBIDDEN || source->forbidden)
                 return;
         source->forbidden = true;
-        log_warning("may not watch %.*s (%.*s): sandboxes are found by X-Sandbox-Pod-IP and DNS "
-                    "only",
-                    STR_FORMAT(source->kind->plural), STR_FORMAT(message));
-        settle(source->watch);
+        /* One line is enough: without either the index is of no use. */
+        if (!is_known)
+                log_warning("may not watch %.*s (%.*s): sandboxes are found by X-Sandbox-Pod-IP "
+                            "and DNS only",
+                            STR_FORMAT(source->kind->plural), STR_FORMAT(message));
+        settle(watch);
 }
 
 static int start(struct source *source, struct kube_client *client, struct str label_selector)
