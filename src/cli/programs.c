@@ -28,10 +28,12 @@ static int parse(const char *name, const struct option_spec *specs, int argc, ch
 int command_control(int argc, char **argv, struct error *error)
 {
         struct control_config config = {};
-        int64_t socket = -1, ready = -1;
+        int64_t socket = -1, pods_socket = -1, ready = -1;
         const struct option_spec specs[] = {
                 OPTION_STRING("data", 0, &config.data, "FOLDER", "state, certificates and tokens"),
                 OPTION_NUMBER("socket", 0, &socket, "FD", "listening descriptor"),
+                OPTION_NUMBER("pods-socket", 0, &pods_socket, "FD",
+                              "another one, where Pods reach it"),
                 OPTION_NUMBER("ready", 0, &ready, "FD",
                               "descriptor that gets a byte when it serves"),
                 OPTION_STRING("node-socket", 0, &config.node_socket, "PATH",
@@ -48,6 +50,7 @@ int command_control(int argc, char **argv, struct error *error)
                 return error_set(error, -EINVAL,
                                  "--data, --node-name and --socket are needed; use cay up");
         config.socket = (int)socket;
+        config.pods_socket = (int)pods_socket;
         config.ready = (int)ready;
         log_configure("control", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         return control_run(&config, error);
@@ -63,6 +66,10 @@ int command_node(int argc, char **argv, struct error *error)
                 OPTION_STRING("host-address", 0, &config.host_address, "ADDRESS",
                               "the Node's address"),
                 OPTION_STRING("pod-cidr", 0, &config.pod_cidr, "CIDR", "addresses of Pods"),
+                OPTION_STRING("api-host", 0, &config.api_host, "ADDRESS", "the API as Pods see it"),
+                OPTION_STRING("api-port", 0, &config.api_port, "PORT", "and its port"),
+                OPTION_STRING("dns", 0, &config.dns_address, "ADDRESS",
+                              "resolver of the Pods (one of the node's own)"),
                 OPTION_STRING("data", 0, &config.data_folder, "FOLDER", "volumes, logs and state"),
                 OPTION_STRING("libexec", 0, &config.libexec_folder, "FOLDER",
                               "static init and sandboxd"),

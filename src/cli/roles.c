@@ -20,6 +20,7 @@ enum {
 /* Descriptors as the programs find them; see supervisor.h. */
 #define FIRST_DESCRIPTOR  "3"
 #define SECOND_DESCRIPTOR "4"
+#define THIRD_DESCRIPTOR  "5"
 
 static int run_launcher(void *user)
 {
@@ -48,9 +49,8 @@ static const char *keep(struct role_table *table, const char *format, ...)
         return path;
 }
 
-/* "10.88.0.0/16" with no bits set behind the prefix. */
-static int parse_cidr(const char *text, uint32_t *ret_network, uint32_t *ret_prefix,
-                      struct error *error)
+int role_pod_network(const char *text, uint32_t *ret_network, uint32_t *ret_prefix,
+                     struct error *error)
 {
         struct str address, prefix;
         char dotted[INET_ADDRSTRLEN];
@@ -137,8 +137,8 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                 .node_group = UID_NODE,
                 .pool = LAUNCHER_POOL,
         };
-        int r = parse_cidr(settings->pod_cidr, &table->launcher.pod_network,
-                           &table->launcher.pod_prefix, error);
+        int r = role_pod_network(settings->pod_cidr, &table->launcher.pod_network,
+                                 &table->launcher.pod_prefix, error);
         if (r == 0)
                 r = check_routes(settings->pod_cidr, table->launcher.pod_network,
                                  table->launcher.pod_prefix, table->launcher.interface, error);
@@ -166,11 +166,16 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                 .log = logs[0],
         };
         add(table, "control", UID_CONTROL,
-            (const char *const[]){ "cay", "control", "--data",
-                                   keep(table, "%s/control", instance->data), "--socket",
-                                   FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
-                                   node_socket, "--node-name", settings->node_name, NULL },
+            (const char *const[]){
+                    "cay", "control", "--data", keep(table, "%s/control", instance->data),
+                    "--socket", FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
+                    node_socket, "--node-name", settings->node_name,
+                    settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR, NULL },
             settings->api_socket, settings->ready, logs[1]);
+        if (settings->pods_socket >= 0) {
+                struct role *control = &table->roles[table->count - 1];
+                control->descriptors[control->descriptor_count++] = settings->pods_socket;
+        }
         add(table, "node", UID_NODE,
             (const char *const[]){ "cay",
                                    "node",
@@ -182,6 +187,10 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                                    settings->pod_cidr,
                                    "--host-address",
                                    host_address,
+                                   "--api-host",
+                                   host_address,
+                                   "--api-port",
+                                   settings->pods_port,
                                    "--data",
                                    keep(table, "%s/node", instance->data),
                                    "--libexec",

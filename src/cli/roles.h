@@ -13,6 +13,8 @@ struct role_settings {
         const char *pod_cidr;
         const char *node_name;
         int api_socket, router_socket;    /* listening */
+        int pods_socket;                  /* the API, where Pods reach it; -1: as api_socket */
+        const char *pods_port;            /* its port */
         int launcher_socket, node_socket; /* the two ends of one SOCK_SEQPACKET pair */
         int ready;                        /* roles write a byte here when they serve */
         bool log_to_files;                /* <data>/log/<role>.log instead of stderr */
@@ -26,10 +28,14 @@ struct role_table {
         size_t count;
         struct launcher_config launcher;
         const char *arguments[4][ROLE_ARGUMENTS_MAX];
-        char paths[16][PATH_MAX];
+        char paths[20][PATH_MAX];
         size_t path_count;
         bool is_too_long; /* one of them did not fit */
 };
+
+/* The network that "10.88.0.0/16" names; its first host is this machine. Host byte order. */
+int role_pod_network(const char *cidr, uint32_t *ret_network, uint32_t *ret_prefix,
+                     struct error *error);
 
 int role_table_init(struct role_table *table, const struct instance *instance,
                     const struct role_settings *settings, struct error *error);

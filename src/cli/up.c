@@ -35,6 +35,7 @@ struct up {
         struct role_settings settings;
         const char *data, *api_listen, *router_listen;
         struct instance_addresses addresses;
+        char pods_host[INET_ADDRSTRLEN]; /* this machine, as Pods see it */
         bool detach;
         struct option_strings names;
         int lock, ready[2];
@@ -43,10 +44,11 @@ struct up {
 
 /*
  * A listening TCP socket at "host:port" (port 0: any free one). Writes where it is into `address`.
- * The supervisor holds it, so a role that is started again finds the connections that wait.
+ * The supervisor holds it, so a role that is started again finds the connections that wait. The
+ * address may be one that the machine is to have later (`is_to_come`).
  */
-static int listen_at(const char *where, const char *option, char address[static ADDRESS_SIZE],
-                     struct error *error)
+static int listen_at(const char *where, const char *option, bool is_to_come,
+                     char address[static ADDRESS_SIZE], struct error *error)
 {
         const struct addrinfo hints = { .ai_family = AF_UNSPEC,
                                         .ai_socktype = SOCK_STREAM,
@@ -72,7 +74,8 @@ static int listen_at(const char *where, const char *option, char address[static 
         freeaddrinfo(found);
         _cleanup_close_ int fd = socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         int on = 1;
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+            (is_to_come && setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0))
                 return error_set(error, -errno, "cannot make a socket: %s", strerror(errno));
         if (bind(fd, (struct sockaddr *)&bound, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
                 return error_set(error, -errno,
@@ -189,14 +192,41 @@ static void print_welcome(const struct up *up, uint64_t took_ns)
         fflush(stdout);
 }
 
+/*
+ * Pods reach the API at this machine's address in their network, where it has the same port. An API
+ * that listens everywhere listens there too.
+ */
+static int open_pods_socket(struct up *up, struct error *error)
+{
+        const char *port = strrchr(up->addresses.api, ':') + 1;
+        char where[ADDRESS_SIZE], unused[ADDRESS_SIZE];
+        uint32_t network, prefix;
+
+        up->settings.pods_port = port;
+        up->settings.pods_socket = -1;
+        int r = role_pod_network(up->settings.pod_cidr, &network, &prefix, error);
+        if (r < 0)
+                return r;
+        struct in_addr host = { .s_addr = htonl(network + 1) };
+        inet_ntop(AF_INET, &host, up->pods_host, sizeof(up->pods_host));
+        if (str_starts_with(str_from(up->addresses.api), STR("0.0.0.0:")) ||
+            str_starts_with(str_from(up->addresses.api), STR("[::]:")))
+                return 0;
+        snprintf(where, sizeof(where), "%s:%s", up->pods_host, port);
+        up->settings.pods_socket = listen_at(where, "listen", true, unused, error);
+        return MIN(up->settings.pods_socket, 0);
+}
+
 static int open_sockets(struct up *up, struct error *error)
 {
-        up->settings.api_socket = listen_at(up->api_listen, "listen", up->addresses.api, error);
+        up->settings.api_socket =
+                listen_at(up->api_listen, "listen", false, up->addresses.api, error);
         if (up->settings.api_socket < 0)
                 return up->settings.api_socket;
         up->settings.router_socket =
-                listen_at(up->router_listen, "router-listen", up->addresses.router, error);
-        return MIN(up->settings.router_socket, 0);
+                listen_at(up->router_listen, "router-listen", false, up->addresses.router, error);
+        return up->settings.router_socket < 0 ? up->settings.router_socket
+                                              : open_pods_socket(up, error);
 }
 
 /* The wires between launcher and node and from the roles to the front, and what the roles are. */
@@ -217,7 +247,8 @@ static int make_roles(struct up *up, struct error *error)
 
 static int prepare(struct up *up, struct error *error)
 {
-        struct str names[OPTION_STRINGS_MAX];
+        struct str names[OPTION_STRINGS_MAX + 1];
+        size_t name_count = 0;
         int r;
 
         if (geteuid() != 0)
@@ -235,13 +266,14 @@ static int prepare(struct up *up, struct error *error)
                 r = make_roles(up, error);
         if (r < 0)
                 return r;
+        names[name_count++] = str_from(up->pods_host);
         for (size_t i = 0; i < up->names.count; i++)
-                names[i] = str_from(up->names.items[i]);
+                names[name_count++] = str_from(up->names.items[i]);
         r = instance_write_addresses(&up->instance, &up->addresses);
         if (r < 0)
                 return error_set(error, r, "cannot write to %s: %s", up->instance.run,
                                  strerror(-r));
-        return bootstrap(&up->instance, str_from(up->addresses.api), names, up->names.count,
+        return bootstrap(&up->instance, str_from(up->addresses.api), names, name_count,
                          up->settings.node_name, error);
 }
 

@@ -178,8 +178,12 @@ static int start_server(struct control *control, int folder, struct error *error
         r = apiserver_new(&config, error, &control->server);
         if (r < 0)
                 return r;
-        return apiserver_adopt(control->server, control->config->socket,
-                               tls_context_filter(control->tls), error, NULL);
+        struct stream_filter *filter = tls_context_filter(control->tls);
+        r = apiserver_adopt(control->server, control->config->socket, filter, error, NULL);
+        if (r == 0 && control->config->pods_socket >= 0)
+                r = apiserver_adopt(control->server, control->config->pods_socket, filter, error,
+                                    NULL);
+        return r;
 }
 
 /* ---- the controllers ---- */

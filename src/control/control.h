@@ -9,6 +9,7 @@ struct control_config {
         const char *node_socket; /* the node's kubelet API: log, exec, attach, portforward */
         const char *node_name;   /* of this machine's Node */
         int socket;              /* listening; owned by control_run */
+        int pods_socket;         /* the same, for Pods; -1: none */
         int ready; /* gets one byte when the API serves and controllers run; -1: none */
 };
 

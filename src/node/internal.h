@@ -13,6 +13,7 @@
 #include "net/stream.h"
 #include "node/address.h"
 #include "node/images.h"
+#include "node/network.h"
 #include "node/node.h"
 #include "node/pod_process.h"
 #include "node/pod_worker.h"
@@ -140,7 +141,8 @@ struct node_pod {
         struct net_timer timer;
         struct node_container *containers[LIMIT_CONTAINERS];
         struct pod_material *material;
-        uint32_t address; /* taken from the pool; 0: none */
+        uint32_t address;    /* taken from the pool; 0: none */
+        bool awaits_network; /* pod_begin() is due when rules are in force */
 
         /* report.c */
         struct buffer published; /* status text that the API has acknowledged or is being sent */
@@ -188,6 +190,7 @@ struct node {
         struct tls_context *probe_tls; /* verifies nothing, as the kubelet's probes */
         struct stream_filter *probe_filter;
         struct runtime *runtime;
+        struct network *network; /* NULL: none */
         uv_poll_t runtime_poll;
         uv_signal_t signals[2];
         struct address_pool addresses;
@@ -244,6 +247,9 @@ void pod_object_deleted(struct node *node, struct str namespace, struct str name
                         struct json_doc *doc);
 
 void pod_free(struct node_pod *pod);
+
+/* Gives a new Pod to its worker. */
+void pod_begin(struct node_pod *pod);
 
 /* The Pod with this name that is not about to be freed, or NULL. */
 struct node_pod *pod_find(struct node *node, struct str namespace, struct str name);

@@ -106,7 +106,7 @@ static void on_container_exited(void *owner, const struct container_key *key,
         }
 }
 
-static int begin_watch(struct node *node);
+static void begin_watch(struct node *node);
 
 static void on_found(void *owner, uint64_t call, const struct sandbox_spec *sandbox,
                      const struct container_key *container)
@@ -118,9 +118,9 @@ static void on_found(void *owner, uint64_t call, const struct sandbox_spec *sand
                 node->is_recovered = true;
                 log_info("%u sandboxes of an earlier node are found again",
                          HASH_COUNT(node->found));
-                int r = begin_watch(node);
+                int r = network_begin(node, begin_watch);
                 if (r < 0)
-                        node_stop(node, r, "cannot watch Pods: %s", strerror(-r));
+                        node_stop(node, r, "cannot watch the network: %s", strerror(-r));
                 return;
         }
         struct node_found *found =
@@ -221,6 +221,7 @@ static void on_pod(void *user, const struct kube_event *event)
                 if (!node->is_synced)
                         remove_unclaimed(node);
                 node->is_synced = true;
+                network_pods_known(node);
                 node_tell_ready(node);
                 break;
         }
@@ -233,7 +234,7 @@ static void on_state(void *user, enum kube_reflector_state state, struct str mes
                 log_warning("watching Pods: %.*s", STR_FORMAT(message));
 }
 
-static int begin_watch(struct node *node)
+static void begin_watch(struct node *node)
 {
         char selector[LIMIT_NAME + 32];
 
@@ -247,7 +248,9 @@ static int begin_watch(struct node *node)
                 .on_state = on_state,
                 .user = node,
         };
-        return kube_reflector_new(&options, &node->reflector);
+        int r = kube_reflector_new(&options, &node->reflector);
+        if (r < 0)
+                node_stop(node, r, "cannot watch Pods: %s", strerror(-r));
 }
 
 /* ---- beginning and end ---- */
@@ -342,6 +345,10 @@ static int open_runtime(struct node *node, struct error *error)
                         : native_runtime_new(&native, &runtime_events, node, &node->runtime);
         if (r < 0)
                 return error_set(error, r, "cannot reach the launcher: %s", strerror(-r));
+        if (!config->runtime_new)
+                r = network_new(node, error, &node->network);
+        if (r < 0)
+                return r;
         r = uv_poll_init(&node->uv, &node->runtime_poll, runtime_poll_fd(node->runtime));
         if (r < 0)
                 return error_set(error, r, "cannot watch the launcher: %s", strerror(-r));
@@ -400,6 +407,7 @@ static void close_all(struct node *node)
                 HASH_DELETE(hh, node->calls, call);
                 free(call);
         }
+        network_free(node->network);
         kubelet_free(node->kubelet);
         report_free(node->report);
         if (node->http)
@@ -432,6 +440,8 @@ int node_run(const struct node_config *config, struct error *error)
                 filled.pod_cidr = DEFAULT_CIDR;
         if (!filled.host_address)
                 filled.host_address = DEFAULT_HOST;
+        if (!filled.dns_address && !filled.runtime_new)
+                filled.dns_address = NETWORK_RESOLVER;
         node->config = &filled;
         node->error = error;
         node->volumes_fd = -1;

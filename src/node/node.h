@@ -17,7 +17,7 @@ struct node_config {
         const char *socket_path; /* where the kubelet API listens (a Unix socket); NULL: nowhere */
         unsigned socket_user;    /* who may connect, besides root and the node's own user */
         const char *api_host, *api_port; /* API address as Pods see it; NULL: none */
-        const char *dns_address;         /* resolver that ClusterFirst Pods get; NULL: the host's */
+        const char *dns_address;         /* resolver that ClusterFirst Pods get; NULL: our own */
         int launcher_fd;                 /* connected socket of the launcher; owned by node_run */
         int ready_fd;                    /* gets one byte when the Node is registered; -1: none */
         unsigned overcommit_cpu, overcommit_memory; /* 0: 50 and 4 */

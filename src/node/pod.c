@@ -144,8 +144,10 @@ static void handle_queue(struct node *node)
                 node->queue_count--;
                 for (size_t i = 0; pod && i < node->actions.count; i++)
                         carry_out(pod, &node->actions.items[i]);
-                if (pod)
+                if (pod) {
                         set_timer(pod);
+                        network_pod_changed(pod);
+                }
         }
         node->is_handling = false;
 }
@@ -188,6 +190,7 @@ static void tell_simple(struct node_pod *pod, enum pod_event_type type, const ch
 
 static void drop_address(struct node_pod *pod)
 {
+        network_pod_gone(pod);
         address_pool_release(&pod->node->addresses, pod->address);
         pod->address = 0;
 }
@@ -235,7 +238,9 @@ static void create_sandbox(struct node_pod *pod)
         memcpy(spec.id, pod->uid, sizeof(spec.id));
         spec.address = pod->address;
         fill_hostname(pod_spec_of(pod), spec.hostname);
-        r = files_write_etc(pod, &error);
+        r = network_admit(pod);
+        if (r >= 0)
+                r = files_write_etc(pod, &error);
         if (r >= 0)
                 r = runtime_sandbox_create(node->runtime, &spec, &call);
         if (r >= 0)
@@ -468,6 +473,11 @@ static void update(struct node_pod *pod, struct pod_document *document)
 {
         struct pod_document *old = pod->document;
 
+        if (pod->awaits_network) {
+                pod->document = document;
+                document_free(old);
+                return;
+        }
         if (!fits(pod, document)) {
                 old->spec.is_deleting |= document->spec.is_deleting;
                 old->spec.deletion_grace_s = document->spec.deletion_grace_s;
@@ -496,6 +506,18 @@ static bool is_ours(const struct node *node, const struct object_name *meta,
                json_string_is(json_get(root, "spec", "nodeName"), str_from(node->config->name));
 }
 
+void pod_begin(struct node_pod *pod)
+{
+        if (pod->document->result < 0)
+                refuse(pod, pod->document);
+        if (json_exists(json_get(pod_spec_of(pod)->status, "startTime"))) {
+                restore(pod);
+                return;
+        }
+        const struct pod_event event = { .type = POD_EVENT_DESIRED, .spec = pod_spec_of(pod) };
+        pod_tell(pod, &event);
+}
+
 void pod_object_changed(struct node *node, struct json_doc *doc)
 {
         const struct object_name meta = name_of(doc);
@@ -516,31 +538,36 @@ void pod_object_changed(struct node *node, struct json_doc *doc)
         if (!pod)
                 return;
         pod->document = TAKE_POINTER(document);
-        if (pod->document->result < 0)
-                refuse(pod, pod->document);
-        if (json_exists(json_get(pod_spec_of(pod)->status, "startTime"))) {
-                restore(pod);
-                return;
-        }
-        const struct pod_event event = { .type = POD_EVENT_DESIRED, .spec = pod_spec_of(pod) };
-        pod_tell(pod, &event);
+        /* What runs already is part of what is to be known before anything new begins. */
+        pod->awaits_network = !network_is_in_force(node) && !find_found(node, pod->uid);
+        if (!pod->awaits_network)
+                pod_begin(pod);
+}
+
+static void object_gone(struct node_pod *pod)
+{
+        const struct pod_event event = { .type = POD_EVENT_REMOVED };
+
+        if (pod->awaits_network)
+                release(pod);
+        else
+                pod_tell(pod, &event);
 }
 
 void pod_object_deleted(struct node *node, struct str namespace, struct str name,
                         struct json_doc *doc)
 {
-        const struct pod_event event = { .type = POD_EVENT_REMOVED };
         struct str uid = doc ? json_string(json_get(json_root(doc), "metadata", "uid")) : STR_EMPTY;
         struct node_pod *pod, *next;
 
         if (doc) {
                 pod = find_pod(node, uid);
                 if (pod)
-                        pod_tell(pod, &event);
+                        object_gone(pod);
                 return;
         }
         HASH_ITER (hh, node->pods, pod, next)
                 if (str_equal(str_from(pod->name), name) &&
                     str_equal(str_from(pod->namespace), namespace))
-                        pod_tell(pod, &event);
+                        object_gone(pod);
 }

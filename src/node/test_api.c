@@ -8,7 +8,9 @@
 #include "json/edit.h"
 #include "json/patch.h"
 
-#define PODS "/api/v1/pods"
+/* What nodes watch. */
+static const char *const watched[] = { "/api/v1/pods", "/api/v1/services", "/api/v1/namespaces",
+                                       "/apis/networking.k8s.io/v1/networkpolicies" };
 
 static struct test_object *find(const struct test_api *api, const char *path)
 {
@@ -41,6 +43,16 @@ static bool is_pod(const char *path)
         return kind && !strchr(kind + strlen("/pods/"), '/');
 }
 
+/* "pods" of "/api/v1/namespaces/n/pods/p". */
+static bool is_of(const char *path, const char *plural)
+{
+        const char *name = strrchr(path, '/');
+        size_t length = strlen(plural);
+
+        return (size_t)(name - path) > length && name[-(ptrdiff_t)length - 1] == '/' &&
+               memcmp(name - length, plural, length) == 0;
+}
+
 static void send_event(struct http_exchange *exchange, const char *type, struct str object)
 {
         _cleanup_buffer_ struct buffer line = {};
@@ -54,11 +66,9 @@ static void send_event(struct http_exchange *exchange, const char *type, struct 
 
 static void tell(struct test_api *api, const char *type, const struct test_object *object)
 {
-        if (!is_pod(object->path))
-                return;
         for (size_t i = 0; i < TEST_API_WATCHES; i++)
-                if (api->watches[i])
-                        send_event(api->watches[i], type, json_doc_text(object->doc));
+                if (api->watches[i].exchange && is_of(object->path, api->watches[i].plural))
+                        send_event(api->watches[i].exchange, type, json_doc_text(object->doc));
 }
 
 /* Takes the document over, with a new resourceVersion. */
@@ -208,14 +218,24 @@ static void on_post(struct test_api *api, struct http_exchange *exchange, const 
         answer(exchange, 201, store(api, full, doc));
 }
 
-static void on_watch(struct test_api *api, struct http_exchange *exchange)
+static bool is_watched(const char *path)
 {
+        for (size_t i = 0; i < ARRAY_SIZE(watched); i++)
+                if (strcmp(path, watched[i]) == 0)
+                        return true;
+        return false;
+}
+
+static void on_watch(struct test_api *api, struct http_exchange *exchange, const char *path)
+{
+        const char *plural = strrchr(path, '/') + 1;
         size_t slot = 0;
 
-        while (slot < TEST_API_WATCHES && api->watches[slot])
+        while (slot < TEST_API_WATCHES && api->watches[slot].exchange)
                 slot++;
         assert_true(slot < TEST_API_WATCHES);
-        api->watches[slot] = exchange;
+        api->watches[slot].exchange = exchange;
+        snprintf(api->watches[slot].plural, sizeof(api->watches[slot].plural), "%s", plural);
         http_exchange_begin(exchange, 200,
                             &(struct http_header){ STR("Content-Type"), STR("application/json") },
                             1, HTTP_LENGTH_UNKNOWN);
@@ -224,7 +244,7 @@ static void on_watch(struct test_api *api, struct http_exchange *exchange)
                     "sendInitialEvents=true", strlen("sendInitialEvents=true")))
                 return;
         for (size_t i = 0; i < api->count; i++)
-                if (is_pod(api->objects[i].path))
+                if (is_of(api->objects[i].path, plural))
                         send_event(exchange, "ADDED", json_doc_text(api->objects[i].doc));
         char bookmark[256];
         snprintf(bookmark, sizeof(bookmark),
@@ -245,8 +265,8 @@ static void on_whole(struct http_exchange *exchange, void *user, struct str body
                 on_post(api, exchange, path, body);
         } else if (str_equal(exchange->request.method, STR("PATCH"))) {
                 on_patch(api, exchange, path, body);
-        } else if (strcmp(path, PODS) == 0) {
-                on_watch(api, exchange);
+        } else if (is_watched(path)) {
+                on_watch(api, exchange, path);
         } else if (!find(api, path)) {
                 refuse(exchange, 404, "NotFound");
         } else if (str_equal(exchange->request.method, STR("DELETE"))) {
@@ -264,8 +284,8 @@ static void on_abort(struct http_exchange *exchange, void *user, int error)
 
         (void)error;
         for (size_t i = 0; i < TEST_API_WATCHES; i++)
-                if (api->watches[i] == exchange)
-                        api->watches[i] = NULL;
+                if (api->watches[i].exchange == exchange)
+                        api->watches[i].exchange = NULL;
 }
 
 static const struct http_exchange_callbacks callbacks = { .on_whole = on_whole,

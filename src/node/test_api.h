@@ -7,9 +7,9 @@
 
 /*
  * As much of a Kubernetes API as a node talks to, on a free port of loopback: objects by path, with
- * create, get, list, merge patch, delete; one watch with WatchList. It believes everything.
+ * create, get, list, merge patch, delete; watches with WatchList. It believes everything.
  */
-enum { TEST_API_OBJECTS = 256, TEST_API_WATCHES = 4 };
+enum { TEST_API_OBJECTS = 256, TEST_API_WATCHES = 8 };
 
 struct test_api {
         struct test_loop *loop;
@@ -21,7 +21,10 @@ struct test_api {
                 struct json_doc *doc;
         } objects[TEST_API_OBJECTS];
         size_t count;
-        struct http_exchange *watches[TEST_API_WATCHES]; /* of Pods */
+        struct test_watch {
+                struct http_exchange *exchange; /* NULL: free */
+                char plural[32];
+        } watches[TEST_API_WATCHES];
         uint64_t revision;
         unsigned status_patches, deletes, refused_patches;
         unsigned fail_patches; /* so many status patches are answered 500 */
