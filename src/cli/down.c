@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "cli/command.h"
 #include "cli/instance.h"
+#include "cli/roles.h"
 
 enum { DOWN_TIMEOUT_MS = 120 * 1000 };
 
@@ -37,6 +38,15 @@ static int stop_supervisor(pid_t pid, struct error *error)
         return 0;
 }
 
+/* Sandboxes outlive a supervisor that was killed; one that ended in order leaves nothing. */
+static int remove_leftovers(const struct instance *instance, struct error *error)
+{
+        if (!instance_has_run(instance))
+                return 0;
+        _cleanup_close_ int lock = instance_lock(instance, error);
+        return lock < 0 ? lock : roles_cleanup(instance, error);
+}
+
 int command_down(int argc, char **argv, struct error *error)
 {
         const char *data = NULL;
@@ -58,12 +68,17 @@ int command_down(int argc, char **argv, struct error *error)
         r = instance_running(&instance, &pid);
         if (r < 0)
                 return error_set(error, r, "cannot read %s/lock: %s", instance.data, strerror(-r));
-        if (pid == 0) {
-                printf("cay is not running on %s\n", instance.data);
-                return 0;
-        }
-        r = stop_supervisor(pid, error);
+        bool was_left = pid == 0 && instance_has_run(&instance);
+        if (pid > 0)
+                r = stop_supervisor(pid, error);
         if (r == 0)
+                r = remove_leftovers(&instance, error);
+        if (r < 0)
+                return r;
+        if (pid > 0)
                 printf("cay is down; data stays in %s\n", instance.data);
-        return r;
+        else
+                printf("cay is not running on %s%s\n", instance.data,
+                       was_left ? "; what it had left is removed" : "");
+        return 0;
 }

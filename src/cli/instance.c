@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,10 @@
 
 #define DATA_DEFAULT "/var/lib/cay"
 
-enum { PROGRAM_LIMIT = 64 * 1024 * 1024 };
+enum {
+        PROGRAM_LIMIT = 64 * 1024 * 1024,
+        ROLES_END_SECONDS = 5, /* after their supervisor was killed */
+};
 
 static int join(char *path, size_t size, const char *folder, const char *name)
 {
@@ -183,6 +187,30 @@ static pid_t read_pid(int lock)
         return (pid_t)pid;
 }
 
+static bool is_alive(pid_t pid)
+{
+        return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
+static void interrupt(int signal)
+{
+        (void)signal;
+}
+
+/* -EWOULDBLOCK when roles of a supervisor that is gone do not end. Uses SIGALRM. */
+static int wait_for_lock(int lock)
+{
+        const struct sigaction action = { .sa_handler = interrupt };
+        struct sigaction before;
+
+        sigaction(SIGALRM, &action, &before);
+        alarm(ROLES_END_SECONDS);
+        int r = flock(lock, LOCK_EX) < 0 ? -errno : 0;
+        alarm(0);
+        sigaction(SIGALRM, &before, NULL);
+        return r == -EINTR ? -EWOULDBLOCK : r;
+}
+
 int instance_lock(const struct instance *instance, struct error *error)
 {
         _cleanup_close_ int lock = open_lock(instance, O_RDWR | O_CREAT);
@@ -190,10 +218,13 @@ int instance_lock(const struct instance *instance, struct error *error)
         if (lock < 0)
                 return error_set(error, lock, "cannot open %s/lock: %s", instance->data,
                                  strerror(-lock));
-        if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
-                if (errno != EWOULDBLOCK)
-                        return error_set(error, -errno, "cannot lock %s/lock: %s", instance->data,
-                                         strerror(errno));
+        int r = flock(lock, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+        if (r == -EWOULDBLOCK && !is_alive(read_pid(lock)))
+                r = wait_for_lock(lock);
+        if (r < 0) {
+                if (r != -EWOULDBLOCK)
+                        return error_set(error, r, "cannot lock %s/lock: %s", instance->data,
+                                         strerror(-r));
                 return error_set(error, -EBUSY,
                                  "%s is already served by process %d: see cay status, or stop it "
                                  "with cay down",
@@ -221,9 +252,15 @@ int instance_running(const struct instance *instance, pid_t *ret_pid)
                 return 0;
         if (lock < 0)
                 return lock;
-        if (flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-                *ret_pid = read_pid(lock);
+        pid_t pid = read_pid(lock);
+        if (flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK && is_alive(pid))
+                *ret_pid = pid;
         return 0;
+}
+
+bool instance_has_run(const struct instance *instance)
+{
+        return access(instance->run, F_OK) == 0;
 }
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)

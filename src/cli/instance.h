@@ -41,8 +41,10 @@ int instance_open(const char *data, bool create, struct error *error,
                   struct instance *ret_instance);
 
 /*
- * Takes the instance's lock, as the one supervisor that may run it. Returns the descriptor that
- * holds it, -EBUSY with a sentence (naming its process) if somebody else does, or another errno.
+ * Takes the instance's lock, as the one supervisor that may run it. Roles hold it too and outlive a
+ * supervisor that was killed by the moment that the kernel needs to end them: that is waited for.
+ * Returns the descriptor that holds it, -EBUSY with a sentence (naming its process) if somebody
+ * else does, or another errno.
  */
 int instance_lock(const struct instance *instance, struct error *error);
 
@@ -51,6 +53,9 @@ int instance_write_pid(int lock, pid_t pid);
 
 /* The process id of the supervisor that holds the lock; 0 if none does. */
 int instance_running(const struct instance *instance, pid_t *ret_pid);
+
+/* Whether there is a run folder: the instance runs, or left something when it was killed. */
+bool instance_has_run(const struct instance *instance);
 
 /* Removes the run folder, when nothing of the instance runs any more. */
 int instance_remove_run(const struct instance *instance);

@@ -123,10 +123,9 @@ static void add(struct role_table *table, const char *name, uid_t uid, const cha
         };
 }
 
-int role_table_init(struct role_table *table, const struct instance *instance,
-                    const struct role_settings *settings, struct error *error)
+/* All of the launcher's configuration but the Pod network. */
+static void name_launcher(struct role_table *table, const struct instance *instance)
 {
-        *table = (struct role_table){};
         table->launcher = (struct launcher_config){
                 .run = keep(table, "%s/launcher", instance->run),
                 .init = keep(table, "%s/init", instance->libexec),
@@ -137,6 +136,25 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                 .node_group = UID_NODE,
                 .pool = LAUNCHER_POOL,
         };
+}
+
+int roles_cleanup(const struct instance *instance, struct error *error)
+{
+        struct role_table table = {};
+
+        name_launcher(&table, instance);
+        int r = launcher_cleanup(&table.launcher, error);
+        if (r < 0)
+                return r;
+        r = instance_remove_run(instance);
+        return r < 0 ? error_set(error, r, "cannot remove %s: %s", instance->run, strerror(-r)) : 0;
+}
+
+int role_table_init(struct role_table *table, const struct instance *instance,
+                    const struct role_settings *settings, struct error *error)
+{
+        *table = (struct role_table){};
+        name_launcher(table, instance);
         int r = role_pod_network(settings->pod_cidr, &table->launcher.pod_network,
                                  &table->launcher.pod_prefix, error);
         if (r == 0)

@@ -37,5 +37,8 @@ struct role_table {
 int role_pod_network(const char *cidr, uint32_t *ret_network, uint32_t *ret_prefix,
                      struct error *error);
 
+/* Ends and removes all that an instance left on the machine but its data. With its lock held. */
+int roles_cleanup(const struct instance *instance, struct error *error);
+
 int role_table_init(struct role_table *table, const struct instance *instance,
                     const struct role_settings *settings, struct error *error);

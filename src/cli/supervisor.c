@@ -25,7 +25,7 @@ enum {
         PAUSE_MOST_MS = 5000,
         DESCRIPTOR_FIRST = 3,
         /* Above every number that is about to be given out. */
-        DESCRIPTOR_SAFE = DESCRIPTOR_FIRST + ROLE_DESCRIPTORS_MAX + 1,
+        DESCRIPTOR_SAFE = DESCRIPTOR_FIRST + ROLE_DESCRIPTORS_MAX + 2,
 };
 
 struct running {
@@ -40,6 +40,7 @@ struct supervisor {
         struct running running[ROLES_MAX];
         size_t count;
         int program; /* this program, so that it can be run where its path cannot be reached */
+        int lock;    /* held by every role too; -1: none */
         sigset_t signals;
 };
 
@@ -71,15 +72,20 @@ static int place_descriptors(const struct role *role)
         return 0;
 }
 
-/* Leaves the role only what it was given; `program` is kept until it is run. */
-static int close_others(const struct role *role, int *program)
+/*
+ * Leaves the role only what it was given, and the lock. `program` is kept until it is run; a role
+ * that is no program must not give the lock to those that it runs.
+ */
+static int close_others(const struct role *role, int lock, int *program)
 {
         int keep = DESCRIPTOR_FIRST + (int)role->descriptor_count;
 
-        if (dup3(*program, keep, O_CLOEXEC) < 0 || close_range((unsigned)keep + 1, ~0U, 0) < 0)
+        if (dup3(*program, keep, O_CLOEXEC) < 0)
                 return -errno;
         *program = keep;
-        return 0;
+        if (lock >= 0 && dup3(lock, ++keep, role->run ? O_CLOEXEC : 0) < 0)
+                return -errno;
+        return close_range((unsigned)keep + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
 static int drop_privilege(uid_t uid)
@@ -106,10 +112,14 @@ static void run_child(const struct supervisor *supervisor, const struct role *ro
         sigprocmask(SIG_SETMASK, &none, NULL);
         r = redirect_stderr(role->log);
         int program = fcntl(supervisor->program, F_DUPFD_CLOEXEC, DESCRIPTOR_SAFE);
+        int lock = supervisor->lock;
+        if (r == 0 && lock >= 0)
+                lock = fcntl(lock, F_DUPFD_CLOEXEC, DESCRIPTOR_SAFE);
         if (r == 0)
-                r = program < 0 ? -errno : place_descriptors(role);
+                r = program < 0 || (supervisor->lock >= 0 && lock < 0) ? -errno
+                                                                       : place_descriptors(role);
         if (r == 0)
-                r = close_others(role, &program);
+                r = close_others(role, lock, &program);
         if (r == 0)
                 r = drop_privilege(role->uid);
         /* After the change of user, which clears it. The parent may have died before. */
@@ -225,9 +235,9 @@ static void stop(struct supervisor *supervisor, struct running *running)
         }
 }
 
-int supervisor_run(const struct role *roles, size_t count, struct error *error)
+int supervisor_run(const struct role *roles, size_t count, int lock, struct error *error)
 {
-        struct supervisor supervisor = { .count = count };
+        struct supervisor supervisor = { .count = count, .lock = lock };
         struct timespec wait;
         int signal;
 

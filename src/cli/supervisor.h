@@ -30,7 +30,8 @@ struct role {
  *
  * On the way out the roles get SIGTERM in reverse order, each after the one before has ended (or,
  * after ROLE_STOP_SECONDS, SIGKILL). If the supervisor itself dies, the kernel kills the roles;
- * sandboxes stay.
- * Returns 0 after an orderly end, or a negative errno if it could not begin.
+ * sandboxes stay. Every role holds a copy of `lock` until it ends, so that the lock is free only
+ * when nothing of the instance runs; -1: none. Returns 0 after an orderly end, or a negative errno
+ * if it could not begin.
  */
-int supervisor_run(const struct role *roles, size_t count, struct error *error);
+int supervisor_run(const struct role *roles, size_t count, int lock, struct error *error);

@@ -124,13 +124,8 @@ static int supervise(struct up *up, struct error *error)
         if (r < 0)
                 return r;
         setpgid(0, 0); /* Ctrl-C reaches the front alone, which passes it on */
-        r = supervisor_run(up->table.roles, up->table.count, error);
-        if (r < 0)
-                return r;
-        r = launcher_cleanup(&up->table.launcher, error);
-        if (r == 0 && instance_remove_run(&up->instance) < 0)
-                r = error_set(error, -ENOTEMPTY, "cannot remove %s", up->instance.run);
-        return r;
+        r = supervisor_run(up->table.roles, up->table.count, up->lock, error);
+        return r < 0 ? r : roles_cleanup(&up->instance, error);
 }
 
 /* Waits until every role serves. -ETIME or -EPIPE (the supervisor ended). */

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -179,8 +180,13 @@ class Instance:
         return found
 
     def kill(self, role):
-        """SIGKILL to one role's process, or to the supervisor."""
-        os.kill(self.pid if role == "supervisor" else self.roles()[role], signal.SIGKILL)
+        """SIGKILL to one role's process, or to the supervisor; returns when it has ended."""
+        process = os.pidfd_open(self.pid if role == "supervisor" else self.roles()[role])
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [])
+        finally:
+            os.close(process)
 
     def print_logs(self):
         folder = os.path.join(self.data, "log")

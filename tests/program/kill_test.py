@@ -58,11 +58,12 @@ class Load:
         self.threads += [threading.Thread(target=self.guard, args=(self.claim, n))
                          for n in range(2)]
 
-    def start(self):
+    def __enter__(self):
         for thread in self.threads:
             thread.start()
+        return self
 
-    def stop(self):
+    def __exit__(self, *_):
         self.stopping.set()
         for thread in self.threads:
             thread.join()
@@ -188,17 +189,15 @@ def main():
             objects.make_pool(api, "warm", 3)
             wait_for(lambda: objects.ready_members(api, "warm") == 3, what="a ready pool")
             for number, victim in enumerate(victims(arguments.rounds, chooser), 1):
-                load = Load(instance, ledger)
-                load.start()
-                time.sleep(chooser.uniform(0.05, 0.5))  # the random moment
-                wait_for(lambda: victim == "supervisor" or victim in instance.roles(),
-                         what=f"{victim} to run")
-                instance.kill(victim)
-                if victim == "supervisor":
-                    instance.up()
-                insist(api, "GET", "/readyz")
-                time.sleep(chooser.uniform(0.05, 0.3))
-                load.stop()
+                with Load(instance, ledger) as load:
+                    time.sleep(chooser.uniform(0.05, 0.5))  # the random moment
+                    wait_for(lambda: victim == "supervisor" or victim in instance.roles(),
+                             what=f"{victim} to run")
+                    instance.kill(victim)
+                    if victim == "supervisor":
+                        instance.up()
+                    insist(api, "GET", "/readyz")
+                    time.sleep(chooser.uniform(0.05, 0.3))
                 assert not load.failures, load.failures
                 check_writes(api, ledger)
                 check_claims(api, ledger)
@@ -211,12 +210,24 @@ def main():
                      60, "the pods of the claims to go, and the pool to be whole")
             assert leftovers.of(instance.data), "what runs is not seen, so what is left would not be"
 
+    def test_down_ends_what_a_killed_supervisor_left():
+        with Instance() as instance:
+            api = instance.api()
+            objects.make_pool(api, "warm", 2)
+            wait_for(lambda: objects.ready_members(api, "warm") == 2, what="a ready pool")
+            instance.kill("supervisor")
+            instance.down()
+            left = leftovers.of(instance.data)
+            assert not left, left
+
     def test_nothing_is_left_behind():
         assert folders, "no instance ran"
         left = [line for data in folders for line in leftovers.of(data)]
         assert not left, left
 
     tap.main({"test_nothing_acknowledged_is_lost": test_nothing_acknowledged_is_lost,
+              "test_down_ends_what_a_killed_supervisor_left":
+                  test_down_ends_what_a_killed_supervisor_left,
               "test_nothing_is_left_behind": test_nothing_is_left_behind})
 
 
