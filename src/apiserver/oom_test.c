@@ -6,46 +6,14 @@
 
 #include "apiserver/internal_call.h"
 #include "apiserver/server.h"
+#include "base/failing_allocation.h"
 #include "base/test.h"
 
 /*
  * The N-th allocation of a request fails, for every N until all goes well: nothing crashes or
  * leaks, the request is answered, and what is stored is what was there before or what was asked
- * for. Linked with --wrap.
+ * for.
  */
-static long countdown = -1; /* allocations that still succeed; < 0: all */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fired;
-
-static bool fails_now(void)
-{
-        bool now = countdown >= 0 && countdown-- == 0;
-
-        fired = fired || now;
-        return now;
-}
-
-void *__wrap_malloc(size_t size)
-{
-        return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-        return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-        return fails_now() ? NULL : __real_realloc(old, size);
-}
 
 struct fixture {
         uv_loop_t uv;
@@ -53,6 +21,7 @@ struct fixture {
         struct apiserver *server;
         unsigned code;
         bool done;
+        bool was_refused; /* an allocation of the last request */
 };
 
 static int setup(void **state)
@@ -114,11 +83,11 @@ static unsigned run(struct fixture *f, enum api_verb verb, const char *plural, c
                                  0);
         f->done = false;
         f->code = 0;
-        countdown = fail;
+        allocation_fail_after(fail);
         r = internal_call_start(f->server, &request, NULL);
         for (int i = 0; r == 0 && !f->done && i < 10; i++)
                 uv_run(&f->uv, UV_RUN_NOWAIT);
-        countdown = -1;
+        f->was_refused = allocation_failed();
         assert_true(r < 0 || f->done);
         if (request.body)
                 json_doc_unref(request.body);
@@ -162,13 +131,13 @@ static void test_every_allocation_fails_once(void **state)
 
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
                 long n = 0;
-                for (fired = true; fired; n++) {
+                do {
                         prepare(f, i);
-                        fired = false;
                         unsigned code = run_step(f, i, n);
-                        assert_true(code == steps[i].code || (fired && (code == 0 || code == 500)));
-                        assert_true(n < 2000);
-                }
+                        assert_true(code == steps[i].code ||
+                                    (f->was_refused && (code == 0 || code == 500)));
+                        assert_true(++n < 2000);
+                } while (f->was_refused);
                 assert_true(n > 10);
         }
 }

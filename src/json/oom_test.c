@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/failing_allocation.h"
 #include "base/test.h"
 #include "json/edit.h"
 #include "json/patch.h"
@@ -11,36 +12,8 @@
 
 /*
  * The N-th allocation fails, for every N until all goes well: nothing crashes or leaks (a
- * sanitizer would tell), and the result is then -ENOMEM or right. Linked with --wrap.
+ * sanitizer would tell), and the result is then -ENOMEM or right.
  */
-static long countdown = -1; /* allocations that still succeed; < 0: all */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails_now(void)
-{
-        return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-        return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-        return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-        return fails_now() ? NULL : __real_realloc(old, size);
-}
 
 static struct str wide; /* an object of enough members to be hashed */
 
@@ -174,10 +147,9 @@ static void every_allocation_may_fail(void **state)
                 long failures = 0;
                 for (long n = 0;; n++) {
                         _cleanup_doc_ struct json_doc *doc = NULL;
-                        countdown = n;
+                        allocation_fail_after(n);
                         int r = attempts[i](&doc);
-                        bool happened = countdown < 0;
-                        countdown = -1;
+                        bool happened = allocation_failed();
                         if (r == 0)
                                 assert_true(str_equal(json_doc_text(doc), json_doc_text(expected)));
                         else if (r != -ENOMEM || doc)

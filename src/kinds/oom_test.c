@@ -2,41 +2,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/failing_allocation.h"
 #include "base/test.h"
 #include "kinds/convert.h"
 
 /*
  * The N-th allocation of a conversion fails, for every N until all goes well: the result is -ENOMEM
- * or the whole one. Linked with --wrap.
+ * or the whole one.
  */
-static long countdown = -1; /* allocations that still succeed; < 0: all */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails_now(void)
-{
-        return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-        return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-        return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-        return fails_now() ? NULL : __real_realloc(old, size);
-}
 
 #define API   "{\"apiVersion\":\"extensions.agents.x-k8s.io/"
 #define STATE "\"metadata\":{\"name\":\"c\",\"annotations\":{\"api.agents.x-k8s.io/"
@@ -82,9 +55,9 @@ static void every_allocation_may_fail(void **state)
                 assert_int_equal(convert_case(i, doc, &expected), 0);
                 do {
                         _cleanup_doc_ struct json_doc *converted = NULL;
-                        countdown = failing++;
+                        allocation_fail_after(failing++);
                         r = convert_case(i, doc, &converted);
-                        countdown = -1;
+                        allocation_failed();
                         assert_true(r == 0 || r == -ENOMEM);
                         assert_true((r == 0) == (converted != NULL));
                         if (r == 0)

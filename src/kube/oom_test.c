@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/failing_allocation.h"
 #include "base/test.h"
 #include "kube/meta.h"
 #include "kube/schema.h"
@@ -12,34 +13,6 @@
  * The N-th allocation fails, for every N until all goes well: nothing crashes or leaks, and each
  * attempt either succeeds, says -ENOMEM or (where the answer is a Status) leaves its message out.
  */
-static long countdown = -1; /* allocations that still succeed; < 0: all */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails_now(void)
-{
-        return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-        return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-        return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-        return fails_now() ? NULL : __real_realloc(old, size);
-}
 
 static struct json_doc *source, *object;
 
@@ -123,10 +96,9 @@ static void every_allocation_may_fail(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
                 long failures = 0;
                 for (long n = 0;; n++) {
-                        countdown = n;
+                        allocation_fail_after(n);
                         int r = attempts[i]();
-                        bool happened = countdown < 0;
-                        countdown = -1;
+                        bool happened = allocation_failed();
                         if (r != 0 && r != -ENOMEM)
                                 fail_msg("attempt %zu, allocation %ld gives %d", i, n, r);
                         failures += r < 0;

@@ -2,13 +2,14 @@
 
 /*
  * The N-th allocation fails, for every N until all goes well, in crypto, client and serve: nothing
- * crashes or leaks (a sanitizer would tell), and the result is then -ENOMEM or right. Linked with
- * --wrap; what OpenSSL and libuv allocate is not counted.
+ * crashes or leaks (a sanitizer would tell), and the result is then -ENOMEM or right. What OpenSSL
+ * and libuv allocate is not counted.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failing_allocation.h"
 #include "base/test.h"
 #include "client/config.h"
 #include "client/exec.h"
@@ -18,35 +19,6 @@
 #include "crypto/jwt.h"
 #include "serve/health.h"
 #include "serve/metrics.h"
-
-static long countdown = -1; /* allocations that still succeed; < 0: all */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool fails_now(void)
-{
-        return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-        return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-        return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-        return fails_now() ? NULL : __real_realloc(old, size);
-}
 
 static int try_config(void)
 {
@@ -240,10 +212,9 @@ static void every_allocation_may_fail(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 long n = 0;
                 for (bool done = false; !done; n++) {
-                        countdown = n;
+                        allocation_fail_after(n);
                         int r = cases[i].attempt();
-                        done = countdown >= 0;
-                        countdown = -1;
+                        done = !allocation_failed();
                         if (r != 0 && (r != -ENOMEM || done))
                                 fail_msg("%s: %d when allocation %ld fails", cases[i].name, r, n);
                 }
