@@ -63,6 +63,7 @@ void container_free(struct node_container *container)
                 return;
         for (unsigned role = 0; role < POD_PROBE_ROLES; role++)
                 probe_stop(container, (enum pod_probe_role)role);
+        hook_stop(container);
         container->is_over = true;
         drop_connection(container);
         buffer_deinit(&container->argv);
@@ -142,6 +143,7 @@ static void tell_exit(struct node_container *container)
         if (container->is_over)
                 return;
         container->is_over = true;
+        hook_stop(container);
         drop_connection(container);
         if (container->start_failed) {
                 event.code = START_ERROR_CODE;

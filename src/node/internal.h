@@ -84,15 +84,30 @@ struct container_follower {
         struct list link;
 };
 
-struct node_probe {
-        struct container_user user; /* of an exec probe's stream */
+struct grpc_check; /* grpc_check.h */
+
+/* One asking of a container: an attempt of a probe, or a lifecycle hook. Embedded. */
+struct node_handler {
         struct node_container *container;
-        enum pod_probe_role role;
-        struct probe_schedule schedule;
-        struct net_timer timer; /* of the next attempt, or of this one's time-out */
+        const struct pod_handler *wanted; /* borrowed of the document */
+        uint32_t timeout_ms;              /* 0: none; of sleep its own */
+        uint32_t connect_timeout_ms;      /* 0: as above */
+        bool takes_any_status;            /* HTTP: an answer is enough */
+        /* Told once; nothing is open then and it may ask again. `why` lives until this returns. */
+        void (*answered)(struct node_handler *handler, bool success, const char *why);
         bool is_asking;
+        struct net_timer timer;
+        struct container_user user; /* of exec */
         struct http_call *http;
         struct stream *tcp;
+        struct grpc_check *grpc;
+};
+
+struct node_probe {
+        struct node_handler handler;
+        enum pod_probe_role role;
+        struct probe_schedule schedule;
+        struct net_timer timer; /* of the next attempt */
 };
 
 /* One attempt to run a container, from launch to exit. */
@@ -116,6 +131,8 @@ struct node_container {
         struct net_timer retry; /* of connecting */
         unsigned retries;
         struct node_probe *probes[POD_PROBE_ROLES];
+        struct node_handler hook; /* of lifecycle, when one runs */
+        enum pod_hook hook_role;
         struct list users, followers;
 };
 
@@ -301,6 +318,20 @@ void container_follow(struct node_container *container, struct container_followe
 /* The environment, directory and identity that further processes of the container start from. */
 const struct initproto_process *container_process(const struct node_container *container);
 
+/* ---- handler.c ---- */
+
+/* Asks; `answered` comes from within when it fails at once. */
+void handler_ask(struct node_handler *handler);
+
+/* Gives it up; `answered` does not come any more. */
+void handler_stop(struct node_handler *handler);
+
+/* ---- hook.c ---- */
+
+/* Runs a lifecycle hook and tells HOOK_ENDED. One runs at a time: an earlier one is given up. */
+void hook_start(struct node_container *container, enum pod_hook role);
+void hook_stop(struct node_container *container);
+
 /* ---- probe.c ---- */
 
 void probe_start(struct node_container *container, enum pod_probe_role role);
@@ -308,6 +339,7 @@ void probe_stop(struct node_container *container, enum pod_probe_role role);
 
 /* The Pod's document was replaced: what was borrowed of the old one is taken from the new. */
 void probe_respec(struct node_container *container);
+void hook_respec(struct node_container *container);
 
 /* ---- material.c ---- */
 

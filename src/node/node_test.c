@@ -330,6 +330,44 @@ static void probes_decide_when_it_is_ready(void **state)
                        json_int64_or(json_get(main_of(world, "r"), "restartCount"), 0) == 1);
 }
 
+static void hooks_run_at_both_ends(void **state)
+{
+        struct world *world = *state;
+        char container[700];
+
+        snprintf(container, sizeof(container),
+                 SHELL("trap 'test -e %s/stopping && touch %s/in-order; exit 0' TERM; while :; do "
+                       "sleep 0.05; done") ",\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":["
+                                           "\"sh\",\"-c\",\"touch %s/starting; until test -e "
+                                           "%s/go; do sleep 0.02; done\"]}},\"preStop\":{\"exec\":"
+                                           "{\"command\":[\"touch\",\"%s/stopping\"]}}}",
+                 world->folder, world->folder, world->folder, world->folder, world->folder);
+        put_pod(world, "p", container, "");
+        test_run_until(&world->loop, exists(world->folder, "starting"));
+        test_run_until(&world->loop, json_exists(json_get(main_of(world, "p"), "containerID")));
+        assert_true(json_string_is(json_get(main_of(world, "p"), "state", "waiting", "reason"),
+                                   STR("ContainerCreating")));
+        assert_false(is_ready(world, "p"));
+        snprintf(container, sizeof(container), "%s/go", world->folder);
+        assert_int_equal(file_write_atomic(AT_FDCWD, container, STR("1"), 0644), 0);
+        test_run_until(&world->loop, is_ready(world, "p"));
+        ask_to_delete(world, PATH_OF("p"), "30");
+        test_run_until(&world->loop, exists(world->folder, "in-order"));
+        test_run_until(&world->loop, is_gone(world, "p"));
+
+        /* A hook that fails ends its container; an answer of any kind is enough for httpGet. */
+        put_pod(world, "q",
+                SLEEP ",\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":[\"false\"]}}}",
+                "\"restartPolicy\":\"Never\",\"terminationGracePeriodSeconds\":1,");
+        test_run_until(&world->loop, phase_is(world, "q", "Failed"));
+        snprintf(container, sizeof(container),
+                 SLEEP ",\"lifecycle\":{\"postStart\":{\"httpGet\":{\"host\":\"127.0.0.1\","
+                       "\"port\":%u,\"path\":\"/api/v1/none\"}}}",
+                 net_address_port(listener_address(world->api.listener)));
+        put_pod(world, "r", container, "");
+        test_run_until(&world->loop, is_ready(world, "r"));
+}
+
 static void assert_file(struct world *world, const char *path, const char *contents)
 {
         _cleanup_buffer_ struct buffer text = {};
@@ -670,6 +708,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(exits_are_reported, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(what_is_not_here_is_said, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(probes_decide_when_it_is_ready, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(hooks_run_at_both_ends, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(volumes_hold_what_they_name, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_restarted_node_finds_what_runs, set_up,
                                                 tear_down),

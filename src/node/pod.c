@@ -96,6 +96,14 @@ static void carry_out(struct node_pod *pod, const struct pod_action *action)
                 if (container && container->attempt == action->attempt)
                         probe_stop(container, action->role);
                 break;
+        case POD_ACTION_RUN_HOOK:
+                if (container && container->attempt == action->attempt)
+                        hook_start(container, action->hook);
+                break;
+        case POD_ACTION_STOP_HOOK:
+                if (container && container->attempt == action->attempt)
+                        hook_stop(container);
+                break;
         case POD_ACTION_PUBLISH:
                 report_publish(pod);
                 break;
@@ -486,8 +494,10 @@ static void update(struct node_pod *pod, struct pod_document *document)
         } else {
                 pod->document = document;
                 for (size_t i = 0; i < LIMIT_CONTAINERS; i++)
-                        if (pod->containers[i])
+                        if (pod->containers[i]) {
                                 probe_respec(pod->containers[i]);
+                                hook_respec(pod->containers[i]);
+                        }
         }
         const struct pod_event event = { .type = POD_EVENT_DESIRED, .spec = pod_spec_of(pod) };
         pod_tell(pod, &event);

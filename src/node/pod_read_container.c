@@ -317,7 +317,7 @@ static bool is_header_text(struct str text)
 }
 
 static int read_http(struct pod_reader *reader, struct json_value http,
-                     const struct pod_container *container, struct pod_probe *probe)
+                     const struct pod_container *container, struct pod_handler *handler)
 {
         static const char *const known[] = {
                 "path", "port", "host", "scheme", "httpHeaders", NULL
@@ -329,23 +329,23 @@ static int read_http(struct pod_reader *reader, struct json_value http,
 
         int r = pod_check_members(reader, http, known);
         if (r >= 0)
-                r = read_probe_port(reader, http, container, &probe->port);
+                r = read_probe_port(reader, http, container, &handler->port);
         if (r >= 0)
-                r = pod_read_string(reader, http, "path", STR("/"), &probe->path);
+                r = pod_read_string(reader, http, "path", STR("/"), &handler->path);
         if (r >= 0)
-                r = pod_read_string(reader, http, "host", STR_EMPTY, &probe->host);
+                r = pod_read_string(reader, http, "host", STR_EMPTY, &handler->host);
         if (r >= 0)
                 r = pod_read_enum(reader, http, "scheme", schemes, 2, 0, &scheme);
         if (r >= 0)
                 r = pod_read_array(reader, http, "httpHeaders", HEADERS_MAX, struct pod_header,
-                                   &headers, &probe->header_count);
+                                   &headers, &handler->header_count);
         if (r < 0)
                 return r;
-        probe->https = scheme == 1;
-        probe->headers = headers;
-        if (probe->path.length == 0)
-                probe->path = STR("/");
-        if (!is_header_text(probe->path) || memchr(probe->path.data, ' ', probe->path.length))
+        handler->https = scheme == 1;
+        handler->headers = headers;
+        if (handler->path.length == 0)
+                handler->path = STR("/");
+        if (!is_header_text(handler->path) || memchr(handler->path.data, ' ', handler->path.length))
                 return pod_refuse(reader, -EINVAL, "path", "is no path");
         json_for_each (it, json_get(http, "httpHeaders")) {
                 r = pod_read_string(reader, it.value, "name", STR_EMPTY, &headers[i].name);
@@ -389,12 +389,63 @@ static int read_probe_times(struct pod_reader *reader, struct json_value value,
                             &probe->grace_s);
 }
 
+static int read_exec(struct pod_reader *reader, struct json_value exec, struct pod_handler *handler)
+{
+        int r = pod_read_strings(reader, exec, "command", &handler->command);
+
+        if (r >= 0 && handler->command.count == 0)
+                r = pod_refuse(reader, -EINVAL, "command", "must not be empty");
+        return r;
+}
+
+static int read_grpc(struct pod_reader *reader, struct json_value grpc,
+                     const struct pod_container *container, struct pod_handler *handler)
+{
+        static const char *const known[] = { "port", "service", NULL };
+
+        int r = pod_check_members(reader, grpc, known);
+        if (r >= 0)
+                r = read_probe_port(reader, grpc, container, &handler->port);
+        if (r >= 0)
+                r = pod_read_string(reader, grpc, "service", STR_EMPTY, &handler->service);
+        return r;
+}
+
+static int read_probe_handler(struct pod_reader *reader, struct json_value value,
+                              const struct pod_container *container, struct pod_handler *ret)
+{
+        struct json_value handler;
+
+        if (json_count(handler = json_get(value, "httpGet")) > 0) {
+                ret->kind = POD_HANDLER_HTTP;
+                pod_path_enter(reader, ".httpGet");
+                return read_http(reader, handler, container, ret);
+        }
+        if (json_count(handler = json_get(value, "tcpSocket")) > 0) {
+                ret->kind = POD_HANDLER_TCP;
+                pod_path_enter(reader, ".tcpSocket");
+                int r = read_probe_port(reader, handler, container, &ret->port);
+                if (r >= 0)
+                        r = pod_read_string(reader, handler, "host", STR_EMPTY, &ret->host);
+                return r;
+        }
+        if (json_count(handler = json_get(value, "grpc")) > 0) {
+                ret->kind = POD_HANDLER_GRPC;
+                pod_path_enter(reader, ".grpc");
+                return read_grpc(reader, handler, container, ret);
+        }
+        ret->kind = POD_HANDLER_EXEC;
+        pod_path_enter(reader, ".exec");
+        return read_exec(reader, json_get(value, "exec"), ret);
+}
+
 static int read_probe(struct pod_reader *reader, struct json_value parent, const char *key,
                       const struct pod_container *container, struct pod_probe *probe)
 {
         static const char *const known[] = { "exec",
                                              "httpGet",
                                              "tcpSocket",
+                                             "grpc",
                                              "initialDelaySeconds",
                                              "periodSeconds",
                                              "timeoutSeconds",
@@ -402,7 +453,7 @@ static int read_probe(struct pod_reader *reader, struct json_value parent, const
                                              "failureThreshold",
                                              "terminationGracePeriodSeconds",
                                              NULL };
-        struct json_value value = json_get(parent, key), handler;
+        struct json_value value = json_get(parent, key);
 
         if (json_count(value) == 0)
                 return 0;
@@ -410,28 +461,79 @@ static int read_probe(struct pod_reader *reader, struct json_value parent, const
         int r = pod_check_members(reader, value, known);
         if (r >= 0)
                 r = read_probe_times(reader, value, probe);
+        if (r >= 0)
+                r = read_probe_handler(reader, value, container, &probe->handler);
+        if (r < 0)
+                return r;
+        pod_path_leave(reader, back);
+        return 0;
+}
+
+/* ---- lifecycle ---- */
+
+/* tcpSocket is in the API but was never carried out by Kubernetes: here it is refused. */
+static int read_hook(struct pod_reader *reader, struct json_value lifecycle, const char *key,
+                     const struct pod_container *container, struct pod_handler *hook)
+{
+        static const char *const known[] = { "exec", "httpGet", "sleep", NULL };
+        struct json_value value = json_get(lifecycle, key), handler;
+        int64_t seconds = 0;
+
+        if (json_count(value) == 0)
+                return 0;
+        size_t back = pod_path_enter(reader, ".%s", key);
+        int r = pod_check_members(reader, value, known);
         if (r < 0)
                 return r;
         if (json_count(handler = json_get(value, "httpGet")) > 0) {
-                probe->kind = POD_PROBE_HTTP;
+                hook->kind = POD_HANDLER_HTTP;
                 pod_path_enter(reader, ".httpGet");
-                r = read_http(reader, handler, container, probe);
-        } else if (json_count(handler = json_get(value, "tcpSocket")) > 0) {
-                probe->kind = POD_PROBE_TCP;
-                pod_path_enter(reader, ".tcpSocket");
-                r = read_probe_port(reader, handler, container, &probe->port);
-                if (r >= 0)
-                        r = pod_read_string(reader, handler, "host", STR_EMPTY, &probe->host);
+                r = read_http(reader, handler, container, hook);
+        } else if (json_count(handler = json_get(value, "sleep")) > 0) {
+                hook->kind = POD_HANDLER_SLEEP;
+                pod_path_enter(reader, ".sleep");
+                r = pod_read_int(reader, handler, "seconds", 0, INT32_MAX, 0, &seconds);
+                hook->sleep_s = (uint32_t)seconds;
         } else {
-                probe->kind = POD_PROBE_EXEC;
+                hook->kind = POD_HANDLER_EXEC;
                 pod_path_enter(reader, ".exec");
-                r = pod_read_strings(reader, json_get(value, "exec"), "command", &probe->command);
-                if (r >= 0 && probe->command.count == 0)
-                        r = pod_refuse(reader, -EINVAL, "command", "must not be empty");
+                r = read_exec(reader, json_get(value, "exec"), hook);
         }
         if (r < 0)
                 return r;
         pod_path_leave(reader, back);
+        return 0;
+}
+
+static int read_lifecycle(struct pod_reader *reader, struct json_value value,
+                          struct pod_container *container)
+{
+        static const char *const known[] = { "postStart", "preStop", NULL };
+        struct json_value lifecycle = json_get(value, "lifecycle");
+
+        size_t back = pod_path_enter(reader, ".lifecycle");
+        int r = pod_check_members(reader, lifecycle, known);
+        if (r >= 0)
+                r = read_hook(reader, lifecycle, "postStart", container, &container->post_start);
+        if (r >= 0)
+                r = read_hook(reader, lifecycle, "preStop", container, &container->pre_stop);
+        if (r < 0)
+                return r;
+        pod_path_leave(reader, back);
+        return 0;
+}
+
+/* What only those may have that are meant to run on. */
+static int refuse_of_init(struct pod_reader *reader, struct json_value value)
+{
+        static const char *const keys[] = { "startupProbe", "livenessProbe", "readinessProbe",
+                                            "lifecycle" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (json_count(json_get(value, keys[i])) > 0)
+                        return pod_refuse(reader, -EINVAL, keys[i],
+                                          "must not be set for an init container without "
+                                          "restartPolicy Always");
         return 0;
 }
 
@@ -576,6 +678,7 @@ int pod_read_container(struct pod_reader *reader, struct json_value value, bool 
                                              "livenessProbe",
                                              "readinessProbe",
                                              "startupProbe",
+                                             "lifecycle",
                                              "stdin",
                                              "stdinOnce",
                                              "tty",
@@ -601,12 +704,16 @@ int pod_read_container(struct pod_reader *reader, struct json_value value, bool 
                 r = read_mounts(reader, value, container);
         if (r >= 0)
                 r = read_container_security(reader, value, container);
-        if (r < 0 || (is_init && !container->is_sidecar))
+        if (r < 0)
                 return r;
+        if (is_init && !container->is_sidecar)
+                return refuse_of_init(reader, value);
         r = read_probe(reader, value, "startupProbe", container, &container->startup);
         if (r >= 0)
                 r = read_probe(reader, value, "livenessProbe", container, &container->liveness);
         if (r >= 0)
                 r = read_probe(reader, value, "readinessProbe", container, &container->readiness);
+        if (r >= 0)
+                r = read_lifecycle(reader, value, container);
         return r;
 }

@@ -59,14 +59,22 @@ struct pod_port {
         uint16_t number;
 };
 
-enum pod_probe_kind { POD_PROBE_NONE, POD_PROBE_HTTP, POD_PROBE_TCP, POD_PROBE_EXEC };
+enum pod_handler_kind {
+        POD_HANDLER_NONE,
+        POD_HANDLER_HTTP,
+        POD_HANDLER_TCP,
+        POD_HANDLER_EXEC,
+        POD_HANDLER_GRPC,  /* grpc.health.v1 */
+        POD_HANDLER_SLEEP, /* of hooks only */
+};
 
 struct pod_header {
         struct str name, value;
 };
 
-struct pod_probe {
-        enum pod_probe_kind kind;
+/* What is asked of a container: by a probe again and again, by a lifecycle hook once. */
+struct pod_handler {
+        enum pod_handler_kind kind;
         uint16_t port;
         bool https;
         struct str host; /* empty: the Pod's address */
@@ -74,6 +82,12 @@ struct pod_probe {
         const struct pod_header *headers;
         size_t header_count;
         struct pod_strings command;
+        struct str service; /* of gRPC; empty: the server as a whole */
+        uint32_t sleep_s;
+};
+
+struct pod_probe {
+        struct pod_handler handler;
         uint32_t initial_delay_s, period_s, timeout_s;
         uint32_t success_threshold, failure_threshold;
         int64_t grace_s; /* terminationGracePeriodSeconds of the probe; -1: the Pod's */
@@ -114,6 +128,7 @@ struct pod_container {
         const struct pod_mount *mounts;
         size_t mount_count;
         struct pod_probe startup, liveness, readiness;
+        struct pod_handler post_start, pre_stop;
         struct pod_security security;
         struct str message_path;        /* terminationMessagePath */
         bool message_falls_back_to_log; /* terminationMessagePolicy FallbackToLogsOnError */

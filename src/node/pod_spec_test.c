@@ -116,8 +116,8 @@ static void reads_a_whole_pod(void **state)
         assert_int_equal(main->limits.cpu_milli, 500);
         assert_int_equal(main->requests.memory, 64 << 20);
         assert_int_equal(main->mounts[0].volume, 3);
-        assert_int_equal(main->readiness.kind, POD_PROBE_HTTP);
-        assert_int_equal(main->readiness.port, 8080);
+        assert_int_equal(main->readiness.handler.kind, POD_HANDLER_HTTP);
+        assert_int_equal(main->readiness.handler.port, 8080);
         assert_int_equal(main->readiness.period_s, 3);
         assert_int_equal(main->readiness.failure_threshold, 3);
         assert_int_equal(main->readiness.grace_s, -1);
@@ -193,8 +193,20 @@ static const struct {
           "spec.containers[0].securityContext.capabilities.add:" },
         { ONE("\"securityContext\":{\"procMount\":\"Unmasked\"}"), -EOPNOTSUPP,
           "spec.containers[0].securityContext.procMount:" },
-        { ONE("\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":1}}}"), -EOPNOTSUPP,
-          "spec.containers[0].lifecycle:" },
+        { ONE("\"lifecycle\":{\"preStop\":{\"tcpSocket\":{\"port\":1}}}"), -EOPNOTSUPP,
+          "spec.containers[0].lifecycle.preStop.tcpSocket:" },
+        { ONE("\"lifecycle\":{\"stopSignal\":\"SIGUSR1\"}"), -EOPNOTSUPP,
+          "spec.containers[0].lifecycle.stopSignal:" },
+        { ONE("\"lifecycle\":{\"postStart\":{\"exec\":{\"command\":[]}}}"), -EINVAL,
+          "spec.containers[0].lifecycle.postStart.exec.command:" },
+        { ONE("\"lifecycle\":{\"postStart\":{\"sleep\":{\"seconds\":-1}}}"), -EINVAL,
+          "spec.containers[0].lifecycle.postStart.sleep.seconds:" },
+        { POD(CONTAINERS ",\"initContainers\":[{\"name\":\"i\",\"lifecycle\":{\"preStop\":{"
+                         "\"sleep\":{\"seconds\":1}}}}]"),
+          -EINVAL, "spec.initContainers[0].lifecycle:" },
+        { POD(CONTAINERS ",\"initContainers\":[{\"name\":\"i\",\"readinessProbe\":{\"grpc\":{"
+                         "\"port\":1}}}]"),
+          -EINVAL, "spec.initContainers[0].readinessProbe:" },
         { ONE("\"volumeDevices\":[{\"name\":\"x\"}]"), -EOPNOTSUPP,
           "spec.containers[0].volumeDevices:" },
         { ONE("\"ports\":[{\"containerPort\":80,\"hostPort\":80}]"), -EOPNOTSUPP,
@@ -220,8 +232,10 @@ static const struct {
         { ONE("\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/x\",\"mountPropagation\":"
               "\"Bidirectional\"}]"),
           -EOPNOTSUPP, "spec.containers[0].volumeMounts[0].mountPropagation:" },
-        { ONE("\"readinessProbe\":{\"grpc\":{\"port\":1}}"), -EOPNOTSUPP,
-          "spec.containers[0].readinessProbe.grpc:" },
+        { ONE("\"readinessProbe\":{\"grpc\":{\"port\":0}}"), -EINVAL,
+          "spec.containers[0].readinessProbe.grpc.port:" },
+        { ONE("\"readinessProbe\":{\"grpc\":{\"port\":1,\"tls\":true}}"), -EOPNOTSUPP,
+          "spec.containers[0].readinessProbe.grpc.tls:" },
         { ONE("\"readinessProbe\":{\"httpGet\":{\"port\":\"web\"}}"), -EINVAL,
           "spec.containers[0].readinessProbe.httpGet.port:" },
         { ONE("\"readinessProbe\":{\"httpGet\":{\"port\":80,\"path\":\"/a b\"}}"), -EINVAL,

@@ -28,7 +28,7 @@ static bool is_ready(const struct pod_worker *worker, size_t index)
         if (container->is_init && !container->is_sidecar)
                 return state->phase == POD_CONTAINER_EXITED && state->exit.code == 0;
         return state->phase == POD_CONTAINER_RUNNING && state->startup_passed &&
-               (container->readiness.kind == POD_PROBE_NONE || state->ready);
+               (container->readiness.handler.kind == POD_HANDLER_NONE || state->ready);
 }
 
 static bool all_ready(const struct pod_worker *worker)
@@ -95,7 +95,8 @@ static enum pod_phase derive_phase(struct pod_worker *worker)
         if (!pod_worker_is_initialized(worker))
                 return POD_PENDING;
         for (size_t i = spec->init_count; i < spec->container_count; i++)
-                if (!worker->containers[i].ran)
+                if (!worker->containers[i].ran ||
+                    (worker->containers[i].post_starting && !worker->containers[i].last.is_set))
                         return POD_PENDING;
         return POD_RUNNING;
 }
@@ -270,7 +271,11 @@ static void write_exit(const struct pod_exit *exit, struct json_writer *writer)
 static void write_state(const struct pod_container_state *state, struct json_writer *writer)
 {
         json_field_object(writer, "state");
-        if (state->phase == POD_CONTAINER_RUNNING) {
+        if (state->phase == POD_CONTAINER_RUNNING && state->post_starting) {
+                json_field_object(writer, "waiting");
+                json_field_string(writer, "reason", STR("ContainerCreating"));
+                json_end_object(writer);
+        } else if (state->phase == POD_CONTAINER_RUNNING) {
                 json_field_object(writer, "running");
                 write_time(writer, "startedAt", state->started_at);
                 json_end_object(writer);
@@ -421,7 +426,7 @@ static void restore_container(struct pod_container_state *state,
                 state->is_unconfirmed = true;
                 state->ran = true;
                 state->started_at = read_time(json_get(running, "startedAt"), now);
-                state->startup_passed = container->startup.kind == POD_PROBE_NONE ||
+                state->startup_passed = container->startup.handler.kind == POD_HANDLER_NONE ||
                                         json_bool_or(json_get(status, "started"), false);
                 state->ready = json_bool_or(json_get(status, "ready"), false);
         } else if (json_exists(terminated)) {

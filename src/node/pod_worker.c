@@ -15,6 +15,7 @@
 #define SANDBOX_BACKOFF_LAST  (60 * NS_PER_SECOND)
 #define DELETE_RETRY          NS_PER_SECOND
 #define KILL_WAIT             (10 * NS_PER_SECOND) /* then the sandbox is destroyed without an exit seen */
+#define HOOK_OVERRUN          (2 * NS_PER_SECOND) /* as the kubelet: between SIGTERM and SIGKILL then */
 #define PUBLISH_HOLD          (20 * NS_PER_MS)
 
 enum { EXIT_SIGNAL_BASE = 128, EXIT_LOST = 137, TEXT_MAX = 4096 /* as a kubelet cuts them */ };
@@ -57,6 +58,7 @@ static struct pod_action *act(struct pod_actions *actions, enum pod_action_type 
         action->container = 0;
         action->attempt = 0;
         action->role = POD_PROBE_STARTUP;
+        action->hook = POD_HOOK_POST_START;
         action->is_warning = false;
         action->reason = NULL;
         action->message[0] = '\0';
@@ -77,6 +79,13 @@ static void act_probe(struct pod_actions *actions, enum pod_action_type type,
 {
         act_on(actions, type, worker, index);
         actions->items[actions->count - 1].role = role;
+}
+
+static void act_hook(struct pod_actions *actions, enum pod_action_type type,
+                     const struct pod_worker *worker, size_t index, enum pod_hook hook)
+{
+        act_on(actions, type, worker, index);
+        actions->items[actions->count - 1].hook = hook;
 }
 
 static _printf_(4, 5) void act_event(struct pod_actions *actions, bool is_warning,
@@ -302,6 +311,7 @@ static void on_exited(struct pod_worker *worker, size_t index, const struct pod_
         state->phase = POD_CONTAINER_EXITED;
         state->ran = true;
         state->ready = false;
+        state->post_starting = state->pre_stopping = false;
         state->is_unconfirmed = false;
         state->kill_at = 0;
         worker->is_dirty = true;
@@ -335,6 +345,7 @@ static bool restore_started(struct pod_container_state *state, const struct pod_
 static void on_started(struct pod_worker *worker, size_t index, const struct pod_event *event,
                        struct pod_time now, struct pod_actions *actions)
 {
+        const struct pod_container *container = &worker->spec->containers[index];
         struct pod_container_state *state = &worker->containers[index];
         bool is_known = worker->is_restoring && restore_started(state, event);
 
@@ -343,8 +354,9 @@ static void on_started(struct pod_worker *worker, size_t index, const struct pod
         state->phase = POD_CONTAINER_RUNNING;
         if (!is_known) {
                 state->started_at = now.realtime;
-                state->startup_passed =
-                        worker->spec->containers[index].startup.kind == POD_PROBE_NONE;
+                state->post_starting = container->post_start.kind != POD_HANDLER_NONE;
+                state->startup_passed = !state->post_starting &&
+                                        container->startup.handler.kind == POD_HANDLER_NONE;
                 state->ready = false;
         }
         state->is_unconfirmed = false;
@@ -353,9 +365,11 @@ static void on_started(struct pod_worker *worker, size_t index, const struct pod
         state->refusal_backoff_ns = 0;
         snprintf(state->id, sizeof(state->id), "%s", event->id ? event->id : "");
         worker->is_dirty = true;
-        if (!worker->is_restoring)
-                act_event(actions, false, "Started", "Started container %.*s",
-                          STR_FORMAT(worker->spec->containers[index].name));
+        if (worker->is_restoring)
+                return;
+        act_event(actions, false, "Started", "Started container %.*s", STR_FORMAT(container->name));
+        if (state->post_starting)
+                act_hook(actions, POD_ACTION_RUN_HOOK, worker, index, POD_HOOK_POST_START);
 }
 
 static void on_start_refused(struct pod_worker *worker, size_t index, const struct pod_event *event,
@@ -379,14 +393,50 @@ static void stop_container(struct pod_worker *worker, size_t index, uint64_t kil
 {
         struct pod_container_state *state = &worker->containers[index];
 
-        if (state->kill_at == 0 || kill_at < state->kill_at)
+        if (!state->is_overrun && (state->kill_at == 0 || kill_at < state->kill_at))
                 state->kill_at = kill_at;
-        if (!state->stop_sent) {
-                stop_probes(worker, index, actions);
-                state->stop_sent = true;
-                if (state->kill_at > now.monotonic)
-                        act_on(actions, POD_ACTION_STOP, worker, index);
+        if (state->stop_sent)
+                return;
+        state->stop_sent = true;
+        stop_probes(worker, index, actions);
+        if (state->post_starting)
+                act_on(actions, POD_ACTION_STOP_HOOK, worker, index);
+        state->post_starting = false;
+        if (state->kill_at <= now.monotonic)
+                return;
+        state->pre_stopping = worker->spec->containers[index].pre_stop.kind != POD_HANDLER_NONE;
+        if (state->pre_stopping)
+                act_hook(actions, POD_ACTION_RUN_HOOK, worker, index, POD_HOOK_PRE_STOP);
+        else
+                act_on(actions, POD_ACTION_STOP, worker, index);
+}
+
+static void on_hook_ended(struct pod_worker *worker, size_t index, const struct pod_event *event,
+                          struct pod_time now, struct pod_actions *actions)
+{
+        const struct pod_container *container = &worker->spec->containers[index];
+        struct pod_container_state *state = &worker->containers[index];
+        bool is_start = event->hook == POD_HOOK_POST_START;
+
+        if (is_start ? !state->post_starting : !state->pre_stopping)
+                return;
+        state->post_starting = state->pre_stopping = false;
+        if (!event->healthy)
+                act_event(actions, true, is_start ? "FailedPostStartHook" : "FailedPreStopHook",
+                          "%s failed: %s", is_start ? "PostStartHook" : "PreStopHook",
+                          event->message ? event->message : "");
+        if (!is_start) {
+                act_on(actions, POD_ACTION_STOP, worker, index);
+                return;
         }
+        worker->is_dirty = true;
+        if (event->healthy) {
+                state->startup_passed = container->startup.handler.kind == POD_HANDLER_NONE;
+                return;
+        }
+        act_event(actions, false, "Killing", "FailedPostStartHook");
+        stop_container(worker, index, now.monotonic + worker->spec->grace_s * NS_PER_SECOND, now,
+                       actions);
 }
 
 static void on_probe(struct pod_worker *worker, size_t index, const struct pod_event *event,
@@ -469,6 +519,9 @@ static void on_restored(struct pod_worker *worker, struct pod_time now, struct p
         }
         worker->is_restoring = false;
         for (size_t i = 0; i < worker->container_count; i++)
+                if (worker->containers[i].post_starting)
+                        act_hook(actions, POD_ACTION_RUN_HOOK, worker, i, POD_HOOK_POST_START);
+        for (size_t i = 0; i < worker->container_count; i++)
                 if (worker->containers[i].phase == POD_CONTAINER_EXITED &&
                     !pod_worker_is_stopping(worker) && pod_worker_restarts(worker, i))
                         plan_restart(worker, i, 0, now, actions);
@@ -524,6 +577,8 @@ static void on_container_event(struct pod_worker *worker, const struct pod_event
                 on_start_refused(worker, index, event, now, actions);
         else if (event->type == POD_EVENT_EXITED)
                 on_exited(worker, index, event, now, actions);
+        else if (event->type == POD_EVENT_HOOK_ENDED)
+                on_hook_ended(worker, index, event, now, actions);
         else
                 on_probe(worker, index, event, now, actions);
 }
@@ -574,6 +629,7 @@ static void take_event(struct pod_worker *worker, const struct pod_event *event,
         case POD_EVENT_START_REFUSED:
         case POD_EVENT_EXITED:
         case POD_EVENT_PROBE:
+        case POD_EVENT_HOOK_ENDED:
                 on_container_event(worker, event, now, actions);
                 break;
         case POD_EVENT_DELETE_FAILED:
@@ -635,6 +691,21 @@ static void advance_stop(struct pod_worker *worker, struct pod_time now,
         }
 }
 
+/* The hook took all the time that there was: the main process still gets its signal. */
+static void overrun_hook(struct pod_worker *worker, size_t index, struct pod_time now,
+                         struct pod_actions *actions)
+{
+        struct pod_container_state *state = &worker->containers[index];
+
+        act_on(actions, POD_ACTION_STOP_HOOK, worker, index);
+        act_event(actions, true, "FailedPreStopHook",
+                  "PreStopHook did not end within the grace period");
+        act_on(actions, POD_ACTION_STOP, worker, index);
+        state->pre_stopping = false;
+        state->is_overrun = true;
+        state->kill_at = now.monotonic + HOOK_OVERRUN;
+}
+
 static void advance_kills(struct pod_worker *worker, struct pod_time now,
                           struct pod_actions *actions)
 {
@@ -643,6 +714,8 @@ static void advance_kills(struct pod_worker *worker, struct pod_time now,
                 if (state->phase != POD_CONTAINER_RUNNING || state->kill_at == 0 ||
                     state->kill_sent)
                         continue;
+                if (now.monotonic >= state->kill_at && state->pre_stopping)
+                        overrun_hook(worker, i, now, actions);
                 if (now.monotonic < state->kill_at) {
                         wake_at(worker, state->kill_at);
                         continue;
@@ -692,7 +765,7 @@ static void start_container(struct pod_worker *worker, size_t index, struct pod_
                 state->restart_count++;
         state->is_restart = false;
         state->startup_passed = state->ready = false;
-        state->stop_sent = state->kill_sent = false;
+        state->stop_sent = state->kill_sent = state->is_overrun = false;
         state->kill_at = 0;
         state->started_at = state->started_monotonic = 0;
         act_on(actions, POD_ACTION_START, worker, index);
@@ -726,13 +799,15 @@ static unsigned wanted_probes(const struct pod_worker *worker, size_t index)
         const struct pod_container *container = &worker->spec->containers[index];
         const struct pod_container_state *state = &worker->containers[index];
 
-        if (state->phase != POD_CONTAINER_RUNNING || state->stop_sent ||
+        if (state->phase != POD_CONTAINER_RUNNING || state->stop_sent || state->post_starting ||
             worker->sandbox != POD_SANDBOX_UP)
                 return 0;
         if (!state->startup_passed)
                 return 1U << POD_PROBE_STARTUP;
-        return (container->liveness.kind != POD_PROBE_NONE ? 1U << POD_PROBE_LIVENESS : 0) |
-               (container->readiness.kind != POD_PROBE_NONE ? 1U << POD_PROBE_READINESS : 0);
+        return (container->liveness.handler.kind != POD_HANDLER_NONE ? 1U << POD_PROBE_LIVENESS
+                                                                     : 0) |
+               (container->readiness.handler.kind != POD_HANDLER_NONE ? 1U << POD_PROBE_READINESS
+                                                                      : 0);
 }
 
 static void advance_probes(struct pod_worker *worker, struct pod_actions *actions)

@@ -26,8 +26,10 @@ enum {
         POD_MESSAGE_SIZE = 1024, /* reasons given in status and events, cut to fit */
         POD_REASON_SIZE = 48,
         POD_CONTAINER_ID_SIZE = 72,
-        POD_ACTIONS_MAX = LIMIT_CONTAINERS * 12 + 16,
+        POD_ACTIONS_MAX = LIMIT_CONTAINERS * 16 + 16,
 };
+
+enum pod_hook { POD_HOOK_POST_START, POD_HOOK_PRE_STOP };
 
 enum pod_event_type {
         POD_EVENT_DESIRED,         /* `spec`: the document as it is now (the first one too) */
@@ -42,8 +44,9 @@ enum pod_event_type {
         POD_EVENT_SANDBOX_DESTROYED,
         POD_EVENT_STARTED,       /* `container`, `attempt`, `id` */
         POD_EVENT_START_REFUSED, /* was not created: `container`, `attempt`, `reason`, `message` */
-        POD_EVENT_EXITED, /* `container`, `attempt`, `code`, `signal`, `oom`, `reason`, … */
-        POD_EVENT_PROBE,  /* `container`, `attempt`, `role`, `healthy`, `message` */
+        POD_EVENT_EXITED,     /* `container`, `attempt`, `code`, `signal`, `oom`, `reason`, … */
+        POD_EVENT_PROBE,      /* `container`, `attempt`, `role`, `healthy`, `message` */
+        POD_EVENT_HOOK_ENDED, /* `container`, `attempt`, `hook`, `healthy`, `message` */
         POD_EVENT_DELETE_FAILED, /* the API refused the deletion for now; is retried */
         POD_EVENT_RESTORED,      /* after pod_worker_restore(): all that still runs was reported */
 };
@@ -58,6 +61,7 @@ struct pod_event {
         int code, signal; /* exit status; signal 0: it exited by itself */
         bool oom;
         enum pod_probe_role role;
+        enum pod_hook hook;
         bool healthy;
         const char *reason, *message; /* copied; may be NULL */
 };
@@ -72,11 +76,13 @@ enum pod_action_type {
         POD_ACTION_DESTROY_SANDBOX, /* kills what is left → SANDBOX_DESTROYED */
         POD_ACTION_START_PROBE, /* `container`, `attempt`, `role` → PROBE when verdicts change */
         POD_ACTION_STOP_PROBE,
-        POD_ACTION_PUBLISH, /* pod_worker_write_status() and patch it; drop it if unchanged */
-        POD_ACTION_DELETE,  /* delete the object with zero grace and its uid, after what was
-                               published before */
-        POD_ACTION_EVENT,   /* `reason`, `message`, `is_warning`: a Kubernetes Event on the Pod */
-        POD_ACTION_RELEASE, /* nothing is left: free the worker, its volumes and its address */
+        POD_ACTION_RUN_HOOK,  /* `container`, `attempt`, `hook` → HOOK_ENDED */
+        POD_ACTION_STOP_HOOK, /* the one that runs; its end is not told */
+        POD_ACTION_PUBLISH,   /* pod_worker_write_status() and patch it; drop it if unchanged */
+        POD_ACTION_DELETE,    /* delete the object with zero grace and its uid, after what was
+                                 published before */
+        POD_ACTION_EVENT,     /* `reason`, `message`, `is_warning`: a Kubernetes Event on the Pod */
+        POD_ACTION_RELEASE,   /* nothing is left: free the worker, its volumes and its address */
 };
 
 struct pod_action {
@@ -84,6 +90,7 @@ struct pod_action {
         size_t container;
         uint32_t attempt;
         enum pod_probe_role role;
+        enum pod_hook hook;
         bool is_warning;
         const char *reason; /* static, or of the container's state until the next event */
         char message[POD_MESSAGE_SIZE];
@@ -126,6 +133,8 @@ struct pod_container_state {
         uint64_t backoff_ns; /* of the last crash; 0: none yet */
         uint64_t refusal_backoff_ns;
         bool startup_passed, ready;
+        bool post_starting, pre_stopping; /* that hook runs */
+        bool is_overrun; /* the preStop hook took all the grace: `kill_at` is after it */
         bool stop_sent, kill_sent;
         uint64_t kill_at;    /* monotonic; 0: none */
         unsigned probes;     /* bit per role that runs */

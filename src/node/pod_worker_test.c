@@ -58,9 +58,9 @@ static void end(struct story *story)
 
 static void trace_actions(struct story *story)
 {
-        static const char *const names[] = { "prepare", "create",  "start",  "stop",
-                                             "kill",    "destroy", "probe+", "probe-",
-                                             "publish", "delete",  "event",  "release" };
+        static const char *const names[] = { "prepare", "create", "start",  "stop",   "kill",
+                                             "destroy", "probe+", "probe-", "hook+",  "hook-",
+                                             "publish", "delete", "event",  "release" };
         static const char *const roles[] = { "startup", "liveness", "readiness" };
 
         for (size_t i = 0; i < story->actions.count; i++) {
@@ -72,7 +72,11 @@ static void trace_actions(struct story *story)
                         continue;
                 buffer_printf(&story->trace, "%s%s", story->trace.length ? " " : "",
                               names[action->type]);
-                if (action->type >= POD_ACTION_START && action->type <= POD_ACTION_KILL)
+                if (action->type == POD_ACTION_RUN_HOOK)
+                        buffer_printf(&story->trace, "%s",
+                                      action->hook == POD_HOOK_PRE_STOP ? "stop" : "start");
+                if ((action->type >= POD_ACTION_START && action->type <= POD_ACTION_KILL) ||
+                    action->type == POD_ACTION_RUN_HOOK)
                         buffer_printf(&story->trace, ":%.*s", STR_FORMAT(name));
                 if (action->type == POD_ACTION_START_PROBE || action->type == POD_ACTION_STOP_PROBE)
                         buffer_printf(&story->trace, ":%.*s:%s", STR_FORMAT(name),
@@ -121,6 +125,7 @@ static const struct {
         { "oom", POD_EVENT_EXITED },
         { "stale", POD_EVENT_EXITED },
         { "probe", POD_EVENT_PROBE },
+        { "hook", POD_EVENT_HOOK_ENDED },
         { "removed", POD_EVENT_REMOVED },
         { "unsupported", POD_EVENT_REFUSED },
         { "delete-failed", POD_EVENT_DELETE_FAILED },
@@ -164,6 +169,9 @@ static void play(struct story *story, const char *text)
                              : word[0] == 'l' ? POD_PROBE_LIVENESS
                                               : POD_PROBE_READINESS;
                 event.healthy = strcmp(more, "up") == 0;
+        } else if (strcmp(verb, "hook") == 0) {
+                event.hook = strcmp(word, "stop") == 0 ? POD_HOOK_PRE_STOP : POD_HOOK_POST_START;
+                event.healthy = strcmp(more, "ok") == 0;
         } else if (event.type == POD_EVENT_START_REFUSED || event.type == POD_EVENT_REFUSED) {
                 event.reason = word[0] ? word : name;
         } else {
@@ -280,6 +288,59 @@ static void readiness_waits_for_its_probe(void **state)
               { "started main", "probe+:main:startup", "Running False main:running#1" },
               { "probe main startup down", "probe-:main:startup stop:main" },
               { "exited main 0", "publish", "Running False main:CrashLoopBackOff#1" });
+}
+
+#define HOOKED(lifecycle, more)                                                                    \
+        POD("\"containers\":[{\"name\":\"main\",\"image\":\"b\"," more "\"lifecycle\":{" lifecycle \
+            "}}]")
+#define EXEC_HOOK "{\"exec\":{\"command\":[\"true\"]}}"
+#define READINESS "\"readinessProbe\":{\"tcpSocket\":{\"port\":80}},"
+
+static void readiness_waits_for_post_start(void **state)
+{
+        (void)state;
+        STORY(HOOKED("\"postStart\":" EXEC_HOOK, READINESS), { "desired", "prepare create" },
+              { "prepared", "start:main" }, { "sandbox", "" },
+              { "started main", "hook+start:main", "Pending False main:ContainerCreating#0" },
+              { "hook main stop ok", "" },
+              { "hook main start ok", "probe+:main:readiness", "Running False main:running#0" },
+              { "probe main readiness up", "publish", "Running True main:running#0" },
+              { "hook main start down", "" });
+        /* A container whose hook fails is ended and treated as any that ended. */
+        STORY(HOOKED("\"postStart\":" EXEC_HOOK ",\"preStop\":" EXEC_HOOK, ""),
+              { "desired", "prepare create" }, { "prepared", "start:main" }, { "sandbox", "" },
+              { "started main", "hook+start:main" },
+              { "hook main start down", "hook+stop:main", "Running False main:running#0" },
+              { "hook main stop ok", "stop:main" },
+              { "exited main 143", "start:main publish", "Running False main:ContainerCreating#1" },
+              { "started main", "hook+start:main", "Running False main:ContainerCreating#1" },
+              { "exited main 0", "publish", "Running False main:CrashLoopBackOff#1" },
+              { "hook main start ok", "" });
+        /* Deletion does not wait for it. */
+        STORY(HOOKED("\"postStart\":" EXEC_HOOK, ""), { "desired", "prepare create" },
+              { "prepared", "start:main" }, { "sandbox", "" },
+              { "started main", "hook+start:main" }, { "delete 30", "hook- stop:main" },
+              { "hook main start ok", "" });
+}
+
+static void pre_stop_comes_before_the_signal(void **state)
+{
+        static const char pod[] = HOOKED("\"preStop\":" EXEC_HOOK, "");
+
+        (void)state;
+        STORY(pod, UP, { "delete 30", "hook+stop:main" }, { "wait 29000", "" },
+              { "hook main stop ok", "stop:main" }, { "wait 999", "" }, { "wait 1", "kill:main" },
+              { "signal main 9", "destroy publish" });
+        STORY(pod, UP, { "delete 30", "hook+stop:main" }, { "hook main stop down", "stop:main" },
+              { "exited main 0", "destroy publish" });
+        /* It takes too long. */
+        STORY(pod, UP, { "delete 5", "hook+stop:main" }, { "wait 4999", "" },
+              { "wait 1", "hook- stop:main" }, { "hook main stop ok", "" }, { "wait 1999", "" },
+              { "wait 1", "kill:main" }, { "signal main 9", "destroy publish" });
+        /* The main process ends of itself meanwhile, and one that has no time gets no hook. */
+        STORY(pod, UP, { "delete 30", "hook+stop:main" }, { "exited main 0", "destroy publish" },
+              { "hook main stop ok", "" });
+        STORY(pod, UP, { "delete 0", "kill:main" });
 }
 
 static void crashes_back_off(void **state)
@@ -638,6 +699,8 @@ int main(void)
                 cmocka_unit_test(a_pod_without_probes_is_ready_with_one_write),
                 cmocka_unit_test(slow_progress_is_shown),
                 cmocka_unit_test(readiness_waits_for_its_probe),
+                cmocka_unit_test(readiness_waits_for_post_start),
+                cmocka_unit_test(pre_stop_comes_before_the_signal),
                 cmocka_unit_test(crashes_back_off),
                 cmocka_unit_test(back_off_ends_at_five_minutes),
                 cmocka_unit_test(restart_policy_decides),

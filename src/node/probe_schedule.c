@@ -18,7 +18,8 @@ void probe_schedule_init(struct probe_schedule *schedule, const struct pod_probe
         schedule->due = now + probe->initial_delay_s * NS_PER_SECOND;
         schedule->counts_from = schedule->due;
         if (role != POD_PROBE_LIVENESS)
-                schedule->retry_ns = probe->kind == POD_PROBE_EXEC ? RETRY_FIRST_EXEC : RETRY_FIRST;
+                schedule->retry_ns =
+                        probe->handler.kind == POD_HANDLER_EXEC ? RETRY_FIRST_EXEC : RETRY_FIRST;
 }
 
 static bool give_verdict(struct probe_schedule *schedule, bool healthy)

@@ -7,7 +7,7 @@
 #define MS     NS_PER_MS
 
 static const struct pod_probe http = {
-        .kind = POD_PROBE_HTTP,
+        .handler.kind = POD_HANDLER_HTTP,
         .period_s = 10,
         .timeout_s = 1,
         .success_threshold = 1,
@@ -103,7 +103,7 @@ static void exec_is_repeated_less(void **state)
         struct probe_schedule schedule;
 
         (void)state;
-        probe.kind = POD_PROBE_EXEC;
+        probe.handler.kind = POD_HANDLER_EXEC;
         probe_schedule_init(&schedule, &probe, POD_PROBE_READINESS, 0);
         assert_false(probe_schedule_answer(&schedule, false, 0));
         assert_int_equal(schedule.due, 50 * MS);
