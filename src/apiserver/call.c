@@ -63,6 +63,10 @@ size_t api_call_headers(struct api_call *call, const char *content_type,
                 if (seconds.data)
                         headers[count++] = (struct http_header){ STR("Retry-After"), seconds };
         }
+        if (call->etag.length > 0) {
+                headers[count++] = (struct http_header){ STR("ETag"), call->etag };
+                headers[count++] = (struct http_header){ STR("Vary"), STR("Accept") };
+        }
         for (size_t i = 0; i < call->warning_count; i++) {
                 struct str value = warning_value(call, call->warnings[i]);
                 if (value.data)
@@ -160,7 +164,7 @@ void api_call_respond_buffer(struct api_call *call, unsigned code, struct buffer
 
 void api_call_respond_piece(struct api_call *call, unsigned code, struct stream_piece text)
 {
-        respond(call, code, "application/json", text);
+        respond(call, code, call->answer_type ? call->answer_type : "application/json", text);
 }
 
 void api_call_respond_text(struct api_call *call, unsigned code, const char *content_type,

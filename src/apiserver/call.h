@@ -122,6 +122,7 @@ struct api_call {
         uint64_t now_ns; /* realtime, when the request came */
 
         const char *answer_type; /* Content-Type of JSON answers; NULL: application/json */
+        struct str etag;         /* quoted; empty: none. Such an answer depends on Accept */
         struct str warnings[API_WARNINGS_MAX];
         size_t warning_count;
 
@@ -141,7 +142,7 @@ void api_call_respond_raw(struct api_call *call, unsigned code, struct json_doc 
 /* JSON text; the buffer is emptied. */
 void api_call_respond_buffer(struct api_call *call, unsigned code, struct buffer *text);
 
-/* JSON text that somebody else holds. */
+/* Text that somebody else holds, of call->answer_type. */
 void api_call_respond_piece(struct api_call *call, unsigned code, struct stream_piece text);
 
 void api_call_respond_text(struct api_call *call, unsigned code, const char *content_type,

@@ -92,6 +92,86 @@ static void test_a_definition_serves_objects(void **state)
                 json_get(answer_root(api), "components", "schemas", "com.example.v1.Thing")));
 }
 
+/* Swagger 2.0 cannot say it all; one member too many and kubectl refuses the whole document. */
+static void test_openapi_v2_leaves_out_what_it_cannot_say(void **state)
+{
+        static const struct {
+                const char *schema, *expected;
+        } cases[] = {
+                { "{'type':'string','nullable':true}", "{}" },
+                { "{'type':'object','nullable':true,'properties':{'b':{'type':'string'}}}", "{}" },
+                { "{'type':'object','x-kubernetes-preserve-unknown-fields':true,'properties':{'b':"
+                  "{'type':'string'}}}",
+                  "{'x-kubernetes-preserve-unknown-fields':true}" },
+                { "{'x-kubernetes-int-or-string':true,'anyOf':[{'type':'integer'},{'type':"
+                  "'string'}]}",
+                  "{'x-kubernetes-int-or-string':true}" },
+                { "{'type':'object','required':['b','c'],'properties':{'b':{'type':'string',"
+                  "'nullable':true},'c':{'type':'string'},'nullable':{'type':'integer'}}}",
+                  "{'type':'object','required':['c'],'properties':{'b':{},'c':{'type':'string'},"
+                  "'nullable':{'type':'integer'}}}" },
+                { "{'type':'array','items':{'type':'string','nullable':true}}",
+                  "{'type':'array','items':{}}" },
+                { "{'type':'object','additionalProperties':{'type':'integer','minimum':1}}",
+                  "{'type':'object','additionalProperties':{'type':'integer','minimum':1}}" },
+        };
+        struct test_api *api = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char crd[2048], expected[512];
+                struct json_value found;
+                snprintf(crd, sizeof(crd),
+                         "{'metadata':{'name':'w%zus.example.com'},'spec':{'group':'example.com',"
+                         "'scope':'Namespaced','names':{'plural':'w%zus','kind':'W%zu'},'versions':"
+                         "[{'name':'v1','served':true,'storage':true,'schema':{'openAPIV3Schema':"
+                         "{'type':'object','properties':{'a':%s}}}}]}}",
+                         i, i, i, cases[i].schema);
+                assert_int_equal(post(api, CRDS, crd), 201);
+                snprintf(crd, sizeof(crd), "/apis/example.com/v1/w%zus", i);
+                wait_for_path(api, crd, 200);
+                assert_int_equal(get(api, "/openapi/v2"), 200);
+                snprintf(crd, sizeof(crd), "com.example.v1.W%zu", i);
+                found = json_get(answer_root(api), "definitions", crd, "properties", "a");
+                snprintf(expected, sizeof(expected), "%s", cases[i].expected);
+                for (char *c = expected; *c; c++)
+                        *c = *c == '\'' ? '"' : *c;
+                assert_true(str_equal(json_text(found), str_from(expected)));
+        }
+        assert_true(json_exists(json_get(answer_root(api), "paths",
+                                         "/apis/example.com/v1/namespaces/{namespace}/w0s/{name}",
+                                         "patch", "consumes")));
+}
+
+/* Every definition that is named stands in the document. */
+static void check_references(struct json_value value, struct json_value definitions)
+{
+        json_for_each (it, value) {
+                struct str name = json_string(it.value);
+                if (str_equal(it.key, STR("$ref")) && json_type(it.value) == JSON_STRING) {
+                        assert_true(str_starts_with(name, STR("#/definitions/")));
+                        name = str_slice(name, strlen("#/definitions/"), name.length);
+                        assert_true(json_exists(json_member(definitions, name)));
+                }
+                check_references(it.value, definitions);
+        }
+}
+
+static void test_openapi_v2_is_whole(void **state)
+{
+        struct test_api *api = *state;
+        struct json_value definitions;
+
+        assert_int_equal(get(api, "/openapi/v2"), 200);
+        definitions = json_get(answer_root(api), "definitions");
+        assert_true(json_count(definitions) > 300);
+        check_references(definitions, definitions);
+        assert_true(json_string_is(json_get(definitions,
+                                            "io.k8s.apimachinery.pkg.util.intstr."
+                                            "IntOrString",
+                                            "type"),
+                                   STR("string")));
+}
+
 static void test_a_definition_changes_and_goes(void **state)
 {
         struct test_api *api = *state;
@@ -289,6 +369,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(name, test_api_setup_on_disk, test_api_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(test_a_definition_serves_objects),
+                TEST(test_openapi_v2_leaves_out_what_it_cannot_say),
+                TEST(test_openapi_v2_is_whole),
                 TEST(test_a_definition_changes_and_goes),
                 TEST(test_bad_definitions),
                 DISK_TEST(test_definitions_come_back),

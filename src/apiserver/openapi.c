@@ -5,234 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "apiserver/openapi_schema.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
+#include "kube/openapi_protobuf.h"
 #include "json/writer.h"
 
 /*
  * /openapi/v3: an index of group-versions and one document for each, with what clients look for:
- * which patch types and parameters a kind takes, and its schema for `explain`. /openapi/v2: all
- * schemas, as JSON. Documents are made when they are first asked for, in pieces, and kept until the
- * registry changes.
+ * which patch types and parameters a kind takes, and its schema for `explain`. /openapi/v2: all of
+ * it in one document, as JSON or protobuf. Documents are made when they are first asked for, in
+ * pieces, and kept until the registry changes.
  */
-
-/* ---- schemas ---- */
-
-enum {
-        NAMES_MAX = 1024,
-        PIECE_NS = 500 * 1000, /* work in one turn of the loop */
-};
-
-/* Definitions that a document needs, each once, in the order in which they were met. */
-struct closure {
-        struct json_value definitions;
-        struct str names[NAMES_MAX];
-        size_t count;
-        uint16_t slots[2 * NAMES_MAX]; /* index + 1 */
-};
-
-static void need(struct closure *closure, struct str name)
-{
-        size_t slot = str_fnv1a(name) % ARRAY_SIZE(closure->slots);
-
-        while (closure->slots[slot]) {
-                if (str_equal(closure->names[closure->slots[slot] - 1], name))
-                        return;
-                slot = (slot + 1) % ARRAY_SIZE(closure->slots);
-        }
-        if (closure->count == NAMES_MAX)
-                return;
-        closure->names[closure->count++] = name;
-        closure->slots[slot] = (uint16_t)closure->count;
-}
-
-/* Copies a schema; references become those of the document, and what they name is needed too. */
-static void write_schema(struct json_writer *writer, struct closure *closure, const char *prefix,
-                         struct json_value schema)
-{
-        switch (json_type(schema)) {
-        case JSON_OBJECT:
-                json_begin_object(writer);
-                json_for_each (it, schema) {
-                        json_key(writer, it.key);
-                        if (str_equal(it.key, STR("$ref")) && json_type(it.value) == JSON_STRING) {
-                                char text[256];
-                                struct str name = json_string(it.value);
-                                snprintf(text, sizeof(text), "%s%.*s", prefix, STR_FORMAT(name));
-                                json_write_string(writer, str_from(text));
-                                need(closure, name);
-                        } else {
-                                write_schema(writer, closure, prefix, it.value);
-                        }
-                }
-                json_end_object(writer);
-                break;
-        case JSON_ARRAY:
-                json_begin_array(writer);
-                json_for_each (it, schema)
-                        write_schema(writer, closure, prefix, it.value);
-                json_end_array(writer);
-                break;
-        default:
-                json_write_value(writer, schema);
-        }
-}
-
-static void write_kind(struct json_writer *writer, bool as_list,
-                       const struct api_resource *resource, const struct api_version *version)
-{
-        json_key(writer, STR("x-kubernetes-group-version-kind"));
-        if (as_list)
-                json_begin_array(writer);
-        json_begin_object(writer);
-        json_field_string(writer, "group", resource->group);
-        json_field_string(writer, "version", version->name);
-        json_field_string(writer, "kind", resource->kind);
-        json_end_object(writer);
-        if (as_list)
-                json_end_array(writer);
-}
-
-/* "io.x-k8s.agents.v1beta1.Sandbox": the group's labels backwards, as kube-apiserver names them. */
-static struct str definition_name(struct arena *arena, const struct api_resource *resource,
-                                  const struct api_version *version)
-{
-        struct str rest = resource->group, label, name = STR_EMPTY;
-
-        if (!resource->custom)
-                return version->definition;
-        while (rest.length > 0) {
-                str_cut(rest, '.', &label, &rest);
-                name = arena_printf(arena, "%.*s%s%.*s", STR_FORMAT(label), name.length ? "." : "",
-                                    STR_FORMAT(name));
-        }
-        return arena_printf(arena, "%.*s.%.*s.%.*s", STR_FORMAT(name), STR_FORMAT(version->name),
-                            STR_FORMAT(resource->kind));
-}
-
-static void write_root_properties(struct json_writer *writer, struct closure *closure,
-                                  const char *prefix, struct json_value properties)
-{
-        struct str meta = STR("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-        char text[256];
-
-        json_field_object(writer, "properties");
-        json_field_raw(writer, "apiVersion", STR("{\"type\":\"string\"}"));
-        json_field_raw(writer, "kind", STR("{\"type\":\"string\"}"));
-        snprintf(text, sizeof(text), "%s%.*s", prefix, STR_FORMAT(meta));
-        json_field_object(writer, "metadata");
-        json_field_string(writer, "$ref", str_from(text));
-        json_end_object(writer);
-        need(closure, meta);
-        json_for_each (it, properties) {
-                if (str_equal(it.key, STR("apiVersion")) || str_equal(it.key, STR("kind")) ||
-                    str_equal(it.key, STR("metadata")))
-                        continue;
-                json_key(writer, it.key);
-                write_schema(writer, closure, prefix, it.value);
-        }
-        json_end_object(writer);
-}
-
-/* The schema of a served kind, with its name as an object of that kind. */
-static void write_root(struct json_writer *writer, struct closure *closure, const char *prefix,
-                       const struct api_resource *resource, const struct api_version *version)
-{
-        json_begin_object(writer);
-        json_for_each (it, version->openapi) {
-                if (str_equal(it.key, STR("properties")))
-                        continue;
-                json_key(writer, it.key);
-                write_schema(writer, closure, prefix, it.value);
-        }
-        write_root_properties(writer, closure, prefix, json_get(version->openapi, "properties"));
-        write_kind(writer, true, resource, version);
-        json_end_object(writer);
-}
-
-/* ---- paths ---- */
-
-static void write_operation(struct json_writer *writer, const char *method, const char *action,
-                            const struct api_resource *resource, const struct api_version *version)
-{
-        json_field_object(writer, method);
-        if (method[0] == 'p') {
-                json_field_raw(writer, "parameters",
-                               STR("[{\"name\":\"dryRun\",\"in\":\"query\",\"schema\":{\"type\":"
-                                   "\"string\"}},{\"name\":\"fieldManager\",\"in\":\"query\","
-                                   "\"schema\":{\"type\":\"string\"}},{\"name\":"
-                                   "\"fieldValidation\",\"in\":\"query\",\"schema\":{\"type\":"
-                                   "\"string\"}}]"));
-                json_field_object(writer, "requestBody");
-                json_field_object(writer, "content");
-                if (method[1] == 'a') {
-                        json_field_raw(writer, "application/json-patch+json", STR("{}"));
-                        json_field_raw(writer, "application/merge-patch+json", STR("{}"));
-                        if (!resource->custom)
-                                json_field_raw(writer, "application/strategic-merge-patch+json",
-                                               STR("{}"));
-                } else {
-                        json_field_raw(writer, "application/json", STR("{}"));
-                        json_field_raw(writer, "application/yaml", STR("{}"));
-                }
-                json_end_object(writer);
-                json_end_object(writer);
-        }
-        json_field_raw(writer, "responses", STR("{\"200\":{\"description\":\"OK\"}}"));
-        json_field_string(writer, "x-kubernetes-action", str_from(action));
-        write_kind(writer, false, resource, version);
-        json_end_object(writer);
-}
-
-static const struct {
-        enum api_verb verb;
-        bool one;
-        const char *method, *action;
-} operations[] = {
-        { API_LIST, false, "get", "list" },
-        { API_CREATE, false, "post", "post" },
-        { API_DELETE_COLLECTION, false, "delete", "deletecollection" },
-        { API_GET, true, "get", "get" },
-        { API_UPDATE, true, "put", "put" },
-        { API_PATCH, true, "patch", "patch" },
-        { API_DELETE, true, "delete", "delete" },
-};
-
-static void write_path(struct json_writer *writer, const struct api_resource *resource,
-                       const struct api_version *version, bool in_namespace, bool one)
-{
-        char path[512];
-
-        snprintf(path, sizeof(path), "/%s%.*s%s%.*s/%s%.*s%s",
-                 resource->group.length ? "apis/" : "api", STR_FORMAT(resource->group), "/",
-                 STR_FORMAT(version->name), in_namespace ? "namespaces/{namespace}/" : "",
-                 STR_FORMAT(resource->plural), one ? "/{name}" : "");
-        json_field_object(writer, path);
-        for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
-                if (operations[i].one != one || !(resource->verbs & operations[i].verb))
-                        continue;
-                /* Across all namespaces there is only reading. */
-                if (resource->namespaced && !in_namespace && operations[i].verb != API_LIST)
-                        continue;
-                write_operation(writer, operations[i].method, operations[i].action, resource,
-                                version);
-        }
-        json_end_object(writer);
-}
-
-static void write_paths(struct json_writer *writer, const struct api_resource *resource,
-                        const struct api_version *version)
-{
-        if (resource->namespaced) {
-                if (resource->verbs & API_LIST)
-                        write_path(writer, resource, version, false, false);
-                write_path(writer, resource, version, true, false);
-                write_path(writer, resource, version, true, true);
-        } else {
-                write_path(writer, resource, version, false, false);
-                write_path(writer, resource, version, false, true);
-        }
-}
+enum { PIECE_NS = 500 * 1000 }; /* work in one turn of the loop */
 
 /* ---- what is described ---- */
 
@@ -250,20 +35,11 @@ static const struct api_version *served_as(const struct api_resource *resource, 
         return version && version->served ? version : NULL;
 }
 
-static void write_info(struct json_writer *writer)
-{
-        json_field_object(writer, "info");
-        json_field_string(writer, "title", STR("Kubernetes"));
-        json_field_string(writer, "version", STR("v1.34.0"));
-        json_end_object(writer);
-}
-
 /* ---- one document ---- */
 
 enum openapi_phase {
         OPENAPI_PATHS,
-        OPENAPI_PATHS_END,
-        OPENAPI_ROOTS,  /* the schemas of the served kinds */
+        OPENAPI_KINDS,  /* the schemas of the served kinds */
         OPENAPI_NEEDED, /* what those refer to, and what that refers to */
         OPENAPI_DONE,
 };
@@ -271,81 +47,57 @@ enum openapi_phase {
 struct openapi_doc {
         struct apiserver *server;
         struct list in_cache;
-        char *key; /* "apis/apps/v1"; "v2" */
+        char *key; /* "apis/apps/v1"; "v2"; "v2+protobuf" */
         unsigned references;
         struct str group, version; /* of a v3 document; views into the key */
-        bool all;                  /* v2: every group-version */
-        const char *prefix;        /* of references */
-        uint64_t generation;       /* of the registry */
+        bool v2, protobuf;
+        uint64_t generation; /* of the registry */
 
         /* while it is made */
         enum openapi_phase phase;
         struct net_task task;
         struct list waiters;
         struct json_writer writer;
-        struct closure *closure;
-        struct arena arena;
+        struct openapi_schemas schemas;
+        struct buffer part; /* protobuf: a part of the document, still as JSON */
         size_t next, roots;
 
         struct buffer text;
+        uint64_t digest; /* of the text, 64-bit FNV-1a: the ETag */
+        size_t digested; /* bytes of the text that are in it */
         int failure;
 };
 
-static bool is_root(const struct openapi_doc *doc, const struct api_resource *resource,
-                    const struct api_version *version)
+/*
+ * A part of the document: definitions or paths. As JSON they all stand in one object; a protobuf
+ * document is put together of many.
+ */
+static void begin_part(struct openapi_doc *doc, const char *member)
 {
-        return version->served &&
-               (doc->all || served_as(resource, doc->group, doc->version) == version);
-}
-
-static const struct api_resource *resource_at(struct apiserver *server, size_t index)
-{
-        const struct api_resource *entry;
-
-        for_each_served(entry, server)
-        {
-                if (index-- == 0)
-                        return entry;
-        }
-        return NULL;
-}
-
-static void write_needed(struct openapi_doc *doc, size_t index)
-{
-        struct str name = doc->closure->names[index];
-        struct json_value schema = json_member(doc->closure->definitions, name);
-
-        if (!json_exists(schema))
+        if (!doc->protobuf)
                 return;
-        json_key(&doc->writer, name);
-        write_schema(&doc->writer, doc->closure, doc->prefix, schema);
+        buffer_clear(&doc->part);
+        json_writer_init(&doc->writer, &doc->part);
+        json_begin_object(&doc->writer);
+        json_field_object(&doc->writer, member);
 }
 
-/* The definitions' names of every root come first in the closure; returns how many there are. */
-static size_t need_roots(struct openapi_doc *doc)
+static void end_part(struct openapi_doc *doc)
 {
-        const struct api_resource *entry;
+        _cleanup_doc_ struct json_doc *part = NULL;
+        int r;
 
-        for_each_served(entry, doc->server)
-        {
-                for (size_t i = 0; i < entry->version_count; i++) {
-                        if (is_root(doc, entry, &entry->versions[i]))
-                                need(doc->closure,
-                                     definition_name(&doc->arena, entry, &entry->versions[i]));
-                }
-        }
-        return doc->closure->count;
-}
-
-static void write_roots_of(struct openapi_doc *doc, const struct api_resource *resource)
-{
-        for (size_t i = 0; i < resource->version_count; i++) {
-                const struct api_version *version = &resource->versions[i];
-                if (!is_root(doc, resource, version))
-                        continue;
-                json_key(&doc->writer, definition_name(&doc->arena, resource, version));
-                write_root(&doc->writer, doc->closure, doc->prefix, resource, version);
-        }
+        if (!doc->protobuf)
+                return;
+        json_end_object(&doc->writer);
+        json_end_object(&doc->writer);
+        r = json_writer_finish(&doc->writer);
+        if (r == 0)
+                r = json_doc_from_buffer(&doc->part, &part);
+        if (r == 0)
+                r = openapi_v2_to_protobuf(json_root(part), &doc->text);
+        if (r < 0)
+                doc->failure = r;
 }
 
 static void begin_doc(struct openapi_doc *doc)
@@ -353,84 +105,137 @@ static void begin_doc(struct openapi_doc *doc)
         struct json_writer *writer = &doc->writer;
 
         buffer_clear(&doc->text);
-        arena_reset(&doc->arena);
-        memset(doc->closure, 0, sizeof(*doc->closure));
-        doc->closure->definitions = registry_definitions(doc->server->registry);
+        openapi_schemas_deinit(&doc->schemas);
+        openapi_schemas_init(&doc->schemas, doc->v2, registry_definitions(doc->server->registry));
         doc->generation = registry_generation(doc->server->registry);
+        doc->failure = 0;
         doc->next = 0;
-        json_writer_init(writer, &doc->text);
+        doc->phase = OPENAPI_PATHS;
+        doc->digest = 0xcbf29ce484222325;
+        doc->digested = 0;
+        if (doc->protobuf)
+                buffer_clear(&doc->part);
+        json_writer_init(writer, doc->protobuf ? &doc->part : &doc->text);
         json_begin_object(writer);
-        json_field_string(writer, doc->all ? "swagger" : "openapi",
-                          doc->all ? STR("2.0") : STR("3.0.0"));
-        write_info(writer);
+        json_field_string(writer, doc->v2 ? "swagger" : "openapi",
+                          doc->v2 ? STR("2.0") : STR("3.0.0"));
+        json_field_object(writer, "info");
+        json_field_string(writer, "title", STR("Kubernetes"));
+        json_field_string(writer, "version", STR("v1.34.0"));
+        end_part(doc);
+        if (doc->protobuf)
+                return;
+        json_end_object(writer);
         json_field_object(writer, "paths");
-        doc->phase = doc->all ? OPENAPI_PATHS_END : OPENAPI_PATHS;
 }
 
-static void begin_schemas(struct openapi_doc *doc)
+/* Walks all served versions of all resources. Returns false behind the last. */
+static bool version_at(struct openapi_doc *doc, size_t index,
+                       const struct api_resource **ret_resource,
+                       const struct api_version **ret_version)
 {
-        struct json_writer *writer = &doc->writer;
+        const struct api_resource *entry;
 
-        json_end_object(writer);
-        if (doc->all) {
-                json_field_object(writer, "definitions");
-        } else {
-                json_field_object(writer, "components");
-                json_field_object(writer, "schemas");
+        for_each_served(entry, doc->server)
+        {
+                for (size_t i = 0; i < entry->version_count; i++) {
+                        const struct api_version *version = &entry->versions[i];
+                        if (!version->served)
+                                continue;
+                        if (!doc->v2 && served_as(entry, doc->group, doc->version) != version)
+                                continue;
+                        if (index-- > 0)
+                                continue;
+                        *ret_resource = entry;
+                        *ret_version = version;
+                        return true;
+                }
         }
-        doc->roots = need_roots(doc);
+        return false;
+}
+
+static void begin_kinds(struct openapi_doc *doc)
+{
+        const struct api_resource *resource;
+        const struct api_version *version;
+
+        if (!doc->protobuf) {
+                json_end_object(&doc->writer);
+                if (!doc->v2)
+                        json_field_object(&doc->writer, "components");
+                json_field_object(&doc->writer, doc->v2 ? "definitions" : "schemas");
+        }
+        /* They are written as what they are: nothing that refers to them makes it twice. */
+        for (size_t i = 0; version_at(doc, i, &resource, &version); i++)
+                openapi_need(&doc->schemas,
+                             openapi_definition_name(&doc->schemas, resource, version));
+        doc->roots = doc->schemas.count;
         doc->next = 0;
-        doc->phase = OPENAPI_ROOTS;
+        doc->phase = OPENAPI_KINDS;
 }
 
 static void end_doc(struct openapi_doc *doc)
 {
-        json_end_object(&doc->writer);
-        if (!doc->all)
+        if (!doc->protobuf) {
                 json_end_object(&doc->writer);
-        json_end_object(&doc->writer);
-        doc->failure = json_writer_finish(&doc->writer);
-        free(doc->closure);
-        doc->closure = NULL;
-        arena_deinit(&doc->arena);
+                if (!doc->v2)
+                        json_end_object(&doc->writer);
+                json_end_object(&doc->writer);
+                doc->failure = json_writer_finish(&doc->writer);
+        }
+        if (doc->schemas.failure < 0)
+                doc->failure = doc->schemas.failure;
+        openapi_schemas_deinit(&doc->schemas);
+        buffer_deinit(&doc->part);
         doc->phase = OPENAPI_DONE;
 }
 
-/* One small piece of the document. */
 static void make_piece(struct openapi_doc *doc)
 {
-        const struct api_resource *resource = resource_at(doc->server, doc->next);
+        const struct api_resource *resource;
         const struct api_version *version;
 
         switch (doc->phase) {
         case OPENAPI_PATHS:
-                doc->next++;
-                version = resource ? served_as(resource, doc->group, doc->version) : NULL;
-                if (version)
-                        write_paths(&doc->writer, resource, version);
-                if (!resource)
-                        doc->phase = OPENAPI_PATHS_END;
+                if (!version_at(doc, doc->next++, &resource, &version)) {
+                        begin_kinds(doc);
+                        break;
+                }
+                begin_part(doc, "paths");
+                openapi_write_paths(&doc->schemas, &doc->writer, resource, version);
+                end_part(doc);
                 break;
-        case OPENAPI_PATHS_END:
-                begin_schemas(doc);
-                break;
-        case OPENAPI_ROOTS:
-                doc->next++;
-                if (resource) {
-                        write_roots_of(doc, resource);
-                } else {
+        case OPENAPI_KINDS:
+                if (!version_at(doc, doc->next++, &resource, &version)) {
                         doc->next = doc->roots;
                         doc->phase = OPENAPI_NEEDED;
+                        break;
                 }
+                begin_part(doc, "definitions");
+                openapi_write_kind(&doc->schemas, &doc->writer, resource, version);
+                end_part(doc);
                 break;
         case OPENAPI_NEEDED:
-                if (doc->next < doc->closure->count)
-                        write_needed(doc, doc->next++);
-                else
+                if (doc->failure < 0 || doc->next >= doc->schemas.count) {
                         end_doc(doc);
+                        break;
+                }
+                begin_part(doc, "definitions");
+                openapi_write_needed(&doc->schemas, &doc->writer, doc->next++);
+                end_part(doc);
                 break;
         case OPENAPI_DONE:
                 break;
+        }
+}
+
+/* One small piece of the document, and what it adds to the digest. */
+static void advance(struct openapi_doc *doc)
+{
+        make_piece(doc);
+        for (; doc->digested < doc->text.length; doc->digested++) {
+                doc->digest ^= (unsigned char)doc->text.data[doc->digested];
+                doc->digest *= 0x100000001b3;
         }
 }
 
@@ -442,8 +247,8 @@ static void doc_unref(void *user)
 
         if (--doc->references > 0)
                 return;
-        free(doc->closure);
-        arena_deinit(&doc->arena);
+        openapi_schemas_deinit(&doc->schemas);
+        buffer_deinit(&doc->part);
         buffer_deinit(&doc->text);
         free(doc->key);
         free(doc);
@@ -462,12 +267,36 @@ void openapi_free(struct apiserver *server)
                 drop_doc(list_entry(server->openapi_docs.next, struct openapi_doc, in_cache));
 }
 
+/* Whether the client has the very document, as If-None-Match says (RFC 9110 13.1.2). */
+static bool has_already(const struct api_call *call)
+{
+        struct str known = http_headers_get(&call->exchange->request.headers, STR("If-None-Match")),
+                   one;
+
+        while (known.length > 0) {
+                str_cut(known, ',', &one, &known);
+                one = str_trim(one);
+                if (str_starts_with(one, STR("W/")))
+                        one = str_slice(one, 2, one.length);
+                if (str_equal(one, STR("*")) || str_equal(one, call->etag))
+                        return true;
+        }
+        return false;
+}
+
 static void answer_doc(struct api_call *call, struct openapi_doc *doc)
 {
         if (doc->failure < 0) {
                 api_call_fail_errno(call, doc->failure);
                 return;
         }
+        call->etag = arena_printf(call->arena, "\"%016llX\"", (unsigned long long)doc->digest);
+        if (has_already(call)) {
+                api_call_respond_text(call, 304, "application/json", STR_EMPTY);
+                return;
+        }
+        if (doc->protobuf)
+                call->answer_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         doc->references++;
         api_call_respond_piece(call, 200,
                                (struct stream_piece){ buffer_str(&doc->text), doc_unref, doc });
@@ -496,7 +325,7 @@ static void on_task(struct net_task *task)
             doc->generation != registry_generation(doc->server->registry))
                 begin_doc(doc);
         while (doc->phase != OPENAPI_DONE && clock_monotonic_ns() < deadline)
-                make_piece(doc);
+                advance(doc);
         if (doc->phase != OPENAPI_DONE) {
                 net_loop_defer(doc->server->loop, task);
                 return;
@@ -512,6 +341,9 @@ static void on_task(struct net_task *task)
                 drop_doc(doc);
 }
 
+#define KEY_V2          STR("v2")
+#define KEY_V2_PROTOBUF STR("v2+protobuf")
+
 static struct openapi_doc *doc_new(struct apiserver *server, struct str key)
 {
         struct openapi_doc *doc = calloc(1, sizeof(*doc));
@@ -523,15 +355,14 @@ static struct openapi_doc *doc_new(struct apiserver *server, struct str key)
         list_init(&doc->waiters);
         doc->references = 1;
         doc->key = str_dup(key);
-        doc->closure = calloc(1, sizeof(*doc->closure));
-        if (!doc->key || !doc->closure) {
+        if (!doc->key) {
                 doc_unref(doc);
                 return NULL;
         }
         doc->server = server;
         doc->task.run = on_task;
-        doc->all = str_equal(key, STR("v2"));
-        doc->prefix = doc->all ? "#/definitions/" : "#/components/schemas/";
+        doc->protobuf = str_equal(key, KEY_V2_PROTOBUF);
+        doc->v2 = doc->protobuf || str_equal(key, KEY_V2);
         str_cut((struct str){ doc->key, key.length }, '/', &head, &rest);
         doc->version = rest;
         if (str_equal(head, STR("apis")))
@@ -664,31 +495,61 @@ static bool is_group_version(struct apiserver *server, struct str key)
         return false;
 }
 
+/*
+ * Whether Accept takes JSON, or else protobuf of OpenAPI v2: as kube-apiserver, the first in the
+ * list that there is. Returns 0 or -ENOTSUP.
+ */
+static int choose_form(const struct api_call *call, bool v2, bool *ret_protobuf)
+{
+        static const char *const json[] = { "application/json", "application/*", "*/*" };
+        static const char *const protobuf[] = {
+                "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", /* client-go */
+                "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        };
+        struct str accept = http_headers_get(&call->exchange->request.headers, STR("Accept"));
+
+        *ret_protobuf = false;
+        if (str_trim(accept).length == 0)
+                return 0;
+        while (accept.length > 0) {
+                struct str range, type, parameters;
+                str_cut(accept, ',', &range, &accept);
+                str_cut(range, ';', &type, &parameters);
+                type = str_trim(type);
+                for (size_t i = 0; i < ARRAY_SIZE(json); i++) {
+                        if (str_equal_ignoring_case(type, str_from(json[i])))
+                                return 0;
+                }
+                for (size_t i = 0; v2 && i < ARRAY_SIZE(protobuf); i++) {
+                        if (str_equal_ignoring_case(type, str_from(protobuf[i]))) {
+                                *ret_protobuf = true;
+                                return 0;
+                        }
+                }
+        }
+        return -ENOTSUP;
+}
+
 void openapi_answer(struct api_call *call)
 {
         struct str path = call->exchange->request.path, key;
         struct kube_status status = kube_status_no_such_path();
+        bool v2 = str_equal(path, STR("/openapi/v2")), protobuf;
 
-        if (call->form == FORM_PROTOBUF_ONLY) {
+        if (choose_form(call, v2, &protobuf) < 0) {
                 status = kube_status_not_acceptable();
                 api_call_fail(call, &status);
-                return;
-        }
-        if (str_equal(path, STR("/openapi/v3")) || str_equal(path, STR("/openapi/v3/"))) {
+        } else if (v2) {
+                answer_key(call, protobuf ? KEY_V2_PROTOBUF : KEY_V2);
+        } else if (str_equal(path, STR("/openapi/v3")) || str_equal(path, STR("/openapi/v3/"))) {
                 answer_index(call);
-                return;
-        }
-        if (str_equal(path, STR("/openapi/v2"))) {
-                key = STR("v2");
         } else if (str_starts_with(path, STR("/openapi/v3/"))) {
                 key = str_slice(path, 12, path.length);
+                if (is_group_version(call->server, key))
+                        answer_key(call, key);
+                else
+                        api_call_fail(call, &status);
         } else {
                 api_call_fail(call, &status);
-                return;
         }
-        if (!str_equal(key, STR("v2")) && !is_group_version(call->server, key)) {
-                api_call_fail(call, &status);
-                return;
-        }
-        answer_key(call, key);
 }

@@ -482,6 +482,41 @@ def test_discovery_names_the_kinds(scene):
     assert {"sandboxclaims", "sandboxclaims/status", "sandboxwarmpools/scale"} <= names, names
 
 
+PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def test_openapi_comes_in_the_form_that_is_asked_for(scene):
+    for accept, media_type in (("application/json", "application/json"), (PROTOBUF_V2,) * 2,
+                               ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                                PROTOBUF_V2),
+                               ("text/csv, " + PROTOBUF_V2, PROTOBUF_V2),
+                               ("*/*", "application/json")):
+        answer, body = scene.api.raw("GET", "/openapi/v2", {"Accept": accept})
+        same((200, media_type), (answer.status, answer.headers["Content-Type"]))
+        assert "Accept" in answer.headers.get_all("Vary"), answer.headers
+        assert (body[:1] == b"{") == (media_type == "application/json"), body[:20]
+        again, body = scene.api.raw("GET", "/openapi/v2", {
+            "Accept": accept, "If-None-Match": answer.headers["ETag"]})
+        same((304, b""), (again.status, body))
+    same(406, scene.api.raw("GET", "/openapi/v2", {"Accept": "text/csv"})[0].status)
+
+
+def test_openapi_describes_the_kinds(scene):
+    _, document = scene.api.get("/openapi/v2")
+    same("2.0", document["swagger"])
+    claim = document["definitions"]["io.x-k8s.agents.extensions.v1beta1.SandboxClaim"]
+    same([{"group": "extensions.agents.x-k8s.io", "version": "v1beta1", "kind": "SandboxClaim"}],
+         claim["x-kubernetes-group-version-kind"])
+    same(["warmPoolRef"], claim["properties"]["spec"]["required"])
+    same("#/definitions/io.k8s.api.core.v1.PodSpec",
+         document["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["$ref"])
+    patch = document["paths"]["/api/v1/namespaces/{namespace}/configmaps/{name}"]["patch"]
+    assert STRATEGIC in patch["consumes"], patch
+    assert "fieldValidation" in {parameter.get("name") for parameter in patch["parameters"]} | {
+        parameter.get("$ref", "").split("/")[-1].rsplit("-", 1)[0]
+        for parameter in patch["parameters"]}, patch
+
+
 def test_immutable_volume_claim_templates(scene):
     document = objects.sandbox("immutable")
     document["spec"]["operatingMode"] = "Suspended"

@@ -147,6 +147,34 @@ def test_explain():
     has(kubectl("explain", "pod.spec.containers", namespace=None), "<[]Container>", "FIELDS:")
 
 
+def test_a_list_of_several_kinds():
+    documents = {"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "of-list"},
+         "data": {"a": "b"}},
+        objects.template("of-list"),
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "of-list"}, "spec": {
+            "ports": [{"name": "a", "port": 80, "targetPort": "http"},
+                      {"name": "b", "port": 81, "targetPort": 8081}]}}]}
+    has(apply(documents), "configmap/of-list created",
+        "sandboxtemplate.extensions.agents.x-k8s.io/of-list created", "service/of-list created")
+    has(apply(documents), "configmap/of-list unchanged", "service/of-list unchanged")
+    documents["items"][1]["spec"]["podTemplate"]["spec"]["surprise"] = 1
+    done = kubectl("apply", "-f", "-", stdin=json.dumps(documents), check=False)
+    assert done.returncode != 0
+    has(done.stderr, "ValidationError(SandboxTemplate.spec.podTemplate.spec)",
+        'unknown field "surprise"')
+    documents["items"] = [{"apiVersion": "v1", "kind": "Gizmo", "metadata": {"name": "x"}}]
+    has(kubectl("create", "-f", "-", stdin=json.dumps(documents), check=False).stderr, "Gizmo")
+
+
+def test_explain_by_openapi_v2():
+    form = "--output=plaintext-openapiv2"
+    has(kubectl("explain", form, "deployment.spec.strategy", namespace=None),
+        "RESOURCE: strategy <Object>", "rollingUpdate\t<Object>")
+    has(kubectl("explain", form, "sandboxclaim.spec", namespace=None),
+        "warmPoolRef\t<Object> -required-")
+
+
 def test_wait():
     has(kubectl("wait", "--for=jsonpath={.data.k}=v", "cm/c", "--timeout=10s"), "condition met")
     has(kubectl("wait", "--for=delete", "cm/never-there", "--timeout=10s", check=False).stdout +

@@ -79,6 +79,18 @@ class Api:
             self.close()
             raise
 
+    def raw(self, method, path, headers=None, body=None):
+        """(response, bytes) of one request with these headers (None takes one away) and bytes."""
+        connection = self.connect()
+        try:
+            sent = {**self.headers("application/json"), **(headers or {})}
+            connection.request(method, path, body, {
+                name: value for name, value in sent.items() if value is not None})
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
     def close(self):
         if self.connection is not None:
             self.connection.close()
