@@ -13,10 +13,10 @@
 #include "kinds/kind.h"
 #include "kube/meta.h"
 #include "node/dns_server.h"
+#include "node/event.h"
 #include "node/internal.h"
 #include "node/policy_set.h"
 #include "runtime/native.h"
-#include "json/writer.h"
 
 enum { RETRY_MS = 1000, FEEDS = 3 };
 
@@ -144,42 +144,22 @@ static void remove_namespace(struct network *network, struct str name_space, str
 static int write_event(const struct network *network, const struct object_meta *meta,
                        const char *reason, const char *message, struct buffer *out)
 {
-        char time[RFC3339_SECONDS_SIZE], name[LIMIT_NAME + 1];
-        struct json_writer writer;
+        char name[LIMIT_NAME + 1];
 
-        rfc3339_format_seconds(clock_realtime_ns(), time);
-        /* Of the same name in every process of the node: told once. */
         snprintf(name, sizeof(name), "%.*s.%08x", (int)MIN(meta->name.length, (size_t)200),
                  meta->name.data, str_fnv1a(meta->uid) ^ str_fnv1a(str_from(reason)));
-        json_writer_init(&writer, out);
-        json_begin_object(&writer);
-        json_field_string(&writer, "kind", STR("Event"));
-        json_field_string(&writer, "apiVersion", STR("v1"));
-        json_field_object(&writer, "metadata");
-        json_field_string(&writer, "name", str_from(name));
-        json_field_string(&writer, "namespace", meta->namespace);
-        json_end_object(&writer);
-        json_field_object(&writer, "involvedObject");
-        json_field_string(&writer, "apiVersion", STR("networking.k8s.io/v1"));
-        json_field_string(&writer, "kind", STR("NetworkPolicy"));
-        json_field_string(&writer, "namespace", meta->namespace);
-        json_field_string(&writer, "name", meta->name);
-        json_field_string(&writer, "uid", meta->uid);
-        json_end_object(&writer);
-        json_field_string(&writer, "reason", str_from(reason));
-        json_field_string(&writer, "message", str_from(message));
-        json_field_string(&writer, "type", STR("Warning"));
-        json_field_string(&writer, "firstTimestamp", str_from(time));
-        json_field_string(&writer, "lastTimestamp", str_from(time));
-        json_field_int(&writer, "count", 1);
-        json_field_object(&writer, "source");
-        json_field_string(&writer, "component", STR("cay-node"));
-        json_field_string(&writer, "host", str_from(network->node->config->name));
-        json_end_object(&writer);
-        json_field_string(&writer, "reportingComponent", STR("cay-node"));
-        json_field_string(&writer, "reportingInstance", str_from(network->node->config->name));
-        json_end_object(&writer);
-        return json_writer_finish(&writer);
+        const struct node_event event = {
+                .name = str_from(name), /* the same in every process of the node: told once */
+                .about = { STR("networking.k8s.io/v1"), STR("NetworkPolicy"), meta->namespace,
+                           meta->name, meta->uid },
+                .reason = str_from(reason),
+                .message = str_from(message),
+                .is_warning = true,
+                .component = STR("cay-node"),
+                .host = str_from(network->node->config->name),
+                .at_ns = clock_realtime_ns(),
+        };
+        return node_event_append(&event, out);
 }
 
 static void event_sent(void *user, const struct kube_response *response)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "client/resource.h"
+#include "node/event.h"
 #include "node/internal.h"
 #include "json/writer.h"
 
@@ -270,49 +271,25 @@ static void send_events(struct net_timer *timer)
         report->events_dropped = 0;
 }
 
-static void write_event_object(const struct node_pod *pod, struct json_writer *writer)
-{
-        json_field_object(writer, "involvedObject");
-        json_field_string(writer, "kind", STR("Pod"));
-        json_field_string(writer, "apiVersion", STR("v1"));
-        json_field_string(writer, "namespace", str_from(pod->namespace));
-        json_field_string(writer, "name", str_from(pod->name));
-        json_field_string(writer, "uid", str_from(pod->uid));
-        json_end_object(writer);
-}
-
 static int write_event(const struct node_pod *pod, const struct pod_action *action,
                        struct buffer *out)
 {
         uint64_t now = clock_realtime_ns();
-        char time[RFC3339_SECONDS_SIZE], name[LIMIT_NAME + 32];
-        struct json_writer writer;
+        char name[LIMIT_NAME + 32];
 
-        rfc3339_format_seconds(now, time);
         snprintf(name, sizeof(name), "%.200s.%llx", pod->name, (unsigned long long)now);
-        json_writer_init(&writer, out);
-        json_begin_object(&writer);
-        json_field_string(&writer, "kind", STR("Event"));
-        json_field_string(&writer, "apiVersion", STR("v1"));
-        json_field_object(&writer, "metadata");
-        json_field_string(&writer, "name", str_from(name));
-        json_field_string(&writer, "namespace", str_from(pod->namespace));
-        json_end_object(&writer);
-        write_event_object(pod, &writer);
-        json_field_string(&writer, "reason", str_from(action->reason));
-        json_field_string(&writer, "message", str_from(action->message));
-        json_field_string(&writer, "type", action->is_warning ? STR("Warning") : STR("Normal"));
-        json_field_string(&writer, "firstTimestamp", str_from(time));
-        json_field_string(&writer, "lastTimestamp", str_from(time));
-        json_field_int(&writer, "count", 1);
-        json_field_object(&writer, "source");
-        json_field_string(&writer, "component", STR("kubelet"));
-        json_field_string(&writer, "host", str_from(pod->node->config->name));
-        json_end_object(&writer);
-        json_field_string(&writer, "reportingComponent", STR("kubelet"));
-        json_field_string(&writer, "reportingInstance", str_from(pod->node->config->name));
-        json_end_object(&writer);
-        return json_writer_finish(&writer);
+        const struct node_event event = {
+                .name = str_from(name),
+                .about = { STR("v1"), STR("Pod"), str_from(pod->namespace), str_from(pod->name),
+                           str_from(pod->uid) },
+                .reason = str_from(action->reason),
+                .message = str_from(action->message),
+                .is_warning = action->is_warning,
+                .component = STR("kubelet"),
+                .host = str_from(pod->node->config->name),
+                .at_ns = now,
+        };
+        return node_event_append(&event, out);
 }
 
 void report_event(struct node_pod *pod, const struct pod_action *action)
