@@ -215,7 +215,7 @@ static void settle(struct storage_request *request, int result, struct json_doc 
         finish(request, result);
 }
 
-static int stamp(struct json_doc *doc, uint64_t revision, struct json_doc **ret)
+int storage_stamp(struct json_doc *doc, uint64_t revision, struct json_doc **ret_doc)
 {
         _cleanup_arena_ struct arena arena = {};
         struct json_edit edit;
@@ -224,7 +224,7 @@ static int stamp(struct json_doc *doc, uint64_t revision, struct json_doc **ret)
         snprintf(text, sizeof(text), "%llu", (unsigned long long)revision);
         json_edit_init(&edit, doc, &arena);
         json_edit_set_string(&edit, "/metadata/resourceVersion", str_from(text));
-        return json_edit_apply(&edit, ret);
+        return json_edit_apply(&edit, ret_doc);
 }
 
 static void write_free(struct storage_write *write)
@@ -266,7 +266,7 @@ static int accept_change(struct storage_request *request, const struct storage_c
         list_init(&write->waiters);
         list_init(&write->in_flight);
         object = object_make(request->type, request->name_space, request->name);
-        r = object ? stamp(change->doc ? change->doc : object->head, revision, &write->last)
+        r = object ? storage_stamp(change->doc ? change->doc : object->head, revision, &write->last)
                    : -ENOMEM;
         if (r == 0) {
                 if (change->kind == STORAGE_PUT)

@@ -49,6 +49,9 @@ struct storage_type *storage_type(struct storage *storage, struct str group, str
 /* The newest committed revision: of lists, bookmarks and new watches. */
 uint64_t storage_revision(const struct storage *storage);
 
+/* A copy of the object with `revision` as its resourceVersion, which the caller owns. -ENOMEM. */
+int storage_stamp(struct json_doc *doc, uint64_t revision, struct json_doc **ret_doc);
+
 /* ---- reading what is committed ---- */
 
 /* The object, borrowed until the loop turns, or NULL. */

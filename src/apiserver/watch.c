@@ -197,19 +197,6 @@ static void fail_expired(struct watching *w, uint64_t revision)
                                  (unsigned long long)storage_revision(w->call->server->storage)));
 }
 
-/* The object before with the revision at which it ceased to match. */
-static int stamp_revision(struct json_doc *doc, uint64_t revision, struct json_doc **ret)
-{
-        _cleanup_arena_ struct arena arena = {};
-        struct json_edit edit;
-        char text[24];
-
-        snprintf(text, sizeof(text), "%llu", (unsigned long long)revision);
-        json_edit_init(&edit, doc, &arena);
-        json_edit_set_string(&edit, "/metadata/resourceVersion", str_from(text));
-        return json_edit_apply(&edit, ret);
-}
-
 static bool on_event(struct storage_watch *base, const struct storage_event *event)
 {
         struct watching *w = watching_of(base);
@@ -223,7 +210,8 @@ static bool on_event(struct storage_watch *base, const struct storage_event *eve
                 r = send_event(w, "DELETED", event->last);
         } else if (before) {
                 _cleanup_doc_ struct json_doc *last = NULL;
-                r = stamp_revision(event->before, event->revision, &last);
+                /* It ceased to match at that revision. */
+                r = storage_stamp(event->before, event->revision, &last);
                 if (r == 0)
                         r = send_event(w, "DELETED", last);
         }
