@@ -54,6 +54,18 @@ static void numbers_are_digits_only(void **state)
         assert_int_equal(str_to_u64(STR("1 "), 7, &value), -EINVAL);
 }
 
+static void hexadecimal_digits_have_values(void **state)
+{
+        (void)state;
+        assert_int_equal(hex_digit('0'), 0);
+        assert_int_equal(hex_digit('9'), 9);
+        assert_int_equal(hex_digit('a'), 10);
+        assert_int_equal(hex_digit('F'), 15);
+        for (const char *c = "/:@G`g \x19\x01"; *c; c++)
+                assert_int_equal(hex_digit(*c), -1);
+        assert_int_equal(hex_digit('\0'), -1);
+}
+
 static void comparison_orders_bytewise_then_by_length(void **state)
 {
         (void)state;
@@ -326,6 +338,7 @@ int main(void)
                 cmocka_unit_test(name_hash_has_the_published_vectors),
                 cmocka_unit_test(cut_and_trim),
                 cmocka_unit_test(numbers_are_digits_only),
+                cmocka_unit_test(hexadecimal_digits_have_values),
                 cmocka_unit_test(comparison_orders_bytewise_then_by_length),
                 cmocka_unit_test(a_buffer_grows_and_is_stolen),
                 cmocka_unit_test(an_arena_gives_zeroed_memory_again_after_reset),

@@ -71,6 +71,15 @@ struct str str_trim(struct str s);
  */
 int str_to_u64(struct str s, uint64_t max, uint64_t *ret_value);
 
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+static inline int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* A NUL-terminated copy on the heap, to be freed; NULL without memory. Embedded NULs are kept. */
 char *str_dup(struct str s);
 

@@ -124,17 +124,6 @@ int hex_append(struct buffer *out, const void *data, size_t length)
         return 0;
 }
 
-static int nibble(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
-
 int hex_decode(struct buffer *out, struct str text)
 {
         size_t before = out->length;
@@ -145,7 +134,7 @@ int hex_decode(struct buffer *out, struct str text)
         if (r < 0)
                 return r;
         for (size_t i = 0; i < text.length; i += 2) {
-                int high = nibble(text.data[i]), low = nibble(text.data[i + 1]);
+                int high = hex_digit(text.data[i]), low = hex_digit(text.data[i + 1]);
                 if (high < 0 || low < 0) {
                         out->length = before;
                         return -EBADMSG;

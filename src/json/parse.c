@@ -164,15 +164,10 @@ static int parse_hex4(struct parser *p, uint32_t *ret_unit)
         if (p->end - p->at < 4)
                 return fail(p, "four hexadecimal digits were expected");
         for (int i = 0; i < 4; i++, p->at++) {
-                char c = *p->at;
-                uint32_t digit;
-                if (c >= '0' && c <= '9')
-                        digit = (uint32_t)(c - '0');
-                else if ((c | 32) >= 'a' && (c | 32) <= 'f')
-                        digit = (uint32_t)((c | 32) - 'a' + 10);
-                else
+                int digit = hex_digit(*p->at);
+                if (digit < 0)
                         return fail(p, "four hexadecimal digits were expected");
-                unit = unit << 4 | digit;
+                unit = unit << 4 | (uint32_t)digit;
         }
         *ret_unit = unit;
         return 0;
@@ -329,9 +324,7 @@ static size_t decode(const char *text, size_t length, char *out)
                         c = '\t';
                         break;
                 case 'u':
-                        c = (char)((text[i + 3] - '0') << 4 |
-                                   (text[i + 4] <= '9' ? text[i + 4] - '0'
-                                                       : text[i + 4] - 'a' + 10));
+                        c = (char)(hex_digit(text[i + 3]) << 4 | hex_digit(text[i + 4]));
                         i += 4;
                         break;
                 }

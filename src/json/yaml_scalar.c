@@ -70,16 +70,10 @@ static bool parse_digits(struct str digits, unsigned base, uint64_t *ret_value)
         if (digits.length == 0)
                 return false;
         for (size_t i = 0; i < digits.length; i++) {
-                char c = digits.data[i];
-                unsigned digit;
-                if (is_digit(c))
-                        digit = (unsigned)(c - '0');
-                else if ((c | 32) >= 'a' && (c | 32) <= 'f')
-                        digit = (unsigned)((c | 32) - 'a' + 10);
-                else
-                        return false;
-                if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
-                    __builtin_add_overflow(value, digit, &value))
+                int digit = hex_digit(digits.data[i]);
+                if (digit < 0 || (unsigned)digit >= base ||
+                    __builtin_mul_overflow(value, base, &value) ||
+                    __builtin_add_overflow(value, (unsigned)digit, &value))
                         return false;
         }
         *ret_value = value;

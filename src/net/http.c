@@ -185,17 +185,6 @@ struct str http_reason(unsigned status)
         return STR("Unknown");
 }
 
-static int hex_value(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
-
 int http_percent_decode(struct arena *arena, struct str text, bool plus, struct str *ret_text)
 {
         if (text.length == 0 || (!memchr(text.data, '%', text.length) &&
@@ -212,7 +201,7 @@ int http_percent_decode(struct arena *arena, struct str text, bool plus, struct 
                 if (c == '%') {
                         if (text.length - i < 3)
                                 return -EINVAL;
-                        int high = hex_value(text.data[i + 1]), low = hex_value(text.data[i + 2]);
+                        int high = hex_digit(text.data[i + 1]), low = hex_digit(text.data[i + 2]);
                         if (high < 0 || low < 0 || (high | low) == 0)
                                 return -EINVAL;
                         c = (char)(high << 4 | low);

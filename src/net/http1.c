@@ -335,17 +335,6 @@ enum chunk_state {
 
 enum { CHUNK_SIZE_MAX_BITS = 60 };
 
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        if (c >= 'a' && c <= 'f')
-                return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F')
-                return c - 'A' + 10;
-        return -1;
-}
-
 /* Goes one byte further outside of the data. Returns the next state, or -EBADMSG. */
 static int chunked_step(struct http1_body *body, char c)
 {

@@ -168,14 +168,6 @@ static bool find_delimiter(struct multipart *multipart, struct str *input, struc
         return false;
 }
 
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 8187 ext-value, decoded in place; only UTF-8 is told apart by nobody, so it is the only one.
  */
 static int decode_extended(struct parameter *parameter)
