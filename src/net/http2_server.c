@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "net/http2.h"
 #include "net/http_connection.h"
+#include "net/piece_queue.h"
 
 enum {
         STREAMS_MAX = 250,
@@ -17,15 +18,6 @@ enum {
         /* Frames that cost us more than the peer: this many at once, and so many a second. */
         NUISANCES_MAX = 1000,
         NUISANCES_PER_SECOND = 100,
-};
-
-/* Bytes of an answer that nghttp2 has not taken yet: kept from a piece, or copies behind it. */
-struct chunk {
-        struct chunk *next;
-        struct str data;
-        void (*release)(void *user);
-        void *user;
-        char bytes[];
 };
 
 struct connection {
@@ -70,8 +62,7 @@ struct h2_stream {
         bool request_ended; /* all of the body is here */
         bool end_delivered;
 
-        struct chunk *queue, **queue_end;
-        size_t pending;
+        struct piece_queue queue;         /* of the answer: what nghttp2 has not taken yet */
         uint64_t written, written_before; /* bytes that nghttp2 took, now and a while ago */
         uint64_t progress_ms;
         int64_t left; /* of the announced length; HTTP_LENGTH_UNKNOWN */
@@ -94,22 +85,6 @@ static uint64_t now_ms(const struct connection *c)
 }
 
 /* ---- the end of streams and connections ---- */
-
-static void drop_queue(struct h2_stream *s)
-{
-        struct chunk *chunk = s->queue;
-
-        s->queue = NULL;
-        s->queue_end = &s->queue;
-        s->pending = 0;
-        while (chunk) {
-                struct chunk *next = chunk->next;
-                if (chunk->release)
-                        chunk->release(chunk->user);
-                free(chunk);
-                chunk = next;
-        }
-}
 
 static void free_dead(struct connection *c)
 {
@@ -144,7 +119,7 @@ static void retire(struct h2_stream *s, int error)
         list_remove(&s->link);
         list_remove(&s->ready_link);
         list_append(&c->dead, &s->link);
-        drop_queue(s);
+        piece_queue_clear(&s->queue);
         if (--c->stream_count == 0)
                 c->idle_ms = now_ms(c);
         http_exchange_fail(&s->exchange, error);
@@ -271,26 +246,16 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, s
         (void)session;
         (void)id;
         (void)user;
-        while (s->queue && done < size) {
-                struct chunk *chunk = s->queue;
-                size_t length = MIN(chunk->data.length, size - done);
-                memcpy(out + done, chunk->data.data, length);
+        for (struct queued_piece *q = s->queue.first; q && done < size; q = q->next) {
+                size_t length = MIN(q->data.length, size - done);
+                memcpy(out + done, q->data.data, length);
                 done += length;
-                chunk->data = str_slice(chunk->data, length, chunk->data.length);
-                if (chunk->data.length > 0)
-                        break;
-                s->queue = chunk->next;
-                if (!s->queue)
-                        s->queue_end = &s->queue;
-                if (chunk->release)
-                        chunk->release(chunk->user);
-                free(chunk);
         }
-        s->pending -= done;
+        piece_queue_consume(&s->queue, done);
         s->written += done;
-        if (s->drain_owed && s->pending <= STREAM_QUEUE_LOW)
+        if (s->drain_owed && s->queue.pending <= STREAM_QUEUE_LOW)
                 schedule_stream(s);
-        if (!s->queue && s->answer_ended) {
+        if (!s->queue.first && s->answer_ended) {
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
                 if (s->trailer_count > 0) {
                         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -340,28 +305,6 @@ static int exchange_begin(struct http_exchange *exchange, unsigned status,
                        : -ENOMEM;
 }
 
-static bool enqueue(struct h2_stream *s, const struct stream_piece *piece)
-{
-        size_t size = piece->release ? 0 : piece->data.length;
-        struct chunk *chunk = malloc(sizeof(*chunk) + size);
-
-        if (!chunk) {
-                stream_release_pieces(piece, 1);
-                return false;
-        }
-        *chunk = (struct chunk){ .data = piece->data,
-                                 .release = piece->release,
-                                 .user = piece->user };
-        if (!piece->release) {
-                memcpy(chunk->bytes, piece->data.data, size);
-                chunk->data.data = chunk->bytes;
-        }
-        *s->queue_end = chunk;
-        s->queue_end = &chunk->next;
-        s->pending += piece->data.length;
-        return true;
-}
-
 static void resume(struct h2_stream *s)
 {
         if (s->deferred) {
@@ -399,12 +342,12 @@ static void exchange_send(struct http_exchange *exchange, const struct stream_pi
                 }
                 s->left -= (int64_t)total;
         }
-        if (s->pending == 0)
+        if (s->queue.pending == 0)
                 s->progress_ms = now_ms(s->connection);
         for (size_t i = 0; i < count; i++) {
                 if (pieces[i].data.length == 0) {
                         stream_release_pieces(&pieces[i], 1);
-                } else if (!enqueue(s, &pieces[i])) {
+                } else if (piece_queue_append(&s->queue, &pieces[i], 0) < 0) {
                         stream_release_pieces(pieces + i + 1, count - i - 1);
                         exchange->refused = true;
                         s->left = 1;
@@ -459,7 +402,7 @@ static void exchange_end(struct http_exchange *exchange, const struct http_heade
                 r = keep_trailers(s, trailers, count);
         }
         if (r < 0) {
-                drop_queue(s);
+                piece_queue_clear(&s->queue);
                 reset(s, NGHTTP2_INTERNAL_ERROR);
                 return;
         }
@@ -474,7 +417,7 @@ static void exchange_abort(struct http_exchange *exchange)
         http_exchange_close(exchange);
         if (s->closed)
                 return;
-        drop_queue(s);
+        piece_queue_clear(&s->queue);
         reset(s, NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -482,14 +425,14 @@ static size_t exchange_pending(const struct http_exchange *exchange)
 {
         const struct h2_stream *s = from_exchange(exchange);
 
-        return s->pending;
+        return s->queue.pending;
 }
 
 static bool exchange_is_congested(struct http_exchange *exchange)
 {
         struct h2_stream *s = from_exchange(exchange);
 
-        if (s->pending > STREAM_QUEUE_HIGH)
+        if (s->queue.pending > STREAM_QUEUE_HIGH)
                 s->drain_owed = true;
         return s->drain_owed;
 }
@@ -577,7 +520,7 @@ static void run_task(struct net_task *task)
                         retire(s, -ECONNRESET);
                         continue;
                 }
-                if (s->drain_owed && s->pending <= STREAM_QUEUE_LOW) {
+                if (s->drain_owed && s->queue.pending <= STREAM_QUEUE_LOW) {
                         s->drain_owed = false;
                         http_exchange_deliver_drain(&s->exchange);
                 }
@@ -602,7 +545,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
         s->connection = c;
         s->id = frame->hd.stream_id;
-        s->queue_end = &s->queue;
+        piece_queue_init(&s->queue);
         list_init(&s->ready_link);
         s->begun_ms = s->read_at_ms = s->progress_ms = now_ms(c);
         s->exchange = (struct http_exchange){
@@ -815,7 +758,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
                 return 0;
         /* The handler may be calling us just now: it is told from the loop. */
         s->closed = true;
-        drop_queue(s);
+        piece_queue_clear(&s->queue);
         schedule_stream(s);
         return 0;
 }
@@ -829,7 +772,7 @@ static void check_streams(struct connection *c)
         uint64_t now = now_ms(c);
 
         list_for_each (s, &c->streams, link) {
-                if (s->written != s->written_before || s->pending == 0) {
+                if (s->written != s->written_before || s->queue.pending == 0) {
                         s->written_before = s->written;
                         s->progress_ms = now;
                 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "net/piece_queue.h"
 
 /*
  * The bottom of every stream: a descriptor watched by uv_poll. Not uv_tcp_t and uv_pipe_t, because
@@ -16,28 +17,16 @@
  * SIGPIPE; and a listener can stop accepting.
  */
 enum {
-        READS_IN_A_ROW = 4,     /* full buffers taken before other streams have their turn */
-        COPY_CHUNK_SIZE = 4096, /* least capacity of a chunk that holds copies */
+        READS_IN_A_ROW = 4, /* full buffers taken before other streams have their turn */
         KEEPALIVE_IDLE_S = 60,
         KEEPALIVE_INTERVAL_S = 15,
         KEEPALIVE_COUNT = 4,
 };
 
-/* Queued bytes: either kept from a piece, or copies in `bytes`. */
-struct chunk {
-        struct chunk *next;
-        struct str data; /* what is left of it */
-        void (*release)(void *user);
-        void *user;
-        size_t capacity; /* of bytes */
-        char bytes[];
-};
-
 struct socket_stream {
         uv_poll_t poll; /* first: poll_closed() frees it */
         struct stream stream;
-        struct chunk *queue, **queue_end;
-        size_t pending;
+        struct piece_queue queue;
         struct net_task task; /* reports `opened` and `ended` from the loop */
         void (*on_gone)(void *user);
         void *user;
@@ -68,28 +57,12 @@ static void poll_closed(uv_handle_t *handle)
         free(handle);
 }
 
-static void drop_queue(struct socket_stream *s)
-{
-        struct chunk *chunk = s->queue;
-
-        s->queue = NULL;
-        s->queue_end = &s->queue;
-        s->pending = 0;
-        while (chunk) {
-                struct chunk *next = chunk->next;
-                if (chunk->release)
-                        chunk->release(chunk->user);
-                free(chunk);
-                chunk = next;
-        }
-}
-
 static void socket_close(struct stream *stream)
 {
         struct socket_stream *s = from_stream(stream);
 
         net_task_cancel(&s->task);
-        drop_queue(s);
+        piece_queue_clear(&s->queue);
         /* Before the descriptor: its number may be another's at once, and uv would forget that. */
         uv_close((uv_handle_t *)&s->poll, poll_closed);
         s->fd = fd_close(s->fd);
@@ -143,7 +116,7 @@ static void watch(struct socket_stream *s)
                 return;
         if (!s->connecting && !s->peer_ended && stream_wants_data(&s->stream))
                 events |= UV_READABLE;
-        if (s->connecting || s->queue)
+        if (s->connecting || s->queue.first)
                 events |= UV_WRITABLE;
         if (events == s->events)
                 return;
@@ -155,7 +128,7 @@ static void watch(struct socket_stream *s)
 
 static void fail_writing(struct socket_stream *s, int error)
 {
-        drop_queue(s);
+        piece_queue_clear(&s->queue);
         s->shutdown_wanted = s->shutdown_done = true;
         /* An early answer may have arrived before the reset: it is read first. */
         if (s->peer_ended || !stream_wants_data(&s->stream)) {
@@ -168,7 +141,7 @@ static void fail_writing(struct socket_stream *s, int error)
 
 static void finish_shutdown(struct socket_stream *s)
 {
-        if (!s->shutdown_wanted || s->shutdown_done || s->queue || s->connecting)
+        if (!s->shutdown_wanted || s->shutdown_done || s->queue.first || s->connecting)
                 return;
         s->shutdown_done = true;
         if (s->is_socket)
@@ -191,41 +164,6 @@ static ssize_t write_some(struct socket_stream *s, struct iovec *parts, size_t c
         return n < 0 ? -errno : n;
 }
 
-static int enqueue(struct socket_stream *s, const struct stream_piece *piece, size_t skip)
-{
-        struct str data = str_slice(piece->data, skip, piece->data.length);
-        struct chunk *tail = s->queue ? container_of(s->queue_end, struct chunk, next) : NULL;
-        size_t capacity = piece->release ? 0 : MAX(data.length, (size_t)COPY_CHUNK_SIZE);
-
-        if (!piece->release && tail && tail->capacity > 0) {
-                size_t used = (size_t)(tail->data.data - tail->bytes) + tail->data.length;
-                if (data.length <= tail->capacity - used) {
-                        memcpy(tail->bytes + used, data.data, data.length);
-                        tail->data.length += data.length;
-                        s->pending += data.length;
-                        return 0;
-                }
-        }
-
-        struct chunk *chunk = malloc(sizeof(*chunk) + capacity);
-        if (!chunk) {
-                stream_release_pieces(piece, 1);
-                return -ENOMEM;
-        }
-        *chunk = (struct chunk){ .release = piece->release,
-                                 .user = piece->user,
-                                 .capacity = capacity };
-        if (!piece->release) {
-                memcpy(chunk->bytes, data.data, data.length);
-                data.data = chunk->bytes;
-        }
-        chunk->data = data;
-        *s->queue_end = chunk;
-        s->queue_end = &chunk->next;
-        s->pending += data.length;
-        return 0;
-}
-
 static void socket_write(struct stream *stream, const struct stream_piece *pieces, size_t count)
 {
         struct socket_stream *s = from_stream(stream);
@@ -236,7 +174,7 @@ static void socket_write(struct stream *stream, const struct stream_piece *piece
                 stream_release_pieces(pieces, count);
                 return;
         }
-        if (!s->queue && !s->connecting) {
+        if (!s->queue.first && !s->connecting) {
                 for (size_t j = 0; j < count; j++)
                         parts[j] = (struct iovec){ (void *)(uintptr_t)pieces[j].data.data,
                                                    pieces[j].data.length };
@@ -257,9 +195,9 @@ static void socket_write(struct stream *stream, const struct stream_piece *piece
                 return;
         }
         for (; i < count; i++, written = 0) {
-                if (enqueue(s, &pieces[i], written) < 0) {
+                if (piece_queue_append(&s->queue, &pieces[i], written) < 0) {
                         stream_release_pieces(pieces + i + 1, count - i - 1);
-                        drop_queue(s);
+                        piece_queue_clear(&s->queue);
                         end(s, -ENOMEM);
                         return;
                 }
@@ -272,7 +210,7 @@ static void flush(struct socket_stream *s)
         struct iovec parts[STREAM_PIECES_MAX];
         size_t count = 0;
 
-        for (struct chunk *c = s->queue; c && count < STREAM_PIECES_MAX; c = c->next)
+        for (struct queued_piece *c = s->queue.first; c && count < STREAM_PIECES_MAX; c = c->next)
                 parts[count++] = (struct iovec){ (void *)(uintptr_t)c->data.data, c->data.length };
         if (count == 0)
                 return;
@@ -283,29 +221,16 @@ static void flush(struct socket_stream *s)
                 fail_writing(s, (int)n);
                 return;
         }
-        size_t written = (size_t)n;
-        s->pending -= written;
-        while (s->queue && written >= s->queue->data.length) {
-                struct chunk *chunk = s->queue;
-                written -= chunk->data.length;
-                s->queue = chunk->next;
-                if (!s->queue)
-                        s->queue_end = &s->queue;
-                if (chunk->release)
-                        chunk->release(chunk->user);
-                free(chunk);
-        }
+        piece_queue_consume(&s->queue, (size_t)n);
         if (s->stream.closed)
                 return;
-        if (written > 0)
-                s->queue->data = str_slice(s->queue->data, written, s->queue->data.length);
         finish_shutdown(s);
         stream_note_drained(&s->stream);
 }
 
 static size_t socket_pending(const struct stream *stream)
 {
-        return from_stream(stream)->pending;
+        return from_stream(stream)->queue.pending;
 }
 
 static void socket_shutdown(struct stream *stream)
@@ -508,7 +433,7 @@ int socket_stream_new(struct net_loop *loop, int fd, int family, bool connecting
                 set_tcp_options(fd);
         s->stream.ops = &socket_ops;
         s->stream.loop = loop;
-        s->queue_end = &s->queue;
+        piece_queue_init(&s->queue);
         s->task.run = run_task;
         s->on_gone = on_gone;
         s->user = user;
