@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -191,6 +195,28 @@ static void a_file_is_replaced_whole(void **state)
         assert_int_equal(rmdir(folder), 0); /* no temporary file is left */
 }
 
+static void a_folder_is_spread_where_that_is_known(void **state)
+{
+        char folder[] = "/tmp/base_test.XXXXXX";
+        struct statfs info;
+        int before, after;
+
+        (void)state;
+        assert_non_null(mkdtemp(folder));
+        _cleanup_close_ int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        bool has_flags = ioctl(directory, FS_IOC_GETFLAGS, &before) == 0;
+        folder_spread(directory);
+        folder_spread(directory);
+        /* Not every file system keeps this flag: one that does not must not have changed others. */
+        if (has_flags) {
+                assert_int_equal(ioctl(directory, FS_IOC_GETFLAGS, &after), 0);
+                assert_int_equal(after & ~FS_TOPDIR_FL, before & ~FS_TOPDIR_FL);
+        }
+        if (has_flags && fstatfs(directory, &info) == 0 && info.f_type == EXT4_SUPER_MAGIC)
+                assert_true(after & FS_TOPDIR_FL);
+        assert_int_equal(rmdir(folder), 0);
+}
+
 static void errors_carry_their_context(void **state)
 {
         struct error error = {};
@@ -345,6 +371,7 @@ int main(void)
                 cmocka_unit_test(time_goes_through_rfc3339_and_back),
                 cmocka_unit_test(random_names_use_kubernetes_alphabet),
                 cmocka_unit_test(a_file_is_replaced_whole),
+                cmocka_unit_test(a_folder_is_spread_where_that_is_known),
                 cmocka_unit_test(errors_carry_their_context),
                 cmocka_unit_test(a_list_survives_removal_while_walking),
                 cmocka_unit_test(options_fill_their_targets),

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,4 +118,14 @@ int file_write_atomic(int directory, const char *path, struct str contents, mode
                 return r;
         }
         return sync_parent(directory, path);
+}
+
+void folder_spread(int folder)
+{
+        int flags;
+
+        if (ioctl(folder, FS_IOC_GETFLAGS, &flags) < 0 || flags & FS_TOPDIR_FL)
+                return;
+        flags |= FS_TOPDIR_FL;
+        ioctl(folder, FS_IOC_SETFLAGS, &flags);
 }

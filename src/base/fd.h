@@ -33,5 +33,14 @@ int fd_read_full(int fd, void *data, size_t size, size_t *ret_length);
  * -EFBIG if it is larger than `limit`. */
 int file_read(int directory, const char *path, size_t limit, struct buffer *buffer);
 
+/*
+ * Tells the file system that the folders in this one have nothing to do with each other, so that it
+ * need not keep them together ("T" of chattr(1)). ext4 then spreads them over its groups of inodes,
+ * and a folder that is made anew again and again does not search through what was just deleted
+ * beside it (without a journal it does not give an inode again for minutes). A hint: what knows
+ * none ignores it.
+ */
+void folder_spread(int folder);
+
 /* Writes a new file, fsyncs it and its folder, and puts it in place with rename(2). */
 int file_write_atomic(int directory, const char *path, struct str contents, mode_t mode);

@@ -138,6 +138,8 @@ int files_open(struct node *node, struct error *error)
         other = fd_close(other);
         if (r >= 0)
                 r = make_folder(node->volumes_fd, "pods", 0711, &other);
+        if (r >= 0)
+                folder_spread(other);
         if (r < 0)
                 return error_set(error, r, "cannot make folders in %s: %s", config->data_folder,
                                  strerror(-r));

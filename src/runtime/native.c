@@ -27,6 +27,7 @@ enum {
         UNSENT_MAX = 2048, /* with their descriptors: well below RLIMIT_NOFILE of common hosts */
         BACKLOG = 8,
         LOG_SIZE = 1024 * 1024,
+        SHARDS = 256, /* two hex digits */
         STATE_NAME = RUNTIME_ID + 24,
 };
 
@@ -229,12 +230,25 @@ static int open_source(const struct native *native, const char *source, int *ret
         return 0;
 }
 
-/* Files of a container in the state folder: "<sandbox>.<container>.<attempt>.sock" and ".log". */
+/*
+ * Files of a container in the state folder: "<shard>/<sandbox>.<container>.<attempt>.sock" and
+ * ".log". The shards are folders that the file system keeps apart.
+ */
 static void state_name(const struct container_key *key, const char *kind,
                        char name[static STATE_NAME])
 {
-        snprintf(name, STATE_NAME, "%.*s.%u.%u.%s", RUNTIME_ID - 1, key->sandbox, key->container,
-                 key->attempt, kind);
+        unsigned shard = str_fnv1a(str_from(key->sandbox)) % SHARDS;
+
+        snprintf(name, STATE_NAME, "%02x/%.*s.%u.%u.%s", shard, RUNTIME_ID - 1, key->sandbox,
+                 key->container, key->attempt, kind);
+}
+
+/* Made when the first of its files comes. */
+static int make_shard(const struct native *native, const char name[static STATE_NAME])
+{
+        char shard[3] = { name[0], name[1] };
+
+        return mkdirat(native->state, shard, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* A Unix socket's path is short, so it is named through the folder's descriptor. */
@@ -258,7 +272,11 @@ static int make_listener(const struct native *native, const struct container_key
         if (fd < 0)
                 return -errno;
         state_name(key, "sock", name);
-        unlinkat(native->state, name, 0);
+        if (unlinkat(native->state, name, 0) < 0 && errno == ENOENT) {
+                int r = make_shard(native, name);
+                if (r < 0)
+                        return r;
+        }
         socket_address(native, key, &address);
         if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
                 return -errno;
@@ -873,6 +891,7 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
                 native_free(&native->runtime);
                 return r;
         }
+        folder_spread(native->state);
         int r = greet(native);
         if (r < 0) {
                 native_free(&native->runtime);

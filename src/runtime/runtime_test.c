@@ -78,6 +78,29 @@ static void containers_run_commands(void **state)
                    0, "1\n");
 }
 
+/* Thousands of files beside each other make the next one dear on ext4 (folder_spread()). */
+static void files_of_containers_are_spread(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+        char shard[32], path[300];
+        struct stat info;
+
+        assert_run(bed, &key, "true", 0, "");
+        snprintf(shard, sizeof(shard), "%02x", str_fnv1a(STR("one")) & 0xff);
+        snprintf(path, sizeof(path), "%s/%s/one.0.%u.sock", bed->state, shard, key.attempt);
+        assert_int_equal(stat(path, &info), 0);
+        snprintf(path, sizeof(path), "%s/%s/one.0.%u.log", bed->state, shard, key.attempt);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(runtime_forget(bed->runtime, &key), 0);
+        assert_int_equal(stat(path, &info), -1);
+        /* Nothing else is in there. */
+        snprintf(path, sizeof(path), "%s/%s", bed->state, shard);
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(rmdir(bed->state), 0);
+        assert_int_equal(mkdir(bed->state, 0755), 0);
+}
+
 static void containers_have_no_privilege(void **state)
 {
         struct testbed *bed = *state;
@@ -1009,6 +1032,7 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(requests_that_make_no_sense_are_refused),
                 WITH_BED(containers_run_commands),
+                WITH_BED(files_of_containers_are_spread),
                 WITH_BED(containers_have_no_privilege),
                 WITH_BED(the_filter_refuses),
                 WITH_BED(the_host_is_out_of_sight),
