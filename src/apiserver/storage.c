@@ -42,7 +42,7 @@ struct storage_object *storage_object_after(struct storage_type *type, struct st
         struct storage_object *object = RB_NFIND(storage_index, &type->index, &key);
 
         if (object && !including && object_compare(object, &key) == 0)
-                object = RB_NEXT(storage_index, &type->index, object);
+                object = storage_index_RB_NEXT(object);
         return object;
 }
 

@@ -3,7 +3,7 @@
 
 #include <uv.h>
 
-#include <uv/tree.h>
+#include <uv/tree.h> /* RB_NEXT differs between libuv's versions: call <tree>_RB_NEXT() */
 
 #include "apiserver/storage.h"
 #include "base/list.h"

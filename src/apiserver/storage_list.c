@@ -138,7 +138,7 @@ static void find_next(struct storage_list *list, struct storage_object **ret_obj
 
         override = RB_NFIND(override_tree, &tree, &key);
         if (override && override_compare(override, &key) == 0)
-                override = RB_NEXT(override_tree, &tree, override);
+                override = override_tree_RB_NEXT(override);
 
         if (object && override) {
                 int order = storage_key_compare(object->name_space, object->name,
