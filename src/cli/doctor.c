@@ -1,122 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sched.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/macro.h"
+#include "base/options.h"
 #include "cli/command.h"
+#include "cli/machine.h"
+#include "cli/output.h"
+#include "json/writer.h"
 
-/* One thing that sandboxes need of the machine, and what to do where it is missing. */
-struct check {
-        const char *name;
-        bool (*holds)(void);
-        const char *cure;
-};
-
-static bool is_root(void)
+static int print_json(struct error *error)
 {
-        return geteuid() == 0;
+        _cleanup_buffer_ struct buffer text = {};
+        struct json_writer writer;
+
+        json_writer_init(&writer, &text);
+        json_begin_object(&writer);
+        json_field_array(&writer, "needs");
+        for (const struct machine_need *need = machine_needs; need->name; need++) {
+                bool holds = need->holds();
+                json_begin_object(&writer);
+                json_field_string(&writer, "name", str_from(need->name));
+                json_field_bool(&writer, "holds", holds);
+                if (!holds)
+                        json_field_string(&writer, "cure", str_from(need->cure));
+                json_end_object(&writer);
+        }
+        json_end_array(&writer);
+        json_end_object(&writer);
+        int r = json_writer_finish(&writer);
+        if (r < 0)
+                return error_set(error, r, "out of memory");
+        printf("%.*s\n", STR_FORMAT(buffer_str(&text)));
+        return 0;
 }
 
-static bool kernel_is_recent(void)
+static void print_text(void)
 {
-        struct utsname kernel;
-        int major, minor;
-
-        /* 5.12 has id-mapped mounts; cgroup.kill is 5.14. */
-        return uname(&kernel) == 0 && sscanf(kernel.release, "%d.%d", &major, &minor) == 2 &&
-               (major > 5 || (major == 5 && minor >= 14));
+        for (const struct machine_need *need = machine_needs; need->name; need++) {
+                bool holds = need->holds();
+                printf("%s  %s\n", holds ? "ok     " : "missing", need->name);
+                if (!holds)
+                        printf("         %s\n", need->cure);
+        }
+        if (!machine_lacks(false))
+                printf("This machine has what cay needs.\n");
 }
-
-/* Tries something in a child, so that this process stays as it is. */
-static bool succeeds(int (*try)(void))
-{
-        int status;
-        pid_t pid = fork();
-
-        if (pid == 0)
-                _exit(try() == 0 ? 0 : 1);
-        return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
-               WEXITSTATUS(status) == 0;
-}
-
-static int try_namespaces(void)
-{
-        return unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC |
-                       CLONE_NEWUTS | CLONE_NEWCGROUP);
-}
-
-static bool has_namespaces(void)
-{
-        return succeeds(try_namespaces);
-}
-
-static bool has_cgroups(void)
-{
-        return access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 ||
-               access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) == 0;
-}
-
-static bool has_overlay(void)
-{
-        char line[128];
-        bool found = access("/sys/module/overlay", F_OK) == 0;
-        FILE *list = fopen("/proc/filesystems", "re");
-
-        while (list && !found && fgets(line, sizeof(line), list))
-                found = strstr(line, "\toverlay\n") != NULL;
-        if (list)
-                fclose(list);
-        return found;
-}
-
-static bool has_nft(void)
-{
-        return access("/usr/sbin/nft", X_OK) == 0 || access("/usr/bin/nft", X_OK) == 0 ||
-               access("/sbin/nft", X_OK) == 0;
-}
-
-static bool has_seccomp(void)
-{
-        return access("/proc/sys/kernel/seccomp/actions_avail", F_OK) == 0;
-}
-
-static bool has_python(void)
-{
-        return access("/usr/bin/python3", X_OK) == 0;
-}
-
-static const struct check checks[] = {
-        { "root", is_root, "run it with sudo: namespaces, cgroups and the Pod network need root" },
-        { "Linux 5.14 or newer", kernel_is_recent, "boot a newer kernel of your distribution" },
-        { "namespaces", has_namespaces,
-          "a kernel with user namespaces, and user.max_user_namespaces above 0 (sysctl)" },
-        { "cgroups (v2, or v1 with memory)", has_cgroups, "mount /sys/fs/cgroup" },
-        { "overlayfs", has_overlay, "modprobe overlay" },
-        { "seccomp", has_seccomp, "a kernel with CONFIG_SECCOMP_FILTER" },
-        { "nft", has_nft, "install the package nftables" },
-        { "python3 for the python-runtime-sandbox image", has_python,
-          "install the package python3" },
-};
 
 int command_doctor(int argc, char **argv, struct error *error)
 {
-        unsigned missing = 0;
+        const char *output = "text";
+        const struct option_spec specs[] = {
+                OPTION_STRING("output", 'o', &output, "FORMAT", "text or json"),
+                OPTION_END,
+        };
+        int operands;
 
-        (void)error;
-        if (command_help(command_find("doctor"), NULL, argc, argv))
+        if (command_help(command_find("doctor"), specs, argc, argv))
                 return 0;
-        for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-                bool holds = checks[i].holds();
-                printf("%s  %s\n", holds ? "ok     " : "missing", checks[i].name);
-                if (!holds)
-                        printf("         %s\n", checks[i].cure);
-                missing += !holds;
-        }
-        if (missing == 0)
-                printf("This machine has what cay needs.\n");
-        return missing == 0 ? 0 : 1;
+        int r = options_parse(specs, argc, argv, false, error, &operands);
+        if (r < 0)
+                return r;
+        if (strcmp(output, "json") == 0)
+                r = print_json(error);
+        else if (strcmp(output, "text") == 0)
+                print_text();
+        else
+                return error_set(error, -EINVAL, "--output is text or json, not '%s'", output);
+        return r < 0 ? r : machine_lacks(false) != NULL;
 }

@@ -26,8 +26,9 @@ static int stop_supervisor(pid_t pid, struct error *error)
                                                   (int)pid, strerror(errno));
         if (syscall(SYS_pidfd_send_signal, process, SIGTERM, NULL, 0) < 0)
                 return errno == ESRCH ? 0
-                                      : error_set(error, -errno, "cannot stop process %d: %s",
-                                                  (int)pid, strerror(errno));
+                                      : error_set(error, -errno, "cannot stop process %d: %s%s",
+                                                  (int)pid, strerror(errno),
+                                                  errno == EPERM ? "; run it with sudo" : "");
         struct pollfd wait = { .fd = process, .events = POLLIN };
         int r;
         do {

@@ -17,18 +17,19 @@ struct role_settings {
         const char *pods_port;            /* its port */
         int launcher_socket, node_socket; /* the two ends of one SOCK_SEQPACKET pair */
         int ready;                        /* roles write a byte here when they serve */
-        bool log_to_files;                /* <data>/log/<role>.log instead of stderr */
+        int64_t overcommit_cpu, overcommit_memory; /* 0: the node's own */
+        bool log_to_files;                         /* <data>/log/<role>.log instead of stderr */
 };
 
-enum { ROLE_ARGUMENTS_MAX = 32 };
+enum { ROLES = 4, ROLE_ARGUMENTS_MAX = 40 };
 
 /* The four processes of one machine, ready for supervisor_run(); strings live in the table. */
 struct role_table {
-        struct role roles[4];
+        struct role roles[ROLES];
         size_t count;
         struct launcher_config launcher;
-        const char *arguments[4][ROLE_ARGUMENTS_MAX];
-        char paths[20][PATH_MAX];
+        const char *arguments[ROLES][ROLE_ARGUMENTS_MAX];
+        char paths[24][PATH_MAX];
         size_t path_count;
         bool is_too_long; /* one of them did not fit */
 };

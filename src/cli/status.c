@@ -155,7 +155,8 @@ int command_kubeconfig(int argc, char **argv, struct error *error)
                 return r;
         r = file_read(AT_FDCWD, instance.kubeconfig, KUBECONFIG_LIMIT, &text);
         if (r < 0)
-                return error_set(error, r, "cannot read %s: %s", instance.kubeconfig, strerror(-r));
+                return error_set(error, r, "cannot read %s: %s%s", instance.kubeconfig,
+                                 strerror(-r), r == -EACCES ? "; run it with sudo" : "");
         fwrite(text.data, 1, text.length, stdout);
         return 0;
 }

@@ -34,6 +34,7 @@ struct running {
         uint64_t started_ns;  /* monotonic */
         uint64_t start_at_ns; /* when to start it (again) */
         unsigned pause_ms;    /* the next pause, if it ends soon again */
+        unsigned bad_starts;  /* how often it has ended soon, in a row */
 };
 
 struct supervisor {
@@ -41,6 +42,7 @@ struct supervisor {
         size_t count;
         int program; /* this program, so that it can be run where its path cannot be reached */
         int lock;    /* held by every role too; -1: none */
+        int report;
         sigset_t signals;
 };
 
@@ -157,8 +159,11 @@ static void start(struct supervisor *supervisor, struct running *running)
 
 static void plan_restart(struct running *running, uint64_t now)
 {
-        if (now - running->started_ns > ROLE_HEALTHY_SECONDS * NS_PER_SECOND)
+        if (now - running->started_ns > ROLE_HEALTHY_SECONDS * NS_PER_SECOND) {
                 running->pause_ms = PAUSE_FIRST_MS;
+                running->bad_starts = 0;
+        }
+        running->bad_starts++;
         running->start_at_ns = now + running->pause_ms * NS_PER_MS;
         running->pause_ms = MIN(running->pause_ms * 2, (unsigned)PAUSE_MOST_MS);
 }
@@ -171,6 +176,15 @@ static void describe_end(const struct role *role, int status)
         else
                 log_warning("%s ended with status %d, starting it again", role->name,
                             WEXITSTATUS(status));
+}
+
+/* Whoever started this may be gone, or have seen enough (SIGPIPE is blocked). */
+static void report_failing(const struct supervisor *supervisor, size_t index)
+{
+        unsigned char byte = (unsigned char)(SUPERVISOR_REPORT_FAILING + index);
+        ssize_t written = write(supervisor->report, &byte, 1);
+
+        (void)written;
 }
 
 /* Takes every child that has ended; others than roles are sandboxes of a launcher that died. */
@@ -189,6 +203,8 @@ static void reap(struct supervisor *supervisor, bool stopping)
                                 break;
                         describe_end(running->role, status);
                         plan_restart(running, clock_monotonic_ns());
+                        if (running->bad_starts == ROLE_START_ATTEMPTS)
+                                report_failing(supervisor, i);
                 }
         }
 }
@@ -235,9 +251,10 @@ static void stop(struct supervisor *supervisor, struct running *running)
         }
 }
 
-int supervisor_run(const struct role *roles, size_t count, int lock, struct error *error)
+int supervisor_run(const struct role *roles, size_t count, int lock, int report,
+                   struct error *error)
 {
-        struct supervisor supervisor = { .count = count, .lock = lock };
+        struct supervisor supervisor = { .count = count, .lock = lock, .report = report };
         struct timespec wait;
         int signal;
 
@@ -252,6 +269,7 @@ int supervisor_run(const struct role *roles, size_t count, int lock, struct erro
         sigaddset(&supervisor.signals, SIGCHLD);
         sigaddset(&supervisor.signals, SIGTERM);
         sigaddset(&supervisor.signals, SIGINT);
+        sigaddset(&supervisor.signals, SIGPIPE);
         sigprocmask(SIG_BLOCK, &supervisor.signals, NULL);
         for (size_t i = 0; i < count; i++)
                 supervisor.running[i] =

@@ -6,7 +6,11 @@
 
 #include "base/error.h"
 
-enum { ROLE_DESCRIPTORS_MAX = 8 };
+enum {
+        ROLE_DESCRIPTORS_MAX = 8,
+        ROLE_START_ATTEMPTS = 5, /* that many bad starts in a row, and a role is told to fail */
+        SUPERVISOR_REPORT_FAILING = 0x80, /* plus the role's index; no role writes such a byte */
+};
 
 /* One process that the supervisor keeps running. */
 struct role {
@@ -31,7 +35,9 @@ struct role {
  * On the way out the roles get SIGTERM in reverse order, each after the one before has ended (or,
  * after ROLE_STOP_SECONDS, SIGKILL). If the supervisor itself dies, the kernel kills the roles;
  * sandboxes stay. Every role holds a copy of `lock` until it ends, so that the lock is free only
- * when nothing of the instance runs; -1: none. Returns 0 after an orderly end, or a negative errno
- * if it could not begin.
+ * when nothing of the instance runs; -1: none. A role that has ended soon after each of its last
+ * ROLE_START_ATTEMPTS starts is told to `report` (SUPERVISOR_REPORT_FAILING plus its index), and
+ * tried on. Returns 0 after an orderly end, or a negative errno if it could not begin.
  */
-int supervisor_run(const struct role *roles, size_t count, int lock, struct error *error);
+int supervisor_run(const struct role *roles, size_t count, int lock, int report,
+                   struct error *error);

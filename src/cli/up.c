@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,26 +22,36 @@
 #include "cli/bootstrap.h"
 #include "cli/command.h"
 #include "cli/instance.h"
+#include "cli/machine.h"
 #include "cli/roles.h"
 #include "cli/supervisor.h"
+#include "node/images.h"
 
 enum {
         READY_ROLES = 3, /* control, node and router tell when they serve */
         READY_TIMEOUT_SECONDS = 60,
         LISTEN_BACKLOG = 1024,
         ADDRESS_SIZE = sizeof(((struct instance_addresses *)0)->api),
+        LOG_TAIL = 4096,
+        IMAGE_MAP_LIMIT = 1024 * 1024,
+        OVERCOMMIT_MOST = 1000,
+        ROOM_LEAST =
+                1024 * 1024, /* with less, a role that does not start has found the disk full */
 };
+
+#define MAKE_ROOM "make room, or choose another folder with --data"
 
 struct up {
         struct instance instance;
         struct role_settings settings;
-        const char *data, *api_listen, *router_listen;
+        const char *data, *api_listen, *router_listen, *images;
         struct instance_addresses addresses;
         char pods_host[INET_ADDRSTRLEN]; /* this machine, as Pods see it */
         bool detach;
         struct option_strings names;
         int lock, ready[2];
         struct role_table table;
+        off_t log_sizes[ROLES]; /* before the start */
 };
 
 /*
@@ -124,12 +136,15 @@ static int supervise(struct up *up, struct error *error)
         if (r < 0)
                 return r;
         setpgid(0, 0); /* Ctrl-C reaches the front alone, which passes it on */
-        r = supervisor_run(up->table.roles, up->table.count, up->lock, error);
+        r = supervisor_run(up->table.roles, up->table.count, up->lock, up->settings.ready, error);
         return r < 0 ? r : roles_cleanup(&up->instance, error);
 }
 
-/* Waits until every role serves. -ETIME or -EPIPE (the supervisor ended). */
-static int wait_ready(int ready)
+/*
+ * Waits until every role serves. -ETIME, -EPIPE (the supervisor ended), or -ECHILD: a role fails,
+ * and *ret_failing tells which.
+ */
+static int wait_ready(int ready, size_t *ret_failing)
 {
         uint64_t deadline = clock_monotonic_ns() + READY_TIMEOUT_SECONDS * NS_PER_SECOND;
         unsigned serving = 0;
@@ -137,7 +152,7 @@ static int wait_ready(int ready)
         while (serving < READY_ROLES) {
                 struct pollfd wait = { .fd = ready, .events = POLLIN };
                 uint64_t now = clock_monotonic_ns();
-                char bytes[READY_ROLES];
+                unsigned char byte;
 
                 if (now >= deadline)
                         return -ETIME;
@@ -145,12 +160,92 @@ static int wait_ready(int ready)
                         return -errno;
                 if (!(wait.revents & (POLLIN | POLLHUP)))
                         continue;
-                ssize_t got = read(ready, bytes, sizeof(bytes));
-                if (got <= 0)
+                if (read(ready, &byte, 1) != 1)
                         return -EPIPE;
-                serving += (unsigned)got;
+                if (byte >= SUPERVISOR_REPORT_FAILING && byte < SUPERVISOR_REPORT_FAILING + ROLES) {
+                        *ret_failing = byte - SUPERVISOR_REPORT_FAILING;
+                        return -ECHILD;
+                }
+                serving++;
         }
         return 0;
+}
+
+/* What the role wrote last since this start, without time and level; "" if it wrote nothing. */
+static struct str last_words(const char *path, off_t from, char text[static LOG_TAIL])
+{
+        struct str line, rest, word;
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        struct stat status;
+
+        if (fd < 0 || fstat(fd, &status) < 0 || status.st_size <= from)
+                return STR_EMPTY;
+        ssize_t length = pread(fd, text, LOG_TAIL, MAX(from, status.st_size - LOG_TAIL));
+        if (length <= 0)
+                return STR_EMPTY;
+        line = (struct str){ text, (size_t)length };
+        while (str_ends_with(line, STR("\n")))
+                line.length--;
+        for (size_t i = line.length; i > 0; i--) {
+                if (line.data[i - 1] == '\n') {
+                        line = str_slice(line, i, line.length);
+                        break;
+                }
+        }
+        /* "2026-11-20T10:00:00.000000Z error control: the message" or "cay control: the message" */
+        for (size_t words = 0; words < 3; words++) {
+                if (!str_cut(words == 0 ? line : rest, ' ', &word, &rest))
+                        break;
+                if (str_ends_with(word, STR(":")))
+                        return rest;
+        }
+        return line;
+}
+
+/* The sentence and what to do about it. */
+static int add_cure(struct error *error, int r, const char *cure)
+{
+        const struct error before = *error;
+
+        return error_set(error, r, "%s: %s", before.message, cure);
+}
+
+static bool is_full(const char *folder)
+{
+        struct statvfs room;
+
+        return statvfs(folder, &room) == 0 && room.f_bavail * room.f_frsize < ROOM_LEAST;
+}
+
+/* Ends a start that came to nothing and says why. */
+static int give_up(struct up *up, pid_t supervisor, int r, size_t failing, struct error *error)
+{
+        char text[LOG_TAIL];
+
+        kill(supervisor, SIGTERM);
+        waitpid(supervisor, NULL, 0);
+        const struct machine_need *lacking = machine_lacks(false);
+        if (r != -ECHILD)
+                return error_set(error, r, "not every role came up: see %s/log", up->instance.data);
+        const struct role *role = &up->table.roles[failing];
+        struct str words = STR("what it wrote stands above");
+        if (role->log)
+                words = last_words(role->log, up->log_sizes[failing], text);
+        error_set(error, r, "%s does not start: %.*s%s%s%s", role->name,
+                  STR_FORMAT(words.length > 0 ? words : STR("it says nothing")),
+                  role->log ? " (more in " : "", role->log ? role->log : "", role->log ? ")" : "");
+        if (is_full(up->instance.data))
+                return add_cure(error, r, MAKE_ROOM);
+        return lacking ? add_cure(error, r, lacking->cure) : r;
+}
+
+static void note_log_sizes(struct up *up)
+{
+        struct stat status;
+
+        for (size_t i = 0; i < up->table.count; i++)
+                if (up->table.roles[i].log && stat(up->table.roles[i].log, &status) == 0)
+                        up->log_sizes[i] = status.st_size;
 }
 
 static volatile sig_atomic_t stop_signal;
@@ -240,23 +335,46 @@ static int make_roles(struct up *up, struct error *error)
         return role_table_init(&up->table, &up->instance, &up->settings, error);
 }
 
+/* Keeps the map of image names where the node, which is not root, can read it at every start. */
+static int take_images(struct up *up, struct error *error)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        struct images images = {};
+        char path[PATH_MAX];
+
+        if (!up->images)
+                return 0;
+        int r = file_read(AT_FDCWD, up->images, IMAGE_MAP_LIMIT, &text);
+        if (r < 0)
+                return error_set(error, r, "cannot read %s: %s", up->images, strerror(-r));
+        r = images_read_map(&images, buffer_str(&text), error);
+        images_deinit(&images);
+        if (r < 0)
+                return r;
+        if ((size_t)snprintf(path, sizeof(path), "%s/images", up->instance.data) >= sizeof(path))
+                return error_set(error, -ENAMETOOLONG, "the data folder's path is too long");
+        r = file_write_atomic(AT_FDCWD, path, buffer_str(&text), 0644);
+        return r < 0 ? error_set(error, r, "cannot write %s: %s", path, strerror(-r)) : 0;
+}
+
 static int prepare(struct up *up, struct error *error)
 {
         struct str names[OPTION_STRINGS_MAX + 1];
         size_t name_count = 0;
         int r;
 
-        if (geteuid() != 0)
-                return error_set(error, -EPERM,
-                                 "cay up needs root for namespaces, cgroups and the Pod network: "
-                                 "run it with sudo (the roles drop it again)");
+        const struct machine_need *lacking = machine_lacks(true);
+        if (lacking)
+                return error_set(error, -EPERM, "%s: %s", lacking->name, lacking->cure);
         r = instance_open(up->data, true, error, &up->instance);
         if (r < 0)
                 return r;
         up->lock = instance_lock(&up->instance, error);
         if (up->lock < 0)
                 return up->lock;
-        r = open_sockets(up, error);
+        r = take_images(up, error);
+        if (r == 0)
+                r = open_sockets(up, error);
         if (r == 0)
                 r = make_roles(up, error);
         if (r < 0)
@@ -295,9 +413,17 @@ int command_up(int argc, char **argv, struct error *error)
                               "addresses of sandboxes (10.88.0.0/16)"),
                 OPTION_STRING("node-name", 0, &up.settings.node_name, "NAME",
                               "name of the Node (this host's)"),
+                OPTION_STRING(
+                        "images", 0, &up.images, "FILE",
+                        "other names of built-in images, from now on: lines \"NAME BUILT-IN\""),
+                OPTION_NUMBER("overcommit-cpu", 0, &up.settings.overcommit_cpu, "N",
+                              "cpus that the Node offers, times real (50)"),
+                OPTION_NUMBER("overcommit-memory", 0, &up.settings.overcommit_memory, "N",
+                              "memory that the Node offers, times real (4)"),
                 OPTION_END,
         };
         uint64_t began = clock_monotonic_ns();
+        size_t failing = 0;
         int operands, r;
 
         gethostname(host, sizeof(host) - 1);
@@ -308,9 +434,15 @@ int command_up(int argc, char **argv, struct error *error)
                 return r;
         if (operands > 0)
                 return error_set(error, -EINVAL, "cay up takes no operand: '%s'", argv[1]);
+        if (up.settings.overcommit_cpu < 0 || up.settings.overcommit_cpu > OVERCOMMIT_MOST ||
+            up.settings.overcommit_memory < 0 || up.settings.overcommit_memory > OVERCOMMIT_MOST)
+                return error_set(error, -EINVAL, "an overcommit is from 1 to %d", OVERCOMMIT_MOST);
         r = prepare(&up, error);
+        if (r == -ENOSPC || r == -EDQUOT)
+                return add_cure(error, r, MAKE_ROOM);
         if (r < 0)
                 return r;
+        note_log_sizes(&up);
 
         pid_t supervisor = fork();
         if (supervisor < 0)
@@ -323,12 +455,10 @@ int command_up(int argc, char **argv, struct error *error)
                 _exit(r < 0 ? 1 : 0);
         }
         close(up.ready[1]);
-        r = wait_ready(up.ready[0]);
-        if (r < 0) {
-                kill(supervisor, SIGTERM);
-                waitpid(supervisor, NULL, 0);
-                return error_set(error, r, "not every role came up: see %s/log", up.instance.data);
-        }
+        r = wait_ready(up.ready[0], &failing);
+        close(up.ready[0]);
+        if (r < 0)
+                return give_up(&up, supervisor, r, failing, error);
         print_welcome(&up, clock_monotonic_ns() - began);
         return up.detach ? 0 : stay(supervisor);
 }

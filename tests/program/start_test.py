@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Starts that cannot succeed: each ends soon, in one sentence with the way out, and leaves nothing.
+
+Mutations that must fail here: supervisor.c reports no failing role (damaged data); machine.c's
+has_capabilities() always true (container); up.c without add_cure for -ENOSPC (full disk).
+"""
+
+import glob
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import leftovers, tap  # noqa: E402
+from lib.instance import Instance, wait_for  # noqa: E402
+
+SOON = 20  # seconds, on a busy machine; READY_TIMEOUT_SECONDS of up.c is 60
+
+
+class Folder:
+    """A data folder without an instance."""
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="cay-test-")
+        os.chmod(self.folder, 0o755)
+        self.data = os.path.join(self.folder, "data")
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder)
+
+
+def command(data, *options):
+    network = f"10.{random.randrange(90, 250)}.{random.randrange(256)}.0/24"
+    return [os.environ["CAY"], "up", "-d", "--data", data, "--listen", "127.0.0.1:0",
+            "--router-listen", "127.0.0.1:0", "--pod-cidr", network, *options]
+
+
+def fail(data, arguments, *words):
+    """Runs what must fail; its answer is one line with all of `words`, and nothing runs after."""
+    began = time.monotonic()
+    done = subprocess.run(arguments, text=True, capture_output=True, check=False)
+    took = time.monotonic() - began
+    lines = done.stderr.splitlines()
+    assert done.returncode in (1, 2) and len(lines) == 1, done
+    assert lines[0].startswith("cay up: "), done
+    for word in words:
+        assert word in lines[0], (word, lines[0])
+    assert took < SOON, f"{took} s"
+    if data:
+        wait_for(lambda: not [found for found in leftovers.of(data)
+                              if not found.startswith("folder: ")], what="nothing to be left")
+
+
+def test_same_data_twice():
+    with Instance() as instance:
+        fail(None, command(instance.data), "already served by process", "cay down")
+        assert instance.api().get("/readyz")[0] == 200
+
+
+def test_port_taken():
+    with Instance() as instance, Folder() as other:
+        fail(other.data, command(other.data, "--listen", f"127.0.0.1:{instance.api_port}"),
+             "in use", "--listen")
+        fail(other.data, command(other.data, "--router-listen", instance.router),
+             "in use", "--router-listen")
+        fail(other.data, command(other.data, "--pod-cidr", instance.pod_cidr), "--pod-cidr")
+
+
+def test_not_root():
+    with Instance() as instance, Folder() as other:
+        cay = shutil.copy(instance.cay, other.folder)
+        os.chmod(cay, 0o755)
+        for arguments, words in (
+                (["up", "-d", "--data", other.data], ("root", "sudo")),
+                (["down", "--data", instance.data], ("cannot stop", "sudo")),
+                (["kubeconfig", "--data", instance.data], ("sudo",)),
+                (["ls"], ("as root", "KUBECONFIG"))):
+            done = subprocess.run([cay, *arguments], user=65534, group=65534, extra_groups=[],
+                                  text=True, capture_output=True, check=False,
+                                  env={"CAY_DATA": instance.data})
+            assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
+            for word in words:
+                assert word in done.stderr, done
+        assert instance.api().get("/readyz")[0] == 200
+
+
+def test_full_disk():
+    with Folder() as folder:
+        os.mkdir(folder.data)
+        programs = [os.environ["CAY"], *(f"{os.path.dirname(os.environ['CAY'])}/src/{name}/{name}"
+                                         for name in ("init", "sandboxd"))]
+        room = sum(-(-os.path.getsize(program) // 4096) * 4 for program in programs)
+        for kilobytes in (1024, room + 24, room + 64, room + 200):
+            script = f"mount -t tmpfs -o size={kilobytes}k none {folder.data} && exec \"$@\""
+            arguments = ["unshare", "--mount", "sh", "-c", script, "sh", *command(folder.data)]
+            fail(folder.data, arguments, "make room", "--data")
+
+
+def test_no_cgroups():
+    with Folder() as folder:
+        script = "umount -R /sys/fs/cgroup && exec \"$@\""
+        fail(folder.data, ["unshare", "--mount", "sh", "-c", script, "sh", *command(folder.data)],
+             "launcher does not start", "mount /sys/fs/cgroup")
+
+
+def test_container_without_privileges():
+    with Folder() as folder:
+        fail(folder.data, ["setpriv", "--bounding-set=-sys_admin,-net_admin", "--inh-caps=-all",
+                           *command(folder.data)], "capabilities", "--privileged")
+        fail(folder.data, ["unshare", "--user", "--map-root-user", *command(folder.data)],
+             "60801", "user namespace")
+
+
+def test_damaged_data():
+    with Instance() as instance:
+        instance.down()
+        for path in glob.glob(os.path.join(instance.data, "control", "state", "*")):
+            if path.endswith(".db"):
+                with open(path, "r+b") as file:
+                    file.write(random.randbytes(os.path.getsize(path)))
+            else:
+                os.unlink(path)
+        fail(instance.data, command(instance.data), "control does not start", "damaged",
+             "control.log")
+
+
+def test_words_of_an_earlier_start_are_not_told():
+    with Instance() as instance:
+        instance.down()
+        log = os.path.join(instance.data, "log", "node.log")
+        with open(log, "a", encoding="utf-8") as file:
+            file.write("2020-01-01T00:00:00.000000Z error node: of another day\n")
+        with open(os.path.join(instance.data, "images"), "w", encoding="utf-8") as file:
+            file.write("nonsense\n")
+        fail(instance.data, command(instance.data), "node does not start", "line 1 of the image map")
+
+
+def test_map_of_images():
+    with Folder() as folder:
+        path = os.path.join(folder.folder, "map")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("example.org/team/tools:1 nothing-built-in\n")
+        fail(folder.data, command(folder.data, "--images", path), "line 1", "nothing-built-in")
+        fail(folder.data, command(folder.data, "--images", path + "2"), "cannot read", "map2")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("# ours\nexample.org/team/tools:1 busybox\n")
+        with Instance(options=["--images", path]) as instance:
+            run = ("run", "--image", "example.org/team/tools:1", "--", "echo", "mapped")
+            assert instance.run(*run).stdout == "mapped\n"
+            instance.down()
+            instance.options = []
+            instance.up()
+            assert instance.run(*run).stdout == "mapped\n"  # the map is kept
+
+
+if __name__ == "__main__":
+    tap.main(globals())
