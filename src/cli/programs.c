@@ -28,6 +28,7 @@ static int parse(const char *name, const struct option_spec *specs, int argc, ch
 int command_control(int argc, char **argv, struct error *error)
 {
         struct control_config config = {};
+        const char *controllers = "in-process";
         int64_t socket = -1, pods_socket = -1, ready = -1;
         const struct option_spec specs[] = {
                 OPTION_STRING("data", 0, &config.data, "FOLDER", "state, certificates and tokens"),
@@ -39,12 +40,17 @@ int command_control(int argc, char **argv, struct error *error)
                 OPTION_STRING("node-socket", 0, &config.node_socket, "PATH",
                               "the node's kubelet API"),
                 OPTION_STRING("node-name", 0, &config.node_name, "NAME", "this machine's Node"),
+                OPTION_STRING("controllers", 0, &controllers, "HOW",
+                              "they reach the API: in-process or wire"),
                 OPTION_END,
         };
         bool done;
 
         int r = parse("control", specs, argc, argv, error, &done);
         if (r < 0 || done)
+                return r;
+        r = control_parse_controllers(controllers, &config.wire, error);
+        if (r < 0)
                 return r;
         if (!config.data || !config.node_name || socket < 0)
                 return error_set(error, -EINVAL,

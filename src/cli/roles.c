@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "control/control.h"
 
 enum {
         LAUNCHER_POOL = 8,
@@ -155,8 +156,11 @@ int role_table_init(struct role_table *table, const struct instance *instance,
 {
         *table = (struct role_table){};
         name_launcher(table, instance);
-        int r = role_pod_network(settings->pod_cidr, &table->launcher.pod_network,
-                                 &table->launcher.pod_prefix, error);
+        bool wire;
+        int r = control_parse_controllers(settings->controllers, &wire, error);
+        if (r == 0)
+                r = role_pod_network(settings->pod_cidr, &table->launcher.pod_network,
+                                     &table->launcher.pod_prefix, error);
         if (r == 0)
                 r = check_routes(settings->pod_cidr, table->launcher.pod_network,
                                  table->launcher.pod_prefix, table->launcher.interface, error);
@@ -187,8 +191,9 @@ int role_table_init(struct role_table *table, const struct instance *instance,
             (const char *const[]){
                     "cay", "control", "--data", keep(table, "%s/control", instance->data),
                     "--socket", FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
-                    node_socket, "--node-name", settings->node_name,
-                    settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR, NULL },
+                    node_socket, "--node-name", settings->node_name, "--controllers",
+                    settings->controllers, settings->pods_socket < 0 ? NULL : "--pods-socket",
+                    THIRD_DESCRIPTOR, NULL },
             settings->api_socket, settings->ready, logs[1]);
         if (settings->pods_socket >= 0) {
                 struct role *control = &table->roles[table->count - 1];

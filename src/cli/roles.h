@@ -12,6 +12,7 @@
 struct role_settings {
         const char *pod_cidr;
         const char *node_name;
+        const char *controllers;          /* in-process or wire */
         int api_socket, router_socket;    /* listening */
         int pods_socket;                  /* the API, where Pods reach it; -1: as api_socket */
         const char *pods_port;            /* its port */

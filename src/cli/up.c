@@ -396,7 +396,9 @@ int command_up(int argc, char **argv, struct error *error)
         struct up up = {
                 .api_listen = "127.0.0.1:6443",
                 .router_listen = "127.0.0.1:8080",
-                .settings = { .pod_cidr = "10.88.0.0/16", .node_name = host },
+                .settings = { .pod_cidr = "10.88.0.0/16",
+                              .node_name = host,
+                              .controllers = "in-process" },
         };
         const struct option_spec specs[] = {
                 OPTION_FLAG("detach", 'd', &up.detach,
@@ -411,6 +413,8 @@ int command_up(int argc, char **argv, struct error *error)
                                "another name or address of the API, for its certificate"),
                 OPTION_STRING("pod-cidr", 0, &up.settings.pod_cidr, "CIDR",
                               "addresses of sandboxes (10.88.0.0/16)"),
+                OPTION_STRING("controllers", 0, &up.settings.controllers, "HOW",
+                              "they reach the API: in-process, or wire as on a cluster"),
                 OPTION_STRING("node-name", 0, &up.settings.node_name, "NAME",
                               "name of the Node (this host's)"),
                 OPTION_STRING(

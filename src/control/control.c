@@ -240,7 +240,7 @@ static int start_controllers(struct control *control, struct error *error)
         const struct controller_host_options host = {
                 .loop = control->loop,
                 .client = control->client,
-                .server = control->server,
+                .server = control->config->wire ? NULL : control->server,
                 .setup = setup_controllers,
                 .kinds = kinds_known,
                 .on_synced = on_synced,
@@ -307,6 +307,17 @@ static void end(struct control *control)
         buffer_deinit(&control->private_key);
         buffer_deinit(&control->authority);
         arena_deinit(&control->arena);
+}
+
+int control_parse_controllers(const char *text, bool *ret_wire, struct error *error)
+{
+        bool wire = strcmp(text, "wire") == 0;
+
+        if (!wire && strcmp(text, "in-process") != 0)
+                return error_set(error, -EINVAL, "--controllers takes in-process or wire, not '%s'",
+                                 text);
+        *ret_wire = wire;
+        return 0;
 }
 
 int control_run(const struct control_config *config, struct error *error)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* The control process of one machine. Strings are borrowed. */
@@ -11,7 +13,11 @@ struct control_config {
         int socket;              /* listening; owned by control_run */
         int pods_socket;         /* the same, for Pods; -1: none */
         int ready; /* gets one byte when the API serves and controllers run; -1: none */
+        bool wire; /* controllers reach the API over HTTPS, as on a cluster; else in the process */
 };
+
+/* How controllers reach the API: "in-process" or "wire". -EINVAL with a sentence for another. */
+int control_parse_controllers(const char *text, bool *ret_wire, struct error *error);
 
 /*
  * Serves the Kubernetes API over `socket` and runs controllers and cluster parts against it, until
