@@ -411,6 +411,35 @@ static void gives_each_claim_its_own(void **state)
         }
 }
 
+/* A member that is being written now is free in a moment: sooner than a new one has started. */
+static void waits_for_a_member_that_is_being_written(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+        struct cache *cache;
+        int owner;
+
+        (void)state;
+        bed_begin(&bed);
+        cache = controllers_cache(bed.set);
+        put_template(&bed);
+        put_pool(&bed, "");
+        put_member(&bed, "m", MEMBER);
+        put_claim(&bed, "", "");
+        assert_int_equal(cache_lock(cache, &kind_sandbox, STR("n"), STR("m"), &owner), 0);
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_int_equal(bed.plan.count, 0);
+        assert_int_equal(bed.plan.wait_count, 1);
+        /* One claim waits for one member: the other starts cold. */
+        bed_put(&bed, &kind_sandbox_claim, "d", "", "'spec':{'warmPoolRef':{'name':'p'}}");
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_int_equal(bed_count(&bed, "create Sandbox"), 1);
+        assert_int_equal(bed.plan.wait_count, 1);
+        cache_unlock(cache, &kind_sandbox, STR("n"), STR("m"));
+        bed_plan(&bed, sandbox_match_plan, "p");
+        assert_int_equal(bed_count(&bed, "patch Sandbox m"), 1);
+        assert_int_equal(bed_count(&bed, "create Sandbox"), 1);
+}
+
 static void judges_what_claims_ask_for(void **state)
 {
         static const struct {
@@ -577,6 +606,7 @@ int main(void)
                 cmocka_unit_test(makes_safe_members),
                 cmocka_unit_test(prefers_the_fullest_node),
                 cmocka_unit_test(gives_each_claim_its_own),
+                cmocka_unit_test(waits_for_a_member_that_is_being_written),
                 cmocka_unit_test(judges_what_claims_ask_for),
                 cmocka_unit_test(injects_what_is_allowed),
                 cmocka_unit_test(ends_after_its_time),

@@ -30,7 +30,9 @@ struct match {
         const struct sandbox_context *context;
         struct candidate *heap; /* the best at 0 */
         size_t count;
-        bool second_round; /* the heap has those that are not Ready yet */
+        bool second_round;              /* the heap has those that are not Ready yet */
+        const struct cache_entry *busy; /* one that may be free when a plan in flight is over */
+        size_t busy_count;              /* how many there are of such */
         bool by_template;
         const struct cache_entry *pool;     /* unless by_template; NULL: absent */
         const struct cache_entry *template; /* NULL: absent */
@@ -69,12 +71,11 @@ static bool is_expired(const struct match *match, const struct sandbox *sandbox)
         return sandbox->shutdown_ns && sandbox->shutdown_ns <= match->seen->now.realtime_ns;
 }
 
-/* Whether a member can be given away, Ready or on its way there. */
+/* Whether a member can be given away, Ready or on its way there, unless a plan writes it now. */
 static bool is_free(const struct match *match, const struct cache_entry *pool,
                     const struct cache_entry *member, bool *ret_ready)
 {
-        if (member->locked || object_meta_is_deleting(&member->meta) ||
-            !controlled_by_uid(member, pool->meta.uid) ||
+        if (object_meta_is_deleting(&member->meta) || !controlled_by_uid(member, pool->meta.uid) ||
             !str_equal(member->meta.namespace, pool->meta.namespace) ||
             is_stale(match, pool, member))
                 return false;
@@ -123,8 +124,14 @@ static int add_candidates(struct match *match, const struct cache_entry *pool, s
         {
                 bool ready;
 
-                if (!is_free(match, pool, it.entry, &ready) || ready != want_ready ||
-                    (!want_ready && !is_promising(match, it.entry)))
+                if (!is_free(match, pool, it.entry, &ready) ||
+                    (!ready && !is_promising(match, it.entry)))
+                        continue;
+                if (it.entry->locked && !want_ready) {
+                        match->busy = it.entry;
+                        match->busy_count++;
+                }
+                if (it.entry->locked || ready != want_ready)
                         continue;
                 list[match->count++].entry = it.entry;
                 if (match->count == end)
@@ -240,6 +247,18 @@ static const struct cache_entry *best_candidate(struct match *match)
                         plan_fail(match->plan, -ENOMEM);
         }
         return match->count ? match->heap[0].entry : NULL;
+}
+
+/* Whether the claim had better look again when a member that is being written is free, which is
+ * soon, than start cold. Each waiting claim counts on one of its own. */
+static bool may_wait_for_member(struct match *match)
+{
+        if (match->busy_count == 0)
+                return false;
+        match->busy_count--;
+        plan_wait(match->plan, match->busy->kind, match->busy->meta.namespace,
+                  match->busy->meta.name);
+        return true;
 }
 
 static void drop_best(struct match *match)
@@ -495,6 +514,7 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
         const struct sandbox_claim *typed = claim->typed;
         struct str reason, message;
         const struct cache_entry *member = NULL;
+        bool takes_member;
 
         if (!name_is_dns_label(claim->meta.name)) {
                 claim_refuse(match->plan, match->seen, claim, STR("ReconcilerError"),
@@ -519,9 +539,12 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
                 return;
         }
         /* A started member has its environment and its volumes. */
-        if (!typed->cold_only && json_count(typed->env) == 0 &&
-            json_count(typed->volume_claim_templates) == 0)
+        takes_member = !typed->cold_only && json_count(typed->env) == 0 &&
+                       json_count(typed->volume_claim_templates) == 0;
+        if (takes_member)
                 member = best_candidate(match);
+        if (takes_member && !member && may_wait_for_member(match))
+                return;
         if (member && member->kind == &kind_pod && !name_is_free(match, claim))
                 return;
         if (member)
