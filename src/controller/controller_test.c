@@ -233,6 +233,30 @@ static void deletes_the_unready_then_the_newest(void **state)
         assert_int_equal(bed_count(&bed, "delete"), 2);
 }
 
+/* Not a ready one in its place. */
+static void waits_to_delete_what_is_being_written(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+        struct cache *cache;
+        int owner;
+
+        (void)state;
+        bed_begin(&bed);
+        cache = controllers_cache(bed.set);
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':1");
+        put_member(&bed, "a", MEMBER);
+        put_member(&bed, "unready", "'spec':{" BLUEPRINT "}");
+        assert_int_equal(cache_lock(cache, &kind_sandbox, STR("n"), STR("unready"), &owner), 0);
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_no_plan(&bed, "delete", "");
+        assert_int_equal(bed.plan.wait_count, 1);
+        cache_unlock(cache, &kind_sandbox, STR("n"), STR("unready"));
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_plan(&bed, "delete Sandbox unready", "");
+        assert_int_equal(bed_count(&bed, "delete"), 1);
+}
+
 static void replaces_stale_members_if_asked_to(void **state)
 {
         (void)state;
@@ -599,6 +623,7 @@ int main(void)
                 cmocka_unit_test(follows_the_template_metadata),
                 cmocka_unit_test(keeps_one_network_policy),
                 cmocka_unit_test(deletes_the_unready_then_the_newest),
+                cmocka_unit_test(waits_to_delete_what_is_being_written),
                 cmocka_unit_test(replaces_stale_members_if_asked_to),
                 cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
                 cmocka_unit_test(refills_as_fast_as_it_may),

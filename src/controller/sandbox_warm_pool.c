@@ -174,6 +174,8 @@ static void delete_member(struct pool_pass *pass, struct member *member, const c
 
 static void plan_removals(struct pool_pass *pass, size_t wanted)
 {
+        size_t surplus;
+
         for (size_t i = 0; i < pass->count; i++) {
                 struct member *member = &pass->members[i];
 
@@ -184,9 +186,15 @@ static void plan_removals(struct pool_pass *pass, size_t wanted)
         }
         if (pass->active <= wanted)
                 return;
+        surplus = pass->active - wanted;
         qsort(pass->members, pass->count, sizeof(pass->members[0]), compare_for_removal);
-        for (size_t i = 0; i < pass->count && pass->active > wanted; i++)
+        /* One that is being written is waited for: the next one would be the wrong one. */
+        for (size_t i = 0; i < pass->count && surplus > 0; i++) {
+                if (pass->members[i].leaving)
+                        continue;
+                surplus--;
                 delete_member(pass, &pass->members[i], "there are more than wanted");
+        }
 }
 
 /* ---- more ---- */
