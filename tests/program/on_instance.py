@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a test program against an instance of its own: on_instance.py PROGRAM [ARGUMENT…]
+"""Runs a test program against an instance of its own: on_instance.py [OPTION…] PROGRAM [ARGUMENT…]
 
-The program finds KUBECONFIG, CAY_DATA and CAY_ROUTER in its environment.
+Options are those of `cay up`, written --name=value. The program finds KUBECONFIG, CAY_DATA and CAY_ROUTER in its environment.
 """
 
+import itertools
 import os
 import pathlib
 import subprocess
@@ -15,8 +16,10 @@ from lib.instance import Instance  # noqa: E402
 
 
 def main():
-    with Instance() as instance:
-        done = subprocess.run([sys.executable, *sys.argv[1:]], check=False,
+    arguments = list(itertools.dropwhile(lambda word: word.startswith("--"), sys.argv[1:]))
+    options = sys.argv[1:-len(arguments)]
+    with Instance(options=options) as instance:
+        done = subprocess.run([sys.executable, *arguments], check=False,
                               env={**os.environ, "KUBECONFIG": instance.kubeconfig,
                                    "CAY_DATA": instance.data, "CAY_ROUTER": instance.router})
         sys.exit(done.returncode)
