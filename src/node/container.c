@@ -456,6 +456,24 @@ static void refuse(struct node_pod *pod, size_t index, uint32_t attempt, const c
         pod_tell(pod, &event);
 }
 
+/* The launcher died meanwhile: there may be a container or not, and nobody would wait for it. */
+static void give_up(struct node_pod *pod, size_t index, uint32_t attempt)
+{
+        const struct pod_event event = { .type = POD_EVENT_START_INTERRUPTED,
+                                         .container = index,
+                                         .attempt = attempt };
+        struct container_key key;
+        uint64_t call;
+
+        container_key(pod, index, attempt, &key);
+        int r = runtime_kill(pod->node->runtime, &key, &call);
+        if (r < 0)
+                log_warning("cannot kill container %zu of Pod %s: %s", index, pod->uid,
+                            strerror(-r));
+        runtime_forget(pod->node->runtime, &key);
+        pod_tell(pod, &event);
+}
+
 static void on_launched(struct node *node, const struct node_call *call, int result,
                         const char *reason)
 {
@@ -468,7 +486,10 @@ static void on_launched(struct node *node, const struct node_call *call, int res
         if (result < 0) {
                 pod->containers[call->index] = NULL;
                 container_free(container);
-                refuse(pod, call->index, call->attempt, "RunContainerError", reason);
+                if (result == -ECONNRESET)
+                        give_up(pod, call->index, call->attempt);
+                else
+                        refuse(pod, call->index, call->attempt, "RunContainerError", reason);
                 return;
         }
         container->is_launched = true;

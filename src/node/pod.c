@@ -215,6 +215,10 @@ static void sandbox_answered(struct node *node, const struct node_call *call, in
                 tell_simple(pod, POD_EVENT_SANDBOX_CREATED, NULL);
                 return;
         }
+        if (result == -ECONNRESET) {
+                tell_simple(pod, POD_EVENT_SANDBOX_INTERRUPTED, NULL);
+                return;
+        }
         drop_address(pod);
         tell_simple(pod, POD_EVENT_SANDBOX_FAILED, reason);
 }
@@ -273,6 +277,10 @@ static void destroy_answered(struct node *node, const struct node_call *call, in
 
         if (!pod)
                 return;
+        if (result == -ECONNRESET) {
+                destroy_sandbox(pod);
+                return;
+        }
         if (result < 0 && result != -ENOENT) {
                 log_warning("cannot destroy the sandbox of Pod %s: %s", pod->uid, reason);
                 net_timer_start(node->loop, &pod->destroy_timer, RETRY_MS, destroy_again);

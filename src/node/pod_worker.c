@@ -388,6 +388,25 @@ static void on_start_refused(struct pod_worker *worker, size_t index, const stru
                   event->message ? event->message : "");
 }
 
+static void begin_anew(struct pod_worker *worker, struct pod_actions *actions)
+{
+        worker->sandbox = POD_SANDBOX_DESTROYING;
+        act(actions, POD_ACTION_DESTROY_SANDBOX);
+}
+
+/* What is left of the attempt may hold a port: with nothing else to lose the whole sandbox goes. */
+static void on_start_interrupted(struct pod_worker *worker, size_t index,
+                                 struct pod_actions *actions)
+{
+        struct pod_container_state *state = &worker->containers[index];
+
+        if (state->phase != POD_CONTAINER_STARTING)
+                return;
+        set_waiting(state, "ContainerCreating", NULL);
+        if (worker->sandbox == POD_SANDBOX_UP && !any_alive(worker, 0, worker->container_count))
+                begin_anew(worker, actions);
+}
+
 static void stop_container(struct pod_worker *worker, size_t index, uint64_t kill_at,
                            struct pod_time now, struct pod_actions *actions)
 {
@@ -499,6 +518,16 @@ static void on_sandbox_failed(struct pod_worker *worker, const char *message, st
                   message ? message : "unknown");
 }
 
+static void on_sandbox_interrupted(struct pod_worker *worker, struct pod_actions *actions)
+{
+        if (worker->sandbox != POD_SANDBOX_CREATING)
+                return;
+        for (size_t i = 0; i < worker->container_count; i++)
+                if (worker->containers[i].phase == POD_CONTAINER_STARTING)
+                        set_waiting(&worker->containers[i], "ContainerCreating", NULL);
+        begin_anew(worker, actions);
+}
+
 static void on_restored(struct pod_worker *worker, struct pod_time now, struct pod_actions *actions)
 {
         if (!worker->is_restoring)
@@ -544,6 +573,9 @@ static void on_sandbox_event(struct pod_worker *worker, const struct pod_event *
         case POD_EVENT_SANDBOX_FAILED:
                 on_sandbox_failed(worker, event->message, now, actions);
                 break;
+        case POD_EVENT_SANDBOX_INTERRUPTED:
+                on_sandbox_interrupted(worker, actions);
+                break;
         case POD_EVENT_SANDBOX_LOST:
                 if (worker->sandbox == POD_SANDBOX_ABSENT)
                         break;
@@ -575,6 +607,8 @@ static void on_container_event(struct pod_worker *worker, const struct pod_event
                 on_started(worker, index, event, now, actions);
         else if (event->type == POD_EVENT_START_REFUSED)
                 on_start_refused(worker, index, event, now, actions);
+        else if (event->type == POD_EVENT_START_INTERRUPTED)
+                on_start_interrupted(worker, index, actions);
         else if (event->type == POD_EVENT_EXITED)
                 on_exited(worker, index, event, now, actions);
         else if (event->type == POD_EVENT_HOOK_ENDED)
@@ -621,12 +655,14 @@ static void take_event(struct pod_worker *worker, const struct pod_event *event,
                 break;
         case POD_EVENT_SANDBOX_CREATED:
         case POD_EVENT_SANDBOX_FAILED:
+        case POD_EVENT_SANDBOX_INTERRUPTED:
         case POD_EVENT_SANDBOX_LOST:
         case POD_EVENT_SANDBOX_DESTROYED:
                 on_sandbox_event(worker, event, now, actions);
                 break;
         case POD_EVENT_STARTED:
         case POD_EVENT_START_REFUSED:
+        case POD_EVENT_START_INTERRUPTED:
         case POD_EVENT_EXITED:
         case POD_EVENT_PROBE:
         case POD_EVENT_HOOK_ENDED:

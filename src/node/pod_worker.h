@@ -32,18 +32,22 @@ enum {
 enum pod_hook { POD_HOOK_POST_START, POD_HOOK_PRE_STOP };
 
 enum pod_event_type {
-        POD_EVENT_DESIRED,         /* `spec`: the document as it is now (the first one too) */
-        POD_EVENT_REFUSED,         /* the document cannot be run: `reason`, `message` */
-        POD_EVENT_REMOVED,         /* the object is gone from the API */
-        POD_EVENT_TIMER,           /* `deadline` may have passed; also "look again now" */
-        POD_EVENT_PREPARED,        /* volumes and what env refers to are at hand */
-        POD_EVENT_PREPARE_FAILED,  /* `message`; is retried */
-        POD_EVENT_SANDBOX_CREATED, /* `address` */
-        POD_EVENT_SANDBOX_FAILED,  /* `message`; is retried */
-        POD_EVENT_SANDBOX_LOST,    /* it ended unasked; its containers with it */
+        POD_EVENT_DESIRED,             /* `spec`: the document as it is now (the first one too) */
+        POD_EVENT_REFUSED,             /* the document cannot be run: `reason`, `message` */
+        POD_EVENT_REMOVED,             /* the object is gone from the API */
+        POD_EVENT_TIMER,               /* `deadline` may have passed; also "look again now" */
+        POD_EVENT_PREPARED,            /* volumes and what env refers to are at hand */
+        POD_EVENT_PREPARE_FAILED,      /* `message`; is retried */
+        POD_EVENT_SANDBOX_CREATED,     /* `address` */
+        POD_EVENT_SANDBOX_FAILED,      /* `message`; is retried */
+        POD_EVENT_SANDBOX_INTERRUPTED, /* whether it was made is unknown; is made anew at once */
+        POD_EVENT_SANDBOX_LOST,        /* it ended unasked; its containers with it */
         POD_EVENT_SANDBOX_DESTROYED,
         POD_EVENT_STARTED,       /* `container`, `attempt`, `id` */
         POD_EVENT_START_REFUSED, /* was not created: `container`, `attempt`, `reason`, `message` */
+        POD_EVENT_START_INTERRUPTED, /* `container`, `attempt`: whether it was created is unknown;
+                                        what there is of it is being killed. Is started anew at once
+                                      */
         POD_EVENT_EXITED,     /* `container`, `attempt`, `code`, `signal`, `oom`, `reason`, … */
         POD_EVENT_PROBE,      /* `container`, `attempt`, `role`, `healthy`, `message` */
         POD_EVENT_HOOK_ENDED, /* `container`, `attempt`, `hook`, `healthy`, `message` */

@@ -116,10 +116,12 @@ static const struct {
         { "prepare-failed", POD_EVENT_PREPARE_FAILED },
         { "sandbox", POD_EVENT_SANDBOX_CREATED },
         { "sandbox-failed", POD_EVENT_SANDBOX_FAILED },
+        { "sandbox-interrupted", POD_EVENT_SANDBOX_INTERRUPTED },
         { "sandbox-lost", POD_EVENT_SANDBOX_LOST },
         { "destroyed", POD_EVENT_SANDBOX_DESTROYED },
         { "started", POD_EVENT_STARTED },
         { "refused", POD_EVENT_START_REFUSED },
+        { "interrupted", POD_EVENT_START_INTERRUPTED },
         { "exited", POD_EVENT_EXITED },
         { "signal", POD_EVENT_EXITED },
         { "oom", POD_EVENT_EXITED },
@@ -456,6 +458,26 @@ static void a_vanished_object_ends_everything(void **state)
               { "sandbox", "" }, { "destroyed", "release" });
 }
 
+/* The launcher died: that is not the Pod's fault, so nothing is told and nothing waits. */
+static void interrupted_work_begins_anew_at_once(void **state)
+{
+        (void)state;
+        STORY(POD(MAIN), { "desired", "prepare create" }, { "prepared", "start:main" },
+              { "sandbox-interrupted", "destroy", "Pending False main:ContainerCreating#0" },
+              { "interrupted main", "" }, { "destroyed", "create start:main" }, { "sandbox", "" },
+              { "started main", "publish", "Running True main:running#0" });
+        STORY(POD(MAIN), { "desired", "prepare create" }, { "prepared", "start:main" },
+              { "sandbox", "" }, { "interrupted main", "destroy" },
+              { "destroyed", "create start:main" });
+        STORY(POD("\"containers\":[{\"name\":\"main\",\"image\":\"b\"},{\"name\":\"side\","
+                  "\"image\":\"b\"}]"),
+              { "desired", "prepare create" }, { "prepared", "start:main start:side" },
+              { "sandbox", "" }, { "started main", "" }, { "interrupted side", "start:side" });
+        STORY(POD(MAIN), { "desired", "prepare create" }, { "prepared", "start:main" },
+              { "delete 30", "" }, { "sandbox-interrupted", "destroy" },
+              { "destroyed", "delete" });
+}
+
 static void refusals_are_shown_and_tried_again(void **state)
 {
         (void)state;
@@ -654,12 +676,31 @@ static void a_restarted_node_leaves_finished_pods(void **state)
 static void any_order_of_events_ends(void **state)
 {
         static const char *const events[] = {
-                "prepared",      "prepare-failed",  "sandbox",           "sandbox-failed",
-                "sandbox-lost",  "destroyed",       "started main",      "started one",
-                "started side",  "exited main 0",   "exited main 1",     "exited one 0",
-                "exited side 1", "refused main X",  "probe main r up",   "probe main l down",
-                "wait 500",      "wait 15000",      "delete-failed",     "desired",
-                "started main",  "probe main s up", "probe main s down",
+                "prepared",
+                "prepare-failed",
+                "sandbox",
+                "sandbox-failed",
+                "sandbox-lost",
+                "destroyed",
+                "started main",
+                "started one",
+                "started side",
+                "exited main 0",
+                "exited main 1",
+                "exited one 0",
+                "exited side 1",
+                "refused main X",
+                "probe main r up",
+                "probe main l down",
+                "wait 500",
+                "wait 15000",
+                "delete-failed",
+                "desired",
+                "started main",
+                "probe main s up",
+                "probe main s down",
+                "interrupted main",
+                "sandbox-interrupted",
         };
         static const char pod[] =
                 POD("\"initContainers\":[{\"name\":\"one\",\"image\":\"b\"},{\"name\":\"side\","
@@ -707,6 +748,7 @@ int main(void)
                 cmocka_unit_test(init_containers_run_in_order),
                 cmocka_unit_test(deletion_stops_kills_destroys_and_deletes),
                 cmocka_unit_test(a_vanished_object_ends_everything),
+                cmocka_unit_test(interrupted_work_begins_anew_at_once),
                 cmocka_unit_test(refusals_are_shown_and_tried_again),
                 cmocka_unit_test(a_lost_sandbox_is_made_anew),
                 cmocka_unit_test(the_active_deadline_ends_a_pod),
