@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -187,9 +189,13 @@ static pid_t read_pid(int lock)
         return (pid_t)pid;
 }
 
+/* One that has ended and waits to be reaped is not. */
 static bool is_alive(pid_t pid)
 {
-        return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+        _cleanup_close_ int process = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+        struct pollfd ended = { .fd = process, .events = POLLIN };
+
+        return process >= 0 && poll(&ended, 1, 0) == 0;
 }
 
 static void interrupt(int signal)
