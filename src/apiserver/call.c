@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "apiserver/gzip.h"
 #include "apiserver/server.h"
 #include "base/limit.h"
 #include "base/log.h"
@@ -67,6 +68,10 @@ size_t api_call_headers(struct api_call *call, const char *content_type,
                 headers[count++] = (struct http_header){ STR("ETag"), call->etag };
                 headers[count++] = (struct http_header){ STR("Vary"), STR("Accept") };
         }
+        if (call->gzipped) {
+                headers[count++] = (struct http_header){ STR("Content-Encoding"), STR("gzip") };
+                headers[count++] = (struct http_header){ STR("Vary"), STR("Accept-Encoding") };
+        }
         for (size_t i = 0; i < call->warning_count; i++) {
                 struct str value = warning_value(call, call->warnings[i]);
                 if (value.data)
@@ -114,10 +119,14 @@ static void respond(struct api_call *call, unsigned code, const char *content_ty
 {
         struct http_exchange *exchange = call->exchange;
         struct http_header headers[API_HEADERS_MAX];
-        size_t count = api_call_headers(call, content_type, headers);
+        size_t count;
 
         count_answer(call, code);
         api_call_release(call);
+        if (piece.data.length > GZIP_FROM_BYTES && gzip_is_accepted(call) &&
+            gzip_respond(call, code, content_type, piece) == 0)
+                return;
+        count = api_call_headers(call, content_type, headers);
         http_exchange_respond(exchange, code, headers, count, piece);
 }
 

@@ -122,6 +122,7 @@ struct api_call {
         uint64_t now_ns; /* realtime, when the request came */
 
         const char *answer_type; /* Content-Type of JSON answers; NULL: application/json */
+        bool gzipped;            /* Content-Encoding: gzip */
         struct str etag;         /* quoted; empty: none. Such an answer depends on Accept */
         struct str warnings[API_WARNINGS_MAX];
         size_t warning_count;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "apiserver/gzip.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
 #include "crypto/encode.h"
@@ -25,7 +26,10 @@ struct listing {
         uint64_t count, last_revision;
         struct buffer token; /* where the next page begins; empty: there is none */
         bool begun;          /* the head of a chunked answer has gone out */
-        bool finished;
+        struct gzip *gzip;   /* of a chunked answer to a client that takes it; else NULL */
+        struct str unzipped; /* of `out`, still to be compressed */
+        struct buffer zipped;
+        bool finished; /* `out` has the end of the answer */
 };
 
 /* ---- continue tokens: base64 of "revision/namespace/name" ---- */
@@ -69,6 +73,8 @@ static void listing_free(struct api_call *call)
 
         net_task_cancel(&listing->task);
         storage_list_end(&listing->list);
+        gzip_free(listing->gzip);
+        buffer_deinit(&listing->zipped);
         buffer_deinit(&listing->out);
         buffer_deinit(&listing->token);
         call->stream = NULL;
@@ -133,62 +139,109 @@ static void fail(struct listing *listing, int r)
         }
 }
 
-static void finish(struct listing *listing)
+/* The answer is complete and small: it goes out whole. */
+static void respond(struct listing *listing)
 {
         struct api_call *call = listing->call;
-        struct http_exchange *exchange = call->exchange;
         struct buffer out = listing->out;
 
         listing->out = (struct buffer){};
-        if (!listing->begun) {
-                listing_free(call);
-                api_call_respond_buffer(call, 200, &out);
-                buffer_deinit(&out);
-                return;
-        }
-        http_exchange_send(exchange, &(struct stream_piece){ buffer_str(&out) }, 1);
+        listing_free(call);
+        api_call_respond_buffer(call, 200, &out);
         buffer_deinit(&out);
+}
+
+static int begin(struct listing *listing)
+{
+        struct http_header headers[API_HEADERS_MAX];
+        struct api_call *call = listing->call;
+        size_t count;
+
+        if (gzip_is_accepted(call) && gzip_new(&listing->gzip) < 0)
+                return -ENOMEM;
+        call->gzipped = listing->gzip;
+        count = api_call_headers(call, "application/json", headers);
+        http_exchange_begin(call->exchange, 200, headers, count, HTTP_LENGTH_UNKNOWN);
+        listing->begun = true;
+        return 0;
+}
+
+/* Sends what `out` holds. Returns 1 when all of it has gone, 0 when there is more to compress. */
+static int send_piece(struct listing *listing)
+{
+        struct http_exchange *exchange = listing->call->exchange;
+        struct buffer *text = &listing->out;
+        int r;
+
+        if (!listing->begun) {
+                r = begin(listing);
+                if (r < 0)
+                        return r;
+        }
+        if (listing->gzip) {
+                text = &listing->zipped;
+                r = gzip_some(listing->gzip, &listing->unzipped, listing->finished, text);
+                if (r < 0)
+                        return r;
+        } else {
+                r = 1;
+                listing->unzipped = STR_EMPTY;
+        }
+        if (text->length > 0)
+                http_exchange_send(exchange, &(struct stream_piece){ buffer_str(text) }, 1);
+        buffer_clear(text);
+        if (r == 1)
+                buffer_clear(&listing->out);
+        return r;
+}
+
+static void end(struct listing *listing)
+{
+        struct api_call *call = listing->call;
+        struct http_exchange *exchange = call->exchange;
+
         listing_free(call);
         call->server->counters.requests++;
         api_call_release(call);
         http_exchange_end(exchange, NULL, 0);
 }
 
-static void send_piece(struct listing *listing)
+/* One turn: adds items, or compresses what was added, and sends. */
+static int advance(struct listing *listing)
 {
         struct api_call *call = listing->call;
+        int r;
 
-        if (!listing->begun) {
-                struct http_header headers[API_HEADERS_MAX];
-                size_t count = api_call_headers(call, "application/json", headers);
-                http_exchange_begin(call->exchange, 200, headers, count, HTTP_LENGTH_UNKNOWN);
-                listing->begun = true;
+        if (listing->unzipped.length == 0 && !listing->finished) {
+                r = add_items(listing);
+                if (r == 1) {
+                        listing->finished = true;
+                        r = render_list_end(call, listing->list.revision,
+                                            buffer_str(&listing->token), 0, &listing->out);
+                }
+                if (r < 0)
+                        return r;
+                if (listing->finished && !listing->begun)
+                        return 1;
+                listing->unzipped = buffer_str(&listing->out);
         }
-        http_exchange_send(call->exchange, &(struct stream_piece){ buffer_str(&listing->out) }, 1);
-        buffer_clear(&listing->out);
+        r = send_piece(listing);
+        return r < 0 ? r : r == 1 && listing->finished;
 }
 
 static void run(struct net_task *task)
 {
         struct listing *listing = container_of(task, struct listing, task);
         struct api_call *call = listing->call;
-        int r = add_items(listing);
+        int r = advance(listing);
 
-        if (r == 1)
-                r = render_list_end(call, listing->list.revision, buffer_str(&listing->token), 0,
-                                    &listing->out) < 0
-                            ? -ENOMEM
-                            : 1;
-        if (r < 0) {
+        if (r < 0)
                 fail(listing, r);
-                return;
-        }
-        if (r == 1) {
-                finish(listing);
-                return;
-        }
-        send_piece(listing);
-        if (!http_exchange_is_congested(call->exchange))
+        else if (r == 1 && !listing->begun)
+                respond(listing);
+        else if (r == 1)
+                end(listing);
+        else if (!http_exchange_is_congested(call->exchange))
                 net_loop_defer(call->server->loop, &listing->task);
 }
 

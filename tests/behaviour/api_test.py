@@ -7,6 +7,7 @@ usage: KUBECONFIG=… api_test.py        (an administrator's kubeconfig with a t
 Everything happens in a namespace of its own, which is deleted at the end.
 """
 
+import gzip
 import json
 import os
 import pathlib
@@ -480,6 +481,27 @@ def test_discovery_names_the_kinds(scene):
     _, ours = scene.api.get("/apis/extensions.agents.x-k8s.io/v1beta1")
     names = {resource["name"] for resource in ours["resources"]}
     assert {"sandboxclaims", "sandboxclaims/status", "sandboxwarmpools/scale"} <= names, names
+
+
+def test_large_answers_are_compressed_for_those_who_take_it(scene):
+    for number in range(4):
+        scene.config_map(f"large-{number}", {"text": f"0123456789abcde{number}" * 4096},
+                         labels={"group": "large"})
+    path = scene.path("configmaps") + "?labelSelector=group%3Dlarge"
+    plain, text = scene.api.raw("GET", path)
+    same(None, plain.headers["Content-Encoding"])
+    for accepted in ("gzip", "deflate, gzip, br"):
+        answer, body = scene.api.raw("GET", path, {"Accept-Encoding": accepted})
+        same("gzip", answer.headers["Content-Encoding"])
+        assert "Accept-Encoding" in answer.headers.get_all("Vary"), answer.headers
+        assert len(body) < len(text) / 4, (len(body), len(text))
+        same(json.loads(text)["items"], json.loads(gzip.decompress(body))["items"])
+    for small in (path + "&limit=1", scene.path("configmaps", "large-0"), "/version"):
+        answer, _ = scene.api.raw("GET", small, {"Accept-Encoding": "gzip"})
+        same((200, None), (answer.status, answer.headers["Content-Encoding"]))
+    answer, _ = scene.api.raw("GET", path + "&watch=1&timeoutSeconds=1",
+                              {"Accept-Encoding": "gzip"})
+    same(None, answer.headers["Content-Encoding"])
 
 
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
