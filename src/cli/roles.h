@@ -12,17 +12,18 @@
 struct role_settings {
         const char *pod_cidr;
         const char *node_name;
-        const char *controllers;          /* in-process or wire */
-        int api_socket, router_socket;    /* listening */
-        int pods_socket;                  /* the API, where Pods reach it; -1: as api_socket */
-        const char *pods_port;            /* its port */
-        int launcher_socket, node_socket; /* the two ends of one SOCK_SEQPACKET pair */
-        int ready;                        /* roles write a byte here when they serve */
+        const char *controllers;       /* in-process or wire */
+        int api_socket, router_socket; /* listening */
+        int pods_socket;               /* the API, where Pods reach it; -1: as api_socket */
+        const char *pods_port;         /* its port */
+        const char *api_address, *router_address;  /* "127.0.0.1:8080": where the sockets listen */
+        int launcher_socket, node_socket;          /* the two ends of one SOCK_SEQPACKET pair */
+        int ready;                                 /* roles write a byte here when they serve */
         int64_t overcommit_cpu, overcommit_memory; /* 0: the node's own */
         bool log_to_files;                         /* <data>/log/<role>.log instead of stderr */
 };
 
-enum { ROLES = 4, ROLE_ARGUMENTS_MAX = 40 };
+enum { ROLES = 4, ROLE_ARGUMENTS_MAX = 48 };
 
 /* The four processes of one machine, ready for supervisor_run(); strings live in the table. */
 struct role_table {

@@ -332,6 +332,8 @@ static int make_roles(struct up *up, struct error *error)
         up->settings.node_socket = launcher[1];
         up->settings.ready = up->ready[1];
         up->settings.log_to_files = up->detach;
+        up->settings.api_address = up->addresses.api;
+        up->settings.router_address = up->addresses.router;
         return role_table_init(&up->table, &up->instance, &up->settings, error);
 }
 

@@ -6,29 +6,11 @@
 #include <string.h>
 
 #include "apiserver/internal_call.h"
+#include "apiserver/local_feed.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "kinds/mirrored.h"
 #include "json/writer.h"
-
-#define NAMESPACE "agent-sandbox-system"
-
-/* One program as it would be deployed. */
-struct mirrored {
-        const char *deployment;
-        const char *pod;
-        const char *label; /* app=… */
-        const char *container;
-        const char *image;
-        const char *service; /* NULL: none */
-        int port;
-};
-
-static const struct mirrored programs[] = {
-        { "agent-sandbox-controller", "agent-sandbox-controller-0", "agent-sandbox-controller",
-          "manager", "agent-sandbox-controller:built-in", NULL, 8080 },
-        { "sandbox-router", "sandbox-router-0", "sandbox-router", "router", "sandbox-router:local",
-          "sandbox-router-svc", 8080 },
-};
 
 struct mirror {
         struct apiserver *server;
@@ -36,6 +18,7 @@ struct mirror {
         size_t waiting;       /* for answers, and for the end of mirror_new() */
         void (*done)(void *user);
         void *user;
+        struct local_feed *feeds[3]; /* of the kinds of objects that are made */
 };
 
 /* ---- objects ---- */
@@ -45,7 +28,7 @@ static void write_metadata(struct json_writer *w, const char *name, const char *
 {
         json_field_object(w, "metadata");
         json_field_string(w, "name", str_from(name));
-        json_field_string(w, "namespace", STR(NAMESPACE));
+        json_field_string(w, "namespace", STR(MIRRORED_NAMESPACE));
         json_field_object(w, "labels");
         json_field_string(w, "app", str_from(label));
         json_end_object(w);
@@ -57,7 +40,7 @@ static void write_metadata(struct json_writer *w, const char *name, const char *
         json_end_object(w);
 }
 
-static void write_containers(struct json_writer *w, const struct mirrored *program)
+static void write_containers(struct json_writer *w, const struct mirrored_program *program)
 {
         json_field_array(w, "containers");
         json_begin_object(w);
@@ -72,7 +55,8 @@ static void write_containers(struct json_writer *w, const struct mirrored *progr
         json_end_array(w);
 }
 
-static void write_selector(struct json_writer *w, const char *key, const struct mirrored *program)
+static void write_selector(struct json_writer *w, const char *key,
+                           const struct mirrored_program *program)
 {
         json_field_object(w, key);
         json_field_string(w, "app", str_from(program->label));
@@ -80,7 +64,7 @@ static void write_selector(struct json_writer *w, const char *key, const struct 
 }
 
 static void write_deployment(struct json_writer *w, const struct mirror *mirror,
-                             const struct mirrored *program)
+                             const struct mirrored_program *program)
 {
         (void)mirror;
         write_metadata(w, program->deployment, program->label, "cay.dev/mirror");
@@ -101,7 +85,7 @@ static void write_deployment(struct json_writer *w, const struct mirror *mirror,
 }
 
 static void write_pod(struct json_writer *w, const struct mirror *mirror,
-                      const struct mirrored *program)
+                      const struct mirrored_program *program)
 {
         write_metadata(w, program->pod, program->label, "kubernetes.io/config.mirror");
         json_field_object(w, "spec");
@@ -113,7 +97,7 @@ static void write_pod(struct json_writer *w, const struct mirror *mirror,
 }
 
 static void write_service(struct json_writer *w, const struct mirror *mirror,
-                          const struct mirrored *program)
+                          const struct mirrored_program *program)
 {
         (void)mirror;
         write_metadata(w, program->service, program->label, NULL);
@@ -137,7 +121,7 @@ static void write_condition(struct json_writer *w, const char *type, const char 
         json_end_object(w);
 }
 
-static void write_deployment_status(struct json_writer *w, const struct mirrored *program,
+static void write_deployment_status(struct json_writer *w, const struct mirrored_program *program,
                                     const char *now)
 {
         static const char *const counts[] = { "replicas", "updatedReplicas", "readyReplicas",
@@ -151,7 +135,8 @@ static void write_deployment_status(struct json_writer *w, const struct mirrored
         json_end_array(w);
 }
 
-static void write_pod_status(struct json_writer *w, const struct mirrored *program, const char *now)
+static void write_pod_status(struct json_writer *w, const struct mirrored_program *program,
+                             const char *now)
 {
         static const char *const conditions[] = { "PodScheduled", "Initialized", "ContainersReady",
                                                   "Ready" };
@@ -183,8 +168,10 @@ static void write_pod_status(struct json_writer *w, const struct mirrored *progr
 
 static void settle(struct mirror *mirror)
 {
-        if (--mirror->waiting == 0)
-                mirror->done(mirror->user);
+        if (--mirror->waiting > 0 || !mirror->done)
+                return;
+        mirror->done(mirror->user);
+        mirror->done = NULL;
 }
 
 static void answered(void *user, unsigned code, struct json_doc *doc)
@@ -204,7 +191,7 @@ static int send_request(struct mirror *mirror, struct internal_request *request,
 
         if (r < 0)
                 return r;
-        request->name_space = STR(NAMESPACE);
+        request->name_space = STR(MIRRORED_NAMESPACE);
         request->manager = STR("cay");
         request->body = doc;
         request->done = answered;
@@ -218,8 +205,8 @@ static int send_request(struct mirror *mirror, struct internal_request *request,
 
 static int create(struct mirror *mirror, struct str group, struct str plural,
                   void (*write)(struct json_writer *w, const struct mirror *mirror,
-                                const struct mirrored *program),
-                  const struct mirrored *program)
+                                const struct mirrored_program *program),
+                  const struct mirrored_program *program)
 {
         _cleanup_buffer_ struct buffer text = {};
         struct internal_request request = { .verb = API_CREATE, .group = group, .plural = plural };
@@ -234,9 +221,9 @@ static int create(struct mirror *mirror, struct str group, struct str plural,
 }
 
 static int set_status(struct mirror *mirror, struct str group, struct str plural, const char *name,
-                      void (*write)(struct json_writer *w, const struct mirrored *program,
+                      void (*write)(struct json_writer *w, const struct mirrored_program *program,
                                     const char *now),
-                      const struct mirrored *program, const char *now)
+                      const struct mirrored_program *program, const char *now)
 {
         _cleanup_buffer_ struct buffer text = {};
         struct internal_request request = {
@@ -259,7 +246,7 @@ static int set_status(struct mirror *mirror, struct str group, struct str plural
         return r < 0 ? r : send_request(mirror, &request, &text);
 }
 
-static int show(struct mirror *mirror, const struct mirrored *program, const char *now)
+static int show(struct mirror *mirror, const struct mirrored_program *program, const char *now)
 {
         int r = create(mirror, STR("apps"), STR("deployments"), write_deployment, program);
 
@@ -276,6 +263,46 @@ static int show(struct mirror *mirror, const struct mirrored *program, const cha
         return r;
 }
 
+/* Whoever deletes one gets it again, as with the mirror Pods of a kubelet. */
+static void on_event(void *user, const struct kube_event *event)
+{
+        struct mirror *mirror = user;
+        char now[RFC3339_SECONDS_SIZE];
+
+        if (event->type != KUBE_DELETED)
+                return;
+        rfc3339_format_seconds(clock_realtime_ns(), now);
+        for (size_t i = 0; i < MIRRORED_PROGRAMS; i++) {
+                const struct mirrored_program *program = &mirrored_programs[i];
+                if (!str_equal(event->name, str_from(program->deployment)) &&
+                    !str_equal(event->name, str_from(program->pod)) &&
+                    (!program->service || !str_equal(event->name, str_from(program->service))))
+                        continue;
+                int r = show(mirror, program, now);
+                if (r < 0)
+                        log_warning("cannot show cay %s again: %s", program->role, strerror(-r));
+        }
+}
+
+static int start_feeds(struct mirror *mirror)
+{
+        const struct kind *const kinds[] = { &kind_pod, &kind_deployment, &kind_service };
+
+        for (size_t i = 0; i < ARRAY_SIZE(mirror->feeds); i++) {
+                const struct local_feed_options options = {
+                        .server = mirror->server,
+                        .kind = kinds[i],
+                        .name_space = STR(MIRRORED_NAMESPACE),
+                        .handler = on_event,
+                        .user = mirror,
+                };
+                int r = local_feed_new(&options, &mirror->feeds[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void *user), void *user,
                struct mirror **ret_mirror)
 {
@@ -289,8 +316,10 @@ int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void
                 .server = server, .node_name = node_name, .waiting = 1, .done = done, .user = user
         };
         rfc3339_format_seconds(clock_realtime_ns(), now);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(programs); i++)
-                r = show(mirror, &programs[i], now);
+        for (size_t i = 0; r == 0 && i < MIRRORED_PROGRAMS; i++)
+                r = show(mirror, &mirrored_programs[i], now);
+        if (r == 0)
+                r = start_feeds(mirror);
         if (r < 0)
                 log_warning("not every mirror object could be made: %s", strerror(-r));
         *ret_mirror = mirror;
@@ -300,5 +329,8 @@ int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void
 
 void mirror_free(struct mirror *mirror)
 {
+        for (size_t i = 0; mirror && i < ARRAY_SIZE(mirror->feeds); i++)
+                if (mirror->feeds[i])
+                        local_feed_free(mirror->feeds[i]);
         free(mirror);
 }

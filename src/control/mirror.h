@@ -7,7 +7,7 @@
  * Shows this process and the router as what they stand for: a Deployment and a Pod each in
  * agent-sandbox-system, and the router's Service, so that guides and tools that look for the
  * controller there find it. The Pods are mirrors: no node runs them, and the Deployments are marked
- * so that no controller of ours acts on them.
+ * so that no controller of ours acts on them. What is deleted is made again.
  */
 struct mirror;
 

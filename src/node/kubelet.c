@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/kubelet.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +175,28 @@ static void dispatch(struct kubelet_request *request, struct str subresource)
                                "the node serves log, exec, attach and portforward");
 }
 
+/* No container, so nothing to run commands in. */
+static void dispatch_mirror(struct kubelet_request *request, struct str subresource)
+{
+        const struct mirrored_program *program = &mirrored_programs[request->mirror];
+        struct str container;
+
+        int r = kubelet_query(request, "container", &container);
+        if (r < 0 || (container.length > 0 && !str_equal(container, str_from(program->container))))
+                kubelet_refuse(request->exchange, 400, "BadRequest",
+                               "container %.*s is not valid for pod %s", STR_FORMAT(container),
+                               program->pod);
+        else if (str_equal(subresource, STR("log")))
+                kubelet_log_mirror(request);
+        else if (str_equal(subresource, STR("portforward")))
+                kubelet_forward(request);
+        else
+                kubelet_refuse(request->exchange, 400, "BadRequest",
+                               "pod %s shows the program cay %s of this machine, which is no "
+                               "container: there are logs and port-forward, no %.*s",
+                               program->pod, program->role, STR_FORMAT(subresource));
+}
+
 static void on_request(void *user, struct http_exchange *exchange)
 {
         struct kubelet_request request = { .kubelet = user, .exchange = exchange };
@@ -188,6 +211,11 @@ static void on_request(void *user, struct http_exchange *exchange)
                 return;
         }
         request.pod = pod_find(request.kubelet->node, namespace, name);
+        request.mirror = mirrored_find(namespace, name);
+        if (!request.pod && request.mirror >= 0) {
+                dispatch_mirror(&request, subresource);
+                return;
+        }
         if (!request.pod) {
                 kubelet_refuse(exchange, 404, "NotFound", "pod %.*s is not known to the node",
                                (int)MIN(name.length, (size_t)LIMIT_NAME), name.data);
@@ -230,6 +258,30 @@ struct node_container *kubelet_running(struct node_pod *pod, size_t index)
 
 /* ---- beginning and end ---- */
 
+/* Who listens everywhere is reached by loopback. */
+static void make_connectable(struct net_address *address)
+{
+        if (address->generic.sa_family == AF_INET && address->in.sin_addr.s_addr == INADDR_ANY)
+                address->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        else if (address->generic.sa_family == AF_INET6 &&
+                 IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr))
+                address->in6.sin6_addr = in6addr_loopback;
+}
+
+static int read_mirror_addresses(struct kubelet *kubelet, struct error *error)
+{
+        for (size_t i = 0; i < MIRRORED_PROGRAMS; i++) {
+                const char *text = kubelet->node->config->mirror_addresses[i];
+                if (!text)
+                        continue;
+                int r = net_address_parse(str_from(text), &kubelet->mirror_addresses[i]);
+                if (r < 0)
+                        return error_set(error, r, "'%s' is no address and port", text);
+                make_connectable(&kubelet->mirror_addresses[i]);
+        }
+        return 0;
+}
+
 int kubelet_new(struct node *node, struct error *error, struct kubelet **ret_kubelet)
 {
         const char *path = node->config->socket_path;
@@ -240,12 +292,15 @@ int kubelet_new(struct node *node, struct error *error, struct kubelet **ret_kub
                 return -ENOMEM;
         kubelet->node = node;
         list_init(&kubelet->logs);
+        list_init(&kubelet->mirror_logs);
         list_init(&kubelet->commands);
         list_init(&kubelet->forwards);
         const struct http_server_options options = { .on_request = on_request, .user = kubelet };
         int r = net_address_from_path(str_from(path), &address);
         if (r < 0)
                 error_set(error, r, "%s is too long for a socket", path);
+        if (r >= 0)
+                r = read_mirror_addresses(kubelet, error);
         if (r >= 0)
                 r = http_server_new(node->loop, &options, &kubelet->server);
         if (r >= 0)
@@ -275,6 +330,7 @@ void kubelet_free(struct kubelet *kubelet)
         if (!kubelet)
                 return;
         kubelet_free_logs(kubelet);
+        kubelet_free_mirror_logs(kubelet);
         kubelet_free_commands(kubelet);
         kubelet_free_forwards(kubelet);
         if (kubelet->server)

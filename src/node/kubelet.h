@@ -7,12 +7,14 @@
 /*
  * The kubelet API: GET|POST /pods/NAMESPACE/NAME/SUBRESOURCE?QUERY on a Unix socket, SUBRESOURCE
  * and QUERY as in the Kubernetes API: log, exec, attach, portforward. Errors are Status objects.
+ * For the programs of this machine that are shown as Pods there are log and portforward.
  * The API server has authorized whoever asks.
  */
 struct kubelet {
         struct node *node;
+        struct net_address mirror_addresses[MIRRORED_PROGRAMS]; /* empty: forwarded nowhere */
         struct http_server *server;
-        struct list logs, commands, forwards; /* what is going on */
+        struct list logs, mirror_logs, commands, forwards; /* what is going on */
 };
 
 /* One request, as far as all have it in common. */
@@ -21,11 +23,25 @@ struct kubelet_request {
         struct http_exchange *exchange;
         struct node_pod *pod;
         size_t index; /* of the container */
+        int mirror;   /* with no pod: the program of this machine that is shown as it */
+};
+
+/* What `kubectl logs` asks for. */
+struct kubelet_log_options {
+        bool follows, with_times, previous;
+        uint64_t since_ns;         /* realtime; 0: from the beginning */
+        uint64_t tail, bytes_left; /* lines and bytes; UINT64_MAX: all */
 };
 
 /* A query parameter; empty when absent. Returns 0, -EINVAL or -ENOMEM. */
 int kubelet_query(const struct kubelet_request *request, const char *name, struct str *ret_value);
 bool kubelet_query_is_true(const struct kubelet_request *request, const char *name);
+
+#define KUBELET_BAD_LOG_OPTIONS "sinceSeconds, sinceTime, tailLines or limitBytes is malformed"
+
+/* Reads them from the query. A negative errno if one is malformed. */
+int kubelet_read_log_options(const struct kubelet_request *request,
+                             struct kubelet_log_options *ret_options);
 
 /* Answers with a Status; ends the exchange. */
 _printf_(4, 5) void kubelet_refuse(struct http_exchange *exchange, unsigned status,
@@ -42,7 +58,11 @@ void kubelet_log(const struct kubelet_request *request);
 void kubelet_exec(const struct kubelet_request *request, bool is_attach);
 void kubelet_forward(const struct kubelet_request *request);
 
+/* The log of a program of this machine: a text file, not a ring. */
+void kubelet_log_mirror(const struct kubelet_request *request);
+
 void kubelet_free_logs(struct kubelet *kubelet);
+void kubelet_free_mirror_logs(struct kubelet *kubelet);
 void kubelet_free_commands(struct kubelet *kubelet);
 void kubelet_free_forwards(struct kubelet *kubelet);
 

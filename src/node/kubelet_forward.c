@@ -23,15 +23,23 @@ struct forward_pair {
         uint32_t data_id, error_id; /* 0: not opened, or ended */
         uint16_t port;
         struct container_user user;
+        struct stream *direct; /* to a program of this machine, in place of `user` */
         struct buffer pending; /* that the container has not taken yet */
         bool input_ended, has_ended;
         size_t owed;
+};
+
+/* A program of this machine that is shown as a Pod. */
+struct forward_mirror {
+        const struct mirrored_program *program; /* NULL: it is a real Pod */
+        struct net_address address;
 };
 
 struct forward {
         struct list link;
         struct net_loop *loop;
         struct node_pod *pod; /* NULL: it is gone */
+        struct forward_mirror mirror;
         struct stream *stream;
         struct websocket *socket; /* one of both */
         struct spdy *spdy;
@@ -44,6 +52,8 @@ struct forward {
 static void pair_reset(struct forward_pair *pair)
 {
         container_leave(&pair->user);
+        if (pair->direct)
+                stream_close(pair->direct);
         buffer_deinit(&pair->pending);
         *pair = (struct forward_pair){};
 }
@@ -150,8 +160,26 @@ static void on_output(struct container_user *user, enum initproto_channel channe
         pair->owed = 0;
 }
 
+/* The stream takes all at once, and tells when it has too much. */
+static void push_directly(struct forward_pair *pair)
+{
+        if (pair->pending.length > 0 && !stream_is_congested(pair->direct)) {
+                stream_write_str(pair->direct, buffer_str(&pair->pending));
+                buffer_clear(&pair->pending);
+        }
+        if (pair->pending.length == 0 && pair->input_ended) {
+                pair->input_ended = false;
+                stream_shutdown(pair->direct);
+        }
+        set_paused(pair->forward);
+}
+
 static void push_input(struct forward_pair *pair)
 {
+        if (pair->direct) {
+                push_directly(pair);
+                return;
+        }
         while (pair->pending.length > 0 && pair->user.container) {
                 ssize_t taken = container_input(&pair->user, buffer_str(&pair->pending));
                 if (taken <= 0)
@@ -176,17 +204,27 @@ static void on_ended(struct container_user *user, const struct initproto_exit *e
         end_pair(container_of(user, struct forward_pair, user), "");
 }
 
-static void on_failed(struct container_user *user, int error, struct str reason)
+static const char *pod_name(const struct forward *forward)
 {
-        struct forward_pair *pair = container_of(user, struct forward_pair, user);
-        const struct node_pod *pod = pair->forward->pod;
+        if (forward->mirror.program)
+                return forward->mirror.program->pod;
+        return forward->pod ? forward->pod->name : "";
+}
+
+static void fail_pair(struct forward_pair *pair, int error, struct str reason)
+{
         char message[POD_MESSAGE_SIZE];
 
         if (reason.length == 0)
                 reason = str_from(strerror(error < 0 ? -error : error));
         snprintf(message, sizeof(message), "error forwarding port %u to pod %s: %.*s", pair->port,
-                 pod ? pod->name : "", (int)MIN(reason.length, (size_t)256), reason.data);
+                 pod_name(pair->forward), (int)MIN(reason.length, (size_t)256), reason.data);
         end_pair(pair, message);
+}
+
+static void on_failed(struct container_user *user, int error, struct str reason)
+{
+        fail_pair(container_of(user, struct forward_pair, user), error, reason);
 }
 
 static const struct container_user_events user_events = {
@@ -206,8 +244,65 @@ static struct node_container *any_container(struct node_pod *pod)
         return NULL;
 }
 
+static void on_direct_data(struct stream *stream, void *user, struct str data)
+{
+        struct forward_pair *pair = user;
+        struct forward *forward = pair->forward;
+
+        spdy_send(forward->spdy, pair->data_id, data, false);
+        flush(forward);
+        if (!is_congested(forward))
+                return;
+        stream_pause(stream);
+        pair->owed = data.length;
+}
+
+static void on_direct_drain(struct stream *stream, void *user)
+{
+        (void)stream;
+        push_directly(user);
+}
+
+static void on_direct_close(struct stream *stream, void *user, int error)
+{
+        struct forward_pair *pair = user;
+
+        (void)stream;
+        pair->direct = NULL;
+        if (error < 0)
+                fail_pair(pair, error, STR_EMPTY);
+        else
+                end_pair(pair, "");
+}
+
+static const struct stream_callbacks direct_callbacks = { .on_data = on_direct_data,
+                                                          .on_drain = on_direct_drain,
+                                                          .on_close = on_direct_close };
+
+/* To where the program listens, and nowhere else. */
+static void begin_directly(struct forward_pair *pair)
+{
+        const struct forward_mirror *mirror = &pair->forward->mirror;
+
+        if (pair->port != mirror->program->port || mirror->address.length == 0) {
+                fail_pair(pair, ECONNREFUSED, STR_EMPTY);
+                return;
+        }
+        int r = stream_connect(pair->forward->loop, &mirror->address, &pair->direct);
+        if (r < 0) {
+                fail_pair(pair, r, STR_EMPTY);
+                return;
+        }
+        stream_start(pair->direct, &direct_callbacks, pair);
+        push_directly(pair);
+}
+
 static void begin_pair(struct forward_pair *pair)
 {
+        if (pair->forward->mirror.program) {
+                begin_directly(pair);
+                return;
+        }
         struct node_container *container = any_container(pair->forward->pod);
 
         int r = container ? container_connect(container, STR_EMPTY, pair->port, &user_events,
@@ -331,6 +426,8 @@ static void drained(struct forward *forward)
                 struct forward_pair *pair = &forward->pairs[i];
                 if (!pair->forward || pair->owed == 0)
                         continue;
+                if (pair->direct)
+                        stream_resume(pair->direct);
                 container_consumed(&pair->user, INITPROTO_CHANNEL_OUTPUT, pair->owed);
                 pair->owed = 0;
         }
@@ -439,7 +536,7 @@ void kubelet_forward(const struct kubelet_request *request)
         struct http_exchange *exchange = request->exchange;
         struct forward *forward;
 
-        if (!any_container(request->pod)) {
+        if (request->pod && !any_container(request->pod)) {
                 kubelet_refuse(exchange, 400, "BadRequest",
                                "unable to forward port because pod %s does not run",
                                request->pod->name);
@@ -451,6 +548,11 @@ void kubelet_forward(const struct kubelet_request *request)
                 return;
         }
         forward->pod = request->pod;
+        if (!request->pod)
+                forward->mirror = (struct forward_mirror){
+                        .program = &mirrored_programs[request->mirror],
+                        .address = request->kubelet->mirror_addresses[request->mirror],
+                };
         forward->loop = request->kubelet->node->loop;
         list_init(&forward->link);
         int r = spdy_new(&spdy_events, forward, &forward->out, &forward->spdy);

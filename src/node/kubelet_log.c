@@ -14,10 +14,8 @@ struct log_session {
         int fd;
         struct logring_reader reader;
         struct container_follower follower; /* linked while it follows */
-        bool follows, with_times;
-        uint64_t since_ns;
-        uint64_t skip_lines; /* of the beginning */
-        uint64_t bytes_left;
+        struct kubelet_log_options options;
+        uint64_t skip_lines;              /* of the beginning */
         bool in_line[LOGRING_STDERR + 1]; /* the stream's last record ended within a line */
 };
 
@@ -58,7 +56,7 @@ static int append_record(struct log_session *session, const struct logring_recor
         char time[RFC3339_NANO_SIZE];
         struct str data = record->data;
 
-        if (record->time_ns < session->since_ns)
+        if (record->time_ns < session->options.since_ns)
                 return 0;
         rfc3339_format_nano(record->time_ns, time);
         while (data.length > 0) {
@@ -69,7 +67,7 @@ static int append_record(struct log_session *session, const struct logring_recor
                         session->skip_lines -= !*in_line;
                         continue;
                 }
-                int r = session->with_times && is_new ? buffer_printf(out, "%s ", time) : 0;
+                int r = session->options.with_times && is_new ? buffer_printf(out, "%s ", time) : 0;
                 if (r >= 0)
                         r = buffer_append_str(out, line);
                 if (r < 0)
@@ -89,7 +87,7 @@ static uint64_t count_lines(const struct log_session *session)
 
         logring_reader_init(&reader, session->fd, 0);
         while ((r = logring_read(&reader, &record)) > 0 || r == -EOVERFLOW) {
-                if (r < 0 || record.time_ns < session->since_ns || record.data.length == 0)
+                if (r < 0 || record.time_ns < session->options.since_ns || record.data.length == 0)
                         continue;
                 for (size_t i = 0; i < record.data.length; i++)
                         lines += record.data.data[i] == '\n';
@@ -111,12 +109,12 @@ static void finish(struct log_session *session)
 
 static bool send_some(struct log_session *session, struct str text)
 {
-        if (text.length > session->bytes_left)
-                text.length = (size_t)session->bytes_left;
-        session->bytes_left -= text.length;
+        if (text.length > session->options.bytes_left)
+                text.length = (size_t)session->options.bytes_left;
+        session->options.bytes_left -= text.length;
         if (text.length > 0)
                 http_exchange_send(session->exchange, &(struct stream_piece){ text }, 1);
-        return session->bytes_left > 0;
+        return session->options.bytes_left > 0;
 }
 
 /* Sends until the client is slow or the log ends. The session may be gone afterwards. */
@@ -128,7 +126,7 @@ static void pump(struct log_session *session)
                 int r = logring_read(&session->reader, &record);
                 if (r == -EOVERFLOW)
                         continue;
-                if (r == 0 && session->follows) {
+                if (r == 0 && session->options.follows) {
                         http_exchange_flush(session->exchange);
                         return;
                 }
@@ -150,7 +148,7 @@ static void on_ended(struct container_follower *follower)
 {
         struct log_session *session = container_of(follower, struct log_session, follower);
 
-        session->follows = false;
+        session->options.follows = false;
         pump(session);
 }
 
@@ -183,17 +181,20 @@ static int read_number(const struct kubelet_request *request, const char *name, 
         return str_to_u64(text, INT64_MAX, ret_number);
 }
 
-static int read_options(const struct kubelet_request *request, struct log_session *session,
-                        uint64_t *ret_tail)
+int kubelet_read_log_options(const struct kubelet_request *request,
+                             struct kubelet_log_options *ret_options)
 {
+        struct kubelet_log_options options = {
+                .with_times = kubelet_query_is_true(request, "timestamps"),
+                .follows = kubelet_query_is_true(request, "follow"),
+                .previous = kubelet_query_is_true(request, "previous"),
+        };
         uint64_t seconds, now = clock_realtime_ns();
         struct str since;
 
-        session->with_times = kubelet_query_is_true(request, "timestamps");
-        session->follows = kubelet_query_is_true(request, "follow");
-        int r = read_number(request, "tailLines", UINT64_MAX, ret_tail);
+        int r = read_number(request, "tailLines", UINT64_MAX, &options.tail);
         if (r >= 0)
-                r = read_number(request, "limitBytes", UINT64_MAX, &session->bytes_left);
+                r = read_number(request, "limitBytes", UINT64_MAX, &options.bytes_left);
         if (r >= 0)
                 r = read_number(request, "sinceSeconds", 0, &seconds);
         if (r >= 0)
@@ -201,8 +202,11 @@ static int read_options(const struct kubelet_request *request, struct log_sessio
         if (r < 0)
                 return r;
         if (seconds > 0 && seconds < now / NS_PER_SECOND)
-                session->since_ns = now - seconds * NS_PER_SECOND;
-        return since.length > 0 ? rfc3339_parse(since, &session->since_ns) : 0;
+                options.since_ns = now - seconds * NS_PER_SECOND;
+        r = since.length > 0 ? rfc3339_parse(since, &options.since_ns) : 0;
+        if (r >= 0)
+                *ret_options = options;
+        return r;
 }
 
 static void refuse_no_log(const struct kubelet_request *request, bool previous)
@@ -222,28 +226,27 @@ static void refuse_no_log(const struct kubelet_request *request, bool previous)
 }
 
 static void begin(const struct kubelet_request *request, struct log_session *session,
-                  uint32_t attempt, uint64_t tail)
+                  uint32_t attempt)
 {
         const struct http_header type = { STR("Content-Type"), STR("text/plain") };
         struct node_container *container = kubelet_running(request->pod, request->index);
+        uint64_t tail = session->options.tail;
         uint64_t lines = tail == UINT64_MAX ? 0 : count_lines(session);
 
         session->skip_lines = lines > tail ? lines - tail : 0;
-        session->follows &= container && container->attempt == attempt;
+        session->options.follows &= container && container->attempt == attempt;
         logring_reader_init(&session->reader, session->fd, 0);
         list_append(&request->kubelet->logs, &session->link);
         http_exchange_start(request->exchange, &callbacks, session);
         http_exchange_begin(request->exchange, 200, &type, 1, HTTP_LENGTH_UNKNOWN);
-        if (session->follows)
+        if (session->options.follows)
                 container_follow(container, &session->follower, 0);
         pump(session);
 }
 
 void kubelet_log(const struct kubelet_request *request)
 {
-        bool previous = kubelet_query_is_true(request, "previous");
         struct log_session *session = calloc(1, sizeof(*session));
-        uint64_t tail;
         uint32_t attempt;
 
         if (!session) {
@@ -255,16 +258,16 @@ void kubelet_log(const struct kubelet_request *request)
         session->follower = (struct container_follower){ .grown = on_grown, .ended = on_ended };
         list_init(&session->link);
         list_init(&session->follower.link);
-        if (read_options(request, session, &tail) < 0) {
-                kubelet_refuse(request->exchange, 400, "BadRequest",
-                               "sinceSeconds, sinceTime, tailLines or limitBytes is malformed");
+        if (kubelet_read_log_options(request, &session->options) < 0) {
+                kubelet_refuse(request->exchange, 400, "BadRequest", KUBELET_BAD_LOG_OPTIONS);
                 session_free(session);
                 return;
         }
-        if (kubelet_open_log(request->pod, request->index, previous, &session->fd, &attempt) < 0) {
-                refuse_no_log(request, previous);
+        if (kubelet_open_log(request->pod, request->index, session->options.previous, &session->fd,
+                             &attempt) < 0) {
+                refuse_no_log(request, session->options.previous);
                 session_free(session);
                 return;
         }
-        begin(request, session, attempt, tail);
+        begin(request, session, attempt);
 }

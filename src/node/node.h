@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "kinds/mirrored.h"
 
 struct runtime;
 struct runtime_events;
@@ -18,8 +19,16 @@ struct node_config {
         unsigned socket_user;    /* who may connect, besides root and the node's own user */
         const char *api_host, *api_port; /* API address as Pods see it; NULL: none */
         const char *dns_address;         /* resolver that ClusterFirst Pods get; NULL: our own */
-        int launcher_fd;                 /* connected socket of the launcher; owned by node_run */
-        int ready_fd;                    /* gets one byte when the Node is registered; -1: none */
+        /*
+         * Of the programs of this machine that are shown as Pods (kinds/mirrored.h), in their
+         * order: "127.0.0.1:8080", where port-forward leads to; NULL: nowhere. And the folder that
+         * holds their logs; NULL: they have none.
+         */
+        const char *mirror_addresses[MIRRORED_PROGRAMS];
+        const char *mirror_logs;
+
+        int launcher_fd; /* connected socket of the launcher; owned by node_run */
+        int ready_fd;    /* gets one byte when the Node is registered; -1: none */
         unsigned overcommit_cpu, overcommit_memory; /* 0: 50 and 4 */
 
         /* Another runtime than the native one behind launcher_fd, for tests; NULL: that one. */
