@@ -223,7 +223,7 @@ static int set_up_inside(struct fabric *fabric, const struct launcher_config *co
         int r = 0;
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++) {
-                r = namespace_sysctl(settings[i].name, settings[i].value);
+                r = namespace_sysctl(-1, settings[i].name, settings[i].value);
                 if (settings[i].is_optional)
                         r = 0;
         }
@@ -258,7 +258,7 @@ static int set_up_host(struct fabric *fabric, const struct launcher_config *conf
         if (index == 0)
                 return -errno;
         snprintf(setting, sizeof(setting), "net/ipv6/conf/%s/disable_ipv6", config->interface);
-        namespace_sysctl(setting, "1");
+        namespace_sysctl(-1, setting, "1");
         int r = netlink_open(&netlink);
         if (r < 0)
                 return r;
@@ -312,6 +312,7 @@ int fabric_open(struct fabric *fabric, const char *pin, const struct launcher_co
         *fabric = (struct fabric){ .home = -1,
                                    .netns = -1,
                                    .netlink = -1,
+                                   .proc = -1,
                                    .pod_network = config->pod_network,
                                    .pod_prefix = config->pod_prefix,
                                    .host_address = config->host_address };
@@ -344,6 +345,7 @@ void fabric_close(struct fabric *fabric)
         fabric->home = fd_close(fabric->home);
         fabric->netns = fd_close(fabric->netns);
         fabric->netlink = fd_close(fabric->netlink);
+        fabric->proc = fd_close(fabric->proc);
 }
 
 int fabric_remove(const char *pin, const struct launcher_config *config)
@@ -368,19 +370,36 @@ int fabric_remove(const char *pin, const struct launcher_config *config)
         return r;
 }
 
-static int set_up_pod(uint32_t id_base)
+/*
+ * The kernel keeps the names of settings of every network namespace beside each other, and goes
+ * through those of all when it looks one up for the first time: with thousands of Pods that takes
+ * longer than all else. So a proc of our own is used, and a new one after some Pods.
+ */
+static void renew_proc(struct fabric *fabric)
+{
+        enum { PODS = 32 };
+
+        if (fabric->proc >= 0 && fabric->proc_uses++ < PODS)
+                return;
+        fd_close(fabric->proc);
+        fabric->proc_uses = 0;
+        if (namespace_proc_new(&fabric->proc) < 0)
+                fabric->proc = -1;
+}
+
+static int set_up_pod(struct fabric *fabric, uint32_t id_base)
 {
         char range[64];
         int r;
 
-        /* Before any link is up, so that no link-local address ever appears. A kernel without IPv6
-         * has no such file. */
-        namespace_sysctl("net/ipv6/conf/all/disable_ipv6", "1");
-        namespace_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        renew_proc(fabric);
+        /* Before any link is up, so that no link-local address ever appears; that of "default" goes
+         * with it. A kernel without IPv6 has no such file. */
+        namespace_sysctl(fabric->proc, "net/ipv6/conf/all/disable_ipv6", "1");
         /* Without capabilities a container still serves port 80 and pings. */
-        r = namespace_sysctl("net/ipv4/ip_unprivileged_port_start", "0");
+        r = namespace_sysctl(fabric->proc, "net/ipv4/ip_unprivileged_port_start", "0");
         snprintf(range, sizeof(range), "%u %u", id_base, id_base + 65535);
-        namespace_sysctl("net/ipv4/ping_group_range", range);
+        namespace_sysctl(fabric->proc, "net/ipv4/ping_group_range", range);
         return r;
 }
 
@@ -406,7 +425,7 @@ int fabric_wire(struct fabric *fabric, int pod_netns, uint32_t slot, uint32_t id
         int r = namespace_enter_net(pod_netns);
         if (r < 0)
                 return r;
-        r = set_up_pod(id_base);
+        r = set_up_pod(fabric, id_base);
         if (r == 0)
                 r = netlink_open(&netlink);
         if (r == 0)

@@ -19,6 +19,8 @@ struct fabric {
         int home; /* the launcher's own network namespace */
         int netns;
         int netlink; /* rtnetlink inside the fabric */
+        int proc;    /* for the settings of some Pods; -1: none yet, or none to be had */
+        unsigned proc_uses;
         uint32_t pod_network, pod_prefix, host_address;
 };
 

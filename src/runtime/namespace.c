@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,7 +59,6 @@ static int holder(void *data)
         const int *pipe = data;
         char byte;
 
-        close(pipe[1]);
         while (read(pipe[0], &byte, 1) < 0 && errno == EINTR)
                 ;
         return 0;
@@ -72,21 +72,22 @@ int namespace_user_new(const struct id_range *users, size_t user_count,
 
         if (pipe2(pipe_ends, O_CLOEXEC) < 0)
                 return -errno;
-        /* Shares memory, so it costs no page tables; without CLONE_FILES it can close its end. */
-        pid_t pid =
-                clone(holder, stack + sizeof(stack), CLONE_VM | CLONE_NEWUSER | SIGCHLD, pipe_ends);
+        /* Shares memory and descriptors, so neither page tables nor thousands of descriptors are
+         * copied. */
+        pid_t pid = clone(holder, stack + sizeof(stack),
+                          CLONE_VM | CLONE_FILES | CLONE_NEWUSER | SIGCHLD, pipe_ends);
         int r = pid < 0 ? -errno : 0;
         if (r == 0)
                 r = namespace_map_ids(pid, users, user_count, groups, group_count);
         if (r == 0)
                 r = namespace_open(pid, "user", &fd);
         close(pipe_ends[1]);
-        close(pipe_ends[0]);
-        /* Its stack must not be used again before it has gone. */
+        /* Neither its stack nor its end of the pipe may become another's before it has gone. */
         if (pid > 0) {
                 while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
                         ;
         }
+        close(pipe_ends[0]);
         if (r < 0) {
                 fd_close(fd);
                 return r;
@@ -124,12 +125,26 @@ void namespace_return_mount(int home)
         must(setns(home, CLONE_NEWNS), "mount");
 }
 
-int namespace_sysctl(const char *name, const char *value)
+int namespace_proc_new(int *ret_proc)
+{
+        _cleanup_close_ int context = fsopen("proc", FSOPEN_CLOEXEC);
+
+        if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+                return -errno;
+        int proc = fsmount(context, FSMOUNT_CLOEXEC,
+                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        if (proc < 0)
+                return -errno;
+        *ret_proc = proc;
+        return 0;
+}
+
+int namespace_sysctl(int proc, const char *name, const char *value)
 {
         char path[128];
 
-        snprintf(path, sizeof(path), "/proc/sys/%s", name);
-        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        snprintf(path, sizeof(path), "%ssys/%s", proc < 0 ? "/proc/" : "", name);
+        _cleanup_close_ int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
         return fd_write_full(fd, value, strlen(value));

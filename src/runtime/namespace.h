@@ -32,5 +32,8 @@ void namespace_return_net(int home);
 int namespace_enter_mount(int there);
 void namespace_return_mount(int home);
 
-/* Writes a file below /proc/sys of the present namespaces. */
-int namespace_sysctl(const char *name, const char *value);
+/* Mounts a proc of our own, nowhere but in the descriptor. */
+int namespace_proc_new(int *ret_proc);
+
+/* Writes a file below sys/ of the present namespaces, of `proc` (-1: that in /proc). */
+int namespace_sysctl(int proc, const char *name, const char *value);

@@ -164,6 +164,37 @@ static void the_filter_refuses(void **state)
         assert_run(bed, &key, script, 0, "");
 }
 
+/* Of the first Pod, and of one after so many that the launcher has taken another proc. */
+static void networks_have_their_settings(void **state)
+{
+        enum { MANY = 40 };
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        for (uint32_t i = 2; i <= MANY; i++) {
+                struct container_spec spec;
+                char id[16];
+                snprintf(id, sizeof(id), "s%u", i);
+                assert_int_equal(testbed_create(bed, id, testbed_address(bed, i)), 0);
+                if (i < MANY)
+                        continue;
+                spec = testbed_spec(id, 0);
+                assert_int_equal(testbed_launch(bed, &spec), 0);
+        }
+        for (int i = 0; i < 2; i++) {
+                assert_run(bed, &key, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", 0,
+                           "0\n");
+                assert_run(bed, &key, "cat /proc/sys/net/ipv4/ping_group_range", 0, "0\t65535\n");
+                assert_run(bed, &key,
+                           "for i in all default lo eth0; do "
+                           "cat /proc/sys/net/ipv6/conf/$i/disable_ipv6 2>/dev/null || echo 1; "
+                           "done | sort -u",
+                           0, "1\n");
+                assert_run(bed, &key, "cat /proc/net/if_inet6 2>/dev/null | wc -l", 0, "0\n");
+                key = testbed_key("s40", 0);
+        }
+}
+
 static void the_host_is_out_of_sight(void **state)
 {
         struct testbed *bed = *state;
@@ -1035,6 +1066,7 @@ int main(int argc, char **argv)
                 WITH_BED(files_of_containers_are_spread),
                 WITH_BED(containers_have_no_privilege),
                 WITH_BED(the_filter_refuses),
+                WITH_BED(networks_have_their_settings),
                 WITH_BED(the_host_is_out_of_sight),
                 WITH_BED(users_and_groups_are_the_containers),
                 WITH_BED(a_read_only_root_is_read_only),
