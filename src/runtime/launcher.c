@@ -497,6 +497,8 @@ static int begin(struct launcher *launcher, struct error *error)
                 r = cgroup_tree_open(&launcher->cgroups, config->cgroup, config->cgroup_v1, error);
         if (r == 0)
                 r = seccomp_filter_compile(&launcher->filter);
+        if (r == 0)
+                r = lending_init(&launcher->lending, launcher->init);
         if (r < 0)
                 return r;
         pin_path(config, pins);
@@ -533,6 +535,7 @@ static void launcher_deinit(struct launcher *launcher)
                 drop_reply(launcher, queued);
         seccomp_filter_deinit(&launcher->filter);
         fabric_close(&launcher->fabric);
+        lending_deinit(&launcher->lending);
         cgroup_tree_close(&launcher->cgroups);
         for (int i = 0; i < CONTAINER_TREES; i++)
                 fd_close(launcher->trees[i]);
@@ -558,7 +561,10 @@ static struct launcher *launcher_new(int socket, const struct launcher_config *c
         launcher->epoll = launcher->signals = launcher->host_mount = launcher->own_mount = -1;
         launcher->init = launcher->state_folder = launcher->volume_owner = -1;
         launcher->skeletons = -1;
-        launcher->fabric = (struct fabric){ .home = -1, .netns = -1, .netlink = -1 };
+        launcher->fabric = (struct fabric){ .home = -1, .netns = -1, .netlink = -1, .proc = -1 };
+        launcher->lending = (struct lending){ .null = -1, .borrower = -1 };
+        for (int i = 0; i < LENDING_FDS; i++)
+                launcher->lending.fds[i] = -1;
         for (int i = 0; i < CONTAINER_TREES; i++)
                 launcher->trees[i] = -1;
         list_init(&launcher->sandboxes);

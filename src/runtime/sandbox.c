@@ -97,15 +97,46 @@ static int watch(struct launcher *launcher, int operation, int fd, enum watch_ki
         return epoll_ctl(launcher->epoll, operation, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Clones a process for a child, with what it needs of the launcher's descriptors; `flags` besides
- * CLONE_PIDFD. The new process runs `join` (with the sandbox's namespaces) or prepares at once. */
+enum { LENT_SOCKET, LENT_NAMESPACES, LENT_CGROUPS = LENT_NAMESPACES + NAMESPACES };
+
+_Static_assert(LENT_CGROUPS + CGROUP_HIERARCHIES <= LENDING_FDS, "there is a place for each");
+
+/* What the child needs of the launcher's descriptors, at the numbers that it will have there. */
+static int lend(struct launcher *launcher, const struct sandbox *sandbox, bool joins, int socket,
+                const char *cgroup, struct container_child *setup, int namespaces[NAMESPACES])
+{
+        struct lending *lending = &launcher->lending;
+        int cgroups[CGROUP_HIERARCHIES];
+        int count = cgroup_open_v1(&launcher->cgroups, cgroup, cgroups);
+        int r = count;
+
+        for (int i = 0; i < count; i++) {
+                if (r >= 0)
+                        r = setup->cgroups[i] =
+                                lending_put(lending, LENT_CGROUPS + (size_t)i, cgroups[i]);
+                close(cgroups[i]);
+        }
+        setup->cgroup_count = count;
+        if (r >= 0)
+                r = setup->socket = lending_put(lending, LENT_SOCKET, socket);
+        for (int i = 0; joins && r >= 0 && i < NAMESPACES; i++)
+                r = namespaces[i] =
+                        lending_put(lending, LENT_NAMESPACES + (size_t)i, sandbox->namespaces[i]);
+        return MIN(r, 0);
+}
+
+/*
+ * Clones a process for a child; `flags` besides CLONE_PIDFD. The new process runs `join` (with the
+ * sandbox's namespaces) or prepares at once. Its descriptors are lent until lending_end().
+ */
 static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struct child *child,
                        uint64_t flags, bool joins, pid_t *ret_pid)
 {
-        struct clone_args arguments = { .flags = flags | CLONE_PIDFD, .exit_signal = SIGCHLD };
+        struct clone_args arguments = { .flags = flags | CLONE_PIDFD | CLONE_FILES,
+                                        .exit_signal = SIGCHLD };
         struct container_child setup = { .init = launcher->init, .filter = &launcher->filter };
+        int sockets[2], pidfd = -1, namespaces[NAMESPACES];
         _cleanup_close_ int v2 = -1;
-        int sockets[2], pidfd = -1;
         char name[CGROUP_NAME];
 
         sandbox_cgroup_name(sandbox, child->sequence, name);
@@ -118,24 +149,24 @@ static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struc
         }
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
                 return -errno;
-        r = cgroup_open_v1(&launcher->cgroups, name, setup.cgroups);
-        if (r >= 0) {
-                setup.cgroup_count = r;
-                setup.socket = sockets[1];
+        lending_end(&launcher->lending);
+        r = lend(launcher, sandbox, joins, sockets[1], name, &setup, namespaces);
+        if (r == 0) {
                 arguments.pidfd = (uint64_t)(uintptr_t)&pidfd;
                 long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
                 if (pid == 0) {
+                        lending_come_apart(&launcher->lending);
                         if (joins)
-                                container_join_run(&setup, sandbox->namespaces);
+                                container_join_run(&setup, namespaces);
                         container_child_run(&setup);
                 }
-                r = pid < 0 ? -errno : 0;
+                r = pid < 0 ? -errno : lending_begin(&launcher->lending, pidfd);
                 *ret_pid = (pid_t)pid;
-                for (int i = 0; i < setup.cgroup_count; i++)
-                        close(setup.cgroups[i]);
         }
         close(sockets[1]);
         if (r < 0) {
+                lending_end(&launcher->lending);
+                fd_close(pidfd);
                 close(sockets[0]);
                 return r;
         }
@@ -209,6 +240,8 @@ static int fill(struct launcher *launcher, struct sandbox *sandbox, enum launche
                         &sandbox->pod_netlink);
         if (r < 0)
                 return r;
+        /* So that the end of the child is the end of its socket. */
+        lending_end(&launcher->lending);
         *stage = LAUNCHER_STAGE_ROOT;
         r = send_go(launcher, sandbox, child);
         if (r == 0)
@@ -349,6 +382,7 @@ static int join(struct launcher *launcher, struct sandbox *sandbox, uint32_t ind
         child->state = CHILD_JOINING;
         *stage = LAUNCHER_STAGE_NAMESPACES;
         r = clone_child(launcher, sandbox, child, 0, true, &pid);
+        lending_end(&launcher->lending);
         return r < 0 ? r
                      : watch(launcher, EPOLL_CTL_ADD, child->socket, WATCH_SOCKET, sandbox, index);
 }

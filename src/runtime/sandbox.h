@@ -8,6 +8,7 @@
 #include "runtime/container.h"
 #include "runtime/fabric.h"
 #include "runtime/launcher.h"
+#include "runtime/lending.h"
 #include "runtime/request.h"
 #include "runtime/seccomp.h"
 
@@ -95,6 +96,7 @@ struct launcher {
         int volume_owner;       /* user namespace in which volumes' ids are 0 … 65535 */
         struct cgroup_tree cgroups;
         struct fabric fabric;
+        struct lending lending;
         struct seccomp_filter filter;
         struct list sandboxes;
         struct sandbox *by_slot[SLOTS_MAX + 1];
