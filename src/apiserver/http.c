@@ -18,6 +18,7 @@ struct str http_render_error(void *user _unused_, unsigned status, struct str re
                       STR_FORMAT(reason),
                       status == 413   ? "RequestEntityTooLarge"
                       : status == 408 ? "Timeout"
+                      : status == 503 ? "ServiceUnavailable"
                       : status >= 500 ? "InternalError"
                                       : "BadRequest",
                       status);

@@ -23,6 +23,23 @@ int fd_close(int fd)
         return -1;
 }
 
+rlim_t fd_limit(void)
+{
+        struct rlimit limit = {};
+
+        return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : limit.rlim_cur;
+}
+
+void fd_raise_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int fd_write_full(int fd, const void *data, size_t size)
 {
         const char *next = data;

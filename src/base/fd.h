@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/buffer.h"
@@ -22,6 +23,13 @@ static inline void fd_closep(int *fd)
                 (fd) = -1;                                                                         \
                 _fd;                                                                               \
         })
+
+/* How many descriptors the process may have open (RLIMIT_NOFILE). */
+rlim_t fd_limit(void);
+
+/* Raises that to the most that is allowed. For programs that start no others, or set it for them.
+ */
+void fd_raise_limit(void);
 
 /* All of it or a negative errno; EINTR is repeated. */
 int fd_write_full(int fd, const void *data, size_t size);

@@ -19,8 +19,14 @@ enum {
         LIMIT_WRITE_QUEUE = 4096,       /* accepted writes that wait for the disk */
         LIMIT_WATCH_LOG_EVENTS = 65536, /* events kept in memory for watches to resume from */
         LIMIT_WATCH_LOG_BYTES = 24 * 1024 * 1024, /* bytes of old objects that those events keep */
-        LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024,  /* unsent bytes of one watch before it is closed */
-        LIMIT_CONNECTIONS = 16384,               /* open connections of one server */
+        LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024, /* unsent bytes of one watch before it is closed */
+        LIMIT_CONNECTIONS = 16384,              /* open connections of one server */
+        LIMIT_CONNECTIONS_REFUSED = 256,        /* beyond those, to be told that they are */
+        LIMIT_HEAD_MS =
+                10 * 1000, /* from connecting, or a head's first byte, to its end: TLS too */
+        LIMIT_IDLE_MS = 180 * 1000,              /* between requests on one connection */
+        LIMIT_BODY_MS = 60 * 1000,               /* without a byte of a body that we wait for */
+        LIMIT_WRITE_MS = 60 * 1000,              /* with bytes to send and none taken by the peer */
         LIMIT_CONTAINERS = 16,                   /* containers of one Pod that the node runs */
         LIMIT_MOUNTS = 24,                       /* volumes mounted into one container */
         LIMIT_ARGUMENTS = 128 * 1024,            /* argv and environment of one container process */

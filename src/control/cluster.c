@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "client/client.h"
 #include "client/config.h"
@@ -95,6 +96,7 @@ int cluster_controller_run(const struct cluster_controller_config *config, struc
         struct process process = { .config = config };
 
         signal(SIGPIPE, SIG_IGN);
+        fd_raise_limit();
         int r = begin(&process, error);
         if (r < 0)
                 return r;

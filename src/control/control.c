@@ -325,6 +325,7 @@ int control_run(const struct control_config *config, struct error *error)
         struct control control = { .config = config };
 
         signal(SIGPIPE, SIG_IGN);
+        fd_raise_limit();
         int r = begin(&control, error);
         if (r < 0)
                 return r;

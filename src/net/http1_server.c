@@ -552,7 +552,7 @@ static void read_head(struct connection *c, struct str *input)
                 net_timer_stop(&c->timer);
         else
                 set_timer(c, c->base.server->options.body_timeout_ms);
-        http_exchange_open(&c->exchange, c->base.server);
+        http_exchange_open(&c->exchange, &c->base);
         send_continue(c);
 }
 

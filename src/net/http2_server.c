@@ -651,7 +651,7 @@ static void take_head(struct h2_stream *s)
                 refuse_head(s, s->refuse_status ? s->refuse_status : 400);
                 return;
         }
-        http_exchange_open(&s->exchange, s->connection->base.server);
+        http_exchange_open(&s->exchange, &s->connection->base);
         if (s->exchange.active)
                 send_continue(s);
 }

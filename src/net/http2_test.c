@@ -552,6 +552,26 @@ static void slow_bodies_and_idle_connections_end(void **state)
         tear_down(&f);
 }
 
+static void connections_beyond_the_limit_are_told_so(void **state)
+{
+        struct fixture f;
+        struct stream *other;
+
+        (void)state;
+        set_up_with(&f, (struct http_server_options){ .max_connections = 1 });
+        stream_close(f.client);
+        assert_int_equal(stream_connect(f.t.net, listener_address(f.listener), &other), 0);
+        stream_start(other, &(struct stream_callbacks){}, NULL);
+        assert_int_equal(stream_connect(f.t.net, listener_address(f.listener), &f.client), 0);
+        stream_start(f.client, &client_callbacks, &f);
+        struct answer *a = ask(&f, 0, "GET", "/now", NULL, 0);
+        test_run_until(&f.t, a->closed && f.client_closed);
+        assert_int_equal(a->status, 503);
+        assert_non_null(strstr(a->fields, "retry-after: 1\n"));
+        stream_close(other);
+        tear_down(&f);
+}
+
 static void on_drained(void *user)
 {
         ((struct fixture *)user)->drained = true;
@@ -605,6 +625,7 @@ int main(void)
                 cmocka_unit_test(heads_are_limited),
                 cmocka_unit_test(floods_end_the_connection),
                 cmocka_unit_test(slow_bodies_and_idle_connections_end),
+                cmocka_unit_test(connections_beyond_the_limit_are_told_so),
                 cmocka_unit_test(draining_finishes_what_is_in_progress),
                 cmocka_unit_test(http1_is_still_spoken),
         };

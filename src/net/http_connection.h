@@ -37,6 +37,7 @@ struct http_connection {
         struct http_server *server; /* NULL after http_connection_leave() */
         const struct http_connection_ops *ops;
         int tag;
+        bool surplus; /* there were too many when it came */
 };
 
 /* Counts the connection as the server's; the counterpart when it closes or is taken over. */
@@ -65,7 +66,7 @@ struct str http_server_render_error(struct http_server *server, unsigned status,
  * For protocols, around one exchange: begins (zeroes all but what the caller has set before), hands
  * over to on_request, delivers body and its end, ends by handler or by failure.
  */
-void http_exchange_open(struct http_exchange *exchange, struct http_server *server);
+void http_exchange_open(struct http_exchange *exchange, struct http_connection *connection);
 void http_exchange_deliver(struct http_exchange *exchange, struct str data);
 void http_exchange_deliver_end(struct http_exchange *exchange);
 void http_exchange_deliver_drain(struct http_exchange *exchange);

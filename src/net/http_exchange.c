@@ -185,12 +185,37 @@ static void refuse_size(struct http_exchange *exchange)
         http_exchange_refuse(exchange, 413, STR("The request body is too large."), -EFBIG);
 }
 
-void http_exchange_open(struct http_exchange *exchange, struct http_server *server)
+/* The connection is one too many, and still is: it is told so, and closed after that. */
+static void refuse_surplus(struct http_exchange *exchange, struct http_connection *connection)
 {
+        _cleanup_buffer_ struct buffer body = {};
+        struct http_header headers[] = {
+                { STR("Content-Type"), STR_EMPTY },
+                { STR("Retry-After"), STR("1") },
+        };
+
+        headers[0].value = http_server_render_error(
+                exchange->server, 503, STR("There are too many connections; try again later."),
+                &body);
+        exchange->server->counters.refused++;
+        connection->ops->drain(connection);
+        http_exchange_respond(exchange, 503, headers, ARRAY_SIZE(headers),
+                              (struct stream_piece){ buffer_str(&body) });
+}
+
+void http_exchange_open(struct http_exchange *exchange, struct http_connection *connection)
+{
+        struct http_server *server = connection->server;
+
         exchange->server = server;
         exchange->active = true;
         server->counters.requests++;
         server->counters.exchanges++;
+        connection->surplus &= server->counters.connections > server->options.max_connections;
+        if (connection->surplus) {
+                refuse_surplus(exchange, connection);
+                return;
+        }
         server->options.on_request(server->options.user, exchange);
         if (!exchange->active)
                 return;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "net/http_connection.h"
 
@@ -32,6 +34,7 @@ void http_connection_join(struct http_connection *connection, struct http_server
         connection->ops = ops;
         list_append(&server->connections, &connection->link);
         server->counters.connections++;
+        connection->surplus = server->counters.connections > server->options.max_connections;
 }
 
 void http_connection_leave(struct http_connection *connection)
@@ -83,6 +86,13 @@ static void run_drained(struct net_task *task)
                 on_drained(server->drain_user);
 }
 
+static unsigned most_connections(void)
+{
+        rlim_t descriptors = fd_limit();
+
+        return (unsigned)MIN(descriptors / 4 * 3, (rlim_t)LIMIT_CONNECTIONS);
+}
+
 int http_server_new(struct net_loop *loop, const struct http_server_options *options,
                     struct http_server **ret_server)
 {
@@ -92,10 +102,11 @@ int http_server_new(struct net_loop *loop, const struct http_server_options *opt
                 return -ENOMEM;
         server->loop = loop;
         server->options = *options;
-        set_default(&server->options.head_timeout_ms, HTTP_HEAD_TIMEOUT_MS);
-        set_default(&server->options.idle_timeout_ms, HTTP_IDLE_TIMEOUT_MS);
-        set_default(&server->options.body_timeout_ms, HTTP_BODY_TIMEOUT_MS);
-        set_default(&server->options.write_timeout_ms, HTTP_WRITE_TIMEOUT_MS);
+        set_default(&server->options.max_connections, most_connections());
+        set_default(&server->options.head_timeout_ms, LIMIT_HEAD_MS);
+        set_default(&server->options.idle_timeout_ms, LIMIT_IDLE_MS);
+        set_default(&server->options.body_timeout_ms, LIMIT_BODY_MS);
+        set_default(&server->options.write_timeout_ms, LIMIT_WRITE_MS);
         list_init(&server->listeners);
         list_init(&server->connections);
         server->drained_task.run = run_drained;
@@ -143,7 +154,7 @@ static int add_listener(struct http_server *server, const struct net_address *ad
         struct listener_options options = {
                 .on_accept = on_accept,
                 .user = entry,
-                .max_connections = server->options.max_connections,
+                .max_connections = server->options.max_connections + LIMIT_CONNECTIONS_REFUSED,
         };
 
         if (!entry)

@@ -19,16 +19,8 @@ struct http_server;
 struct http_exchange;
 struct http_protocol; /* net/http2.h has one */
 
-/* Defaults of the options below. */
-enum {
-        HTTP_HEAD_TIMEOUT_MS =
-                10 * 1000, /* from the first byte of a head, or connecting, to its end */
-        HTTP_IDLE_TIMEOUT_MS = 180 * 1000, /* between requests on one connection */
-        HTTP_BODY_TIMEOUT_MS = 60 * 1000,  /* without a byte of a body that we wait for */
-        HTTP_WRITE_TIMEOUT_MS = 60 * 1000, /* with bytes to send and none taken by the peer */
-        HTTP_DISCARD_LIMIT =
-                256 * 1024, /* unread body after an early answer, to keep a connection */
-};
+/* Unread body after an early answer, to keep a connection. */
+enum { HTTP_DISCARD_LIMIT = 256 * 1024 };
 
 struct http_server_options {
         /* A request's head is there. Must call http_exchange_start() or answer before it returns.
@@ -44,8 +36,13 @@ struct http_server_options {
                                    struct buffer *body);
 
         const struct http_protocol *http2; /* NULL: HTTP/1.1 only. ALPN h2, or prior knowledge */
-        unsigned max_connections;          /* of each listener; 0: LIMIT_CONNECTIONS */
-        uint32_t head_timeout_ms;          /* 0: the defaults above, here and below */
+        /*
+         * Open connections, of all listeners; 0: LIMIT_CONNECTIONS, or three quarters of the
+         * process's descriptors if that is less. Requests on LIMIT_CONNECTIONS_REFUSED further ones
+         * are answered with 503 and Retry-After; more than those wait in the kernel's queue.
+         */
+        unsigned max_connections;
+        uint32_t head_timeout_ms; /* 0: LIMIT_HEAD_MS; LIMIT_IDLE_MS and so on below */
         uint32_t idle_timeout_ms;
         uint32_t body_timeout_ms;
         uint32_t write_timeout_ms;

@@ -585,6 +585,36 @@ static void upgrades_give_the_stream_away(void **state)
         tear_down(&f);
 }
 
+static void connections_beyond_the_limit_are_told_so(void **state)
+{
+        struct fixture f;
+        struct stream *first;
+
+        (void)state;
+        set_up_with(&f, (struct http_server_options){ .max_connections = 1 });
+        say(&f, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+        test_run_until(&f.t, has(&f.got, "\r\n\r\nnow"));
+        first = f.client;
+        f.client = NULL;
+
+        connect_client(&f);
+        say(&f, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+        test_run_until(&f.t, f.client_ended);
+        assert_true(has(&f.got, "HTTP/1.1 503 Service Unavailable\r\n"));
+        assert_true(has(&f.got, "\r\nRetry-After: 1\r\n"));
+        assert_true(has(&f.got, "\r\nConnection: close\r\n"));
+        assert_int_equal(f.requests, 1);
+
+        /* One that waited until there was room again is served. */
+        connect_client(&f);
+        test_run_until(&f.t, http_server_counters(f.server).connections > 1);
+        stream_close(first);
+        test_run_until(&f.t, http_server_counters(f.server).connections == 1);
+        say(&f, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+        test_run_until(&f.t, has(&f.got, "\r\n\r\nnow"));
+        tear_down(&f);
+}
+
 static void on_drained(void *user)
 {
         ((struct fixture *)user)->drained = true;
@@ -643,6 +673,7 @@ int main(void)
                 cmocka_unit_test(a_client_that_takes_nothing_is_dropped),
                 cmocka_unit_test(a_vanished_client_aborts),
                 cmocka_unit_test(upgrades_give_the_stream_away),
+                cmocka_unit_test(connections_beyond_the_limit_are_told_so),
                 cmocka_unit_test(draining_finishes_what_is_in_progress),
         };
 

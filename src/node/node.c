@@ -436,6 +436,7 @@ int node_run(const struct node_config *config, struct error *error)
         if (!node)
                 return error_set(error, -ENOMEM, "out of memory");
         signal(SIGPIPE, SIG_IGN); /* the launcher and whoever waits for `ready` may be gone */
+        fd_raise_limit();
         if (!filled.pod_cidr)
                 filled.pod_cidr = DEFAULT_CIDR;
         if (!filled.host_address)

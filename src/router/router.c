@@ -242,17 +242,6 @@ static int open_tls(struct router *router, struct error *error)
 
 /* ---- beginning ---- */
 
-/* Every request of every client may need two. */
-static void raise_descriptor_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-                limit.rlim_cur = limit.rlim_max;
-                (void)setrlimit(RLIMIT_NOFILE, &limit);
-        }
-}
-
 static int listen_on(struct router *router, struct http_server *server, const char *text,
                      struct stream_filter *filter, int tag, struct error *error)
 {
@@ -429,7 +418,7 @@ int router_main(int argc, char **argv, struct error *error)
         if (r != 0)
                 return r < 0 ? r : 0;
         log_configure("router", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-        raise_descriptor_limit();
+        fd_raise_limit();
         r = uv_loop_init(&router.uv);
         if (r < 0) {
                 router_options_deinit(&router.options);

@@ -496,6 +496,31 @@ def test_it_outlives_a_lack_of_descriptors(_):
         wait_for(lambda: execute(server, "true")["exit_code"] == 0, 10, "a command after the crowd")
 
 
+def test_idle_clients_are_no_burden(_):
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    with Server() as server:
+        before, _ = server.memory()
+        idle = []
+        try:
+            for _ in range(1000):
+                connection = server.raw("runtime")
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200"), "refused"
+                idle.append(connection)
+            idle += [server.raw("runtime") for _ in range(200)]  # who says nothing at all
+            assert execute(server, "echo here")["stdout"] == "here\n"
+            after, _ = server.memory()
+            print(f"# 1000 idle connections: {after - before} KiB", flush=True)
+            assert SANITIZED or after - before < 8 * 1024, (before, after)
+        finally:
+            for connection in idle:
+                connection.close()
+        assert execute(server, "echo here")["stdout"] == "here\n"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_slow_reader_holds_the_file_back(_):
     with Server() as server:
         write(server.root, "large", bytes(64 * MEBIBYTE))
