@@ -464,6 +464,29 @@ static void waits_for_a_member_that_is_being_written(void **state)
         assert_int_equal(bed_count(&bed, "create Sandbox"), 1);
 }
 
+/* A claim that was told Ready is not told otherwise by a Sandbox whose status is on its way. */
+static void mirrors_no_sandbox_that_is_being_written(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+        struct cache *cache;
+        int owner;
+
+        (void)state;
+        bed_begin(&bed);
+        cache = controllers_cache(bed.set);
+        put_claim(&bed, "",
+                  "'status':{'sandbox':{'name':'c'},'conditions':[{'type':'Ready',"
+                  "'status':'True','reason':'DependenciesReady','observedGeneration':1}]}");
+        bed_put(&bed, &kind_sandbox, "c", OWNED_BY_CLAIM("c"), "'spec':{" BLUEPRINT "}");
+        assert_int_equal(cache_lock(cache, &kind_sandbox, STR("n"), STR("c"), &owner), 0);
+        bed_plan(&bed, sandbox_claim_plan, "c");
+        assert_int_equal(bed.plan.count, 0);
+        assert_int_equal(bed.plan.wait_count, 1);
+        cache_unlock(cache, &kind_sandbox, STR("n"), STR("c"));
+        bed_plan(&bed, sandbox_claim_plan, "c");
+        assert_plan(&bed, "status SandboxClaim c", "SandboxNotReady");
+}
+
 static void judges_what_claims_ask_for(void **state)
 {
         static const struct {
@@ -632,6 +655,7 @@ int main(void)
                 cmocka_unit_test(prefers_the_fullest_node),
                 cmocka_unit_test(gives_each_claim_its_own),
                 cmocka_unit_test(waits_for_a_member_that_is_being_written),
+                cmocka_unit_test(mirrors_no_sandbox_that_is_being_written),
                 cmocka_unit_test(judges_what_claims_ask_for),
                 cmocka_unit_test(injects_what_is_allowed),
                 cmocka_unit_test(ends_after_its_time),

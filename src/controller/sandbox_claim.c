@@ -205,6 +205,13 @@ static void plan_bound(struct claim_pass *pass)
         struct claim_status status;
         struct str reason, message;
 
+        /* What it says now is out of date already: the plan that binds a Pod writes the new
+         * Sandbox's status and the claim's at the same time. */
+        if (pass->sandbox->locked) {
+                plan_wait(pass->plan, &kind_sandbox, pass->sandbox->meta.namespace,
+                          pass->sandbox->meta.name);
+                return;
+        }
         message =
                 claim_check(&pass->context->options, pass->claim, NULL, pass->plan->arena, &reason);
         if (message.length) {
