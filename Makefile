@@ -31,7 +31,7 @@ stop:
 	@$(BUILD)/cay down
 
 test:
-	@tools/install-packages build test
+	@tools/install-packages build test cluster
 	@tools/run-tests $(BUILD)
 
 bench: build

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real etcd, kube-apiserver and kube-controller-manager on loopback, for tests.
+
+tools/build-control-plane builds the programs; CAY_CONTROL_PLANE may name another folder of them.
+Our kinds are installed in v1beta1 alone: serving v1alpha1 needs the conversion webhook.
+"""
+
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+
+from lib.instance import Api, free_port, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ATTEMPTS = 3  # a free port may be taken by somebody else before its server has it
+AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+                "omitStages": ["RequestReceived", "ResponseStarted"],
+                "rules": [{"level": "Metadata"}]}
+CONTROLLERS = ("garbage-collector-controller,namespace-controller,serviceaccount-controller,"
+               "clusterrole-aggregation-controller,persistentvolumeclaim-protection-controller")
+
+# What `cay controller` needs, and no more.
+CONTROLLER_ROLE = {
+    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+    "metadata": {"name": "cay-controller"},
+    "rules": [
+        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"],
+         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes/status"], "verbs": ["patch"]},
+        {"apiGroups": ["extensions.agents.x-k8s.io"], "resources": ["sandboxclaims"],
+         "verbs": ["get", "list", "watch", "patch", "delete"]},
+        {"apiGroups": ["extensions.agents.x-k8s.io"],
+         "resources": ["sandboxwarmpools", "sandboxtemplates"],
+         "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["extensions.agents.x-k8s.io"],
+         "resources": ["sandboxclaims/status", "sandboxwarmpools/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["pods", "services", "persistentvolumeclaims"],
+         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"],
+         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    ]}
+CONTROLLER_BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+    "metadata": {"name": "cay-controller"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                "name": "cay-controller"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
+                  "name": "cay-controller"}]}
+
+
+def programs():
+    """The folder of etcd, kube-apiserver and their like."""
+    folder = os.environ.get("CAY_CONTROL_PLANE")
+    if folder:
+        return pathlib.Path(folder)
+    found = subprocess.run([ROOT / "tools/build-control-plane", "--where"], text=True,
+                           capture_output=True, check=False)
+    if found.returncode != 0:
+        raise AssertionError(found.stderr.strip())
+    return pathlib.Path(found.stdout.strip())
+
+
+class Ended(Exception):
+    """A server ended when it was to serve."""
+
+
+class ControlPlane:
+    """Starts the servers in a temporary folder; use as a context manager."""
+
+    def __init__(self, audit=False):
+        self.programs = programs()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cay-plane-"))
+        self.audit = audit
+        self.running = []  # (name, process), in the order of their start
+        self.tokens = {"admin": secrets.token_hex(16), "cay-controller": secrets.token_hex(16)}
+
+    def __enter__(self):
+        try:
+            self.prepare()
+            for attempt in range(ATTEMPTS):
+                try:
+                    self.start_servers()
+                    break
+                except Ended:
+                    self.stop()
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    shutil.rmtree(self.folder / "etcd", ignore_errors=True)
+        except BaseException:
+            self.print_logs()
+            self.stop()
+            shutil.rmtree(self.folder)
+            raise
+        return self
+
+    def __exit__(self, kind, value, _):
+        if kind is not None and not (kind is SystemExit and value.code == 0):
+            self.print_logs()
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    @property
+    def kubeconfig(self):
+        return str(self.folder / "admin.kubeconfig")
+
+    @property
+    def controller_kubeconfig(self):
+        return str(self.folder / "cay-controller.kubeconfig")
+
+    @property
+    def audit_log(self):
+        return self.folder / "audit.log"
+
+    def api(self):
+        return Api(self.kubeconfig)
+
+    # ---- processes ----
+
+    def start(self, name, *command, **environment):
+        """Starts a process that ends with us; its output goes to <name>.log."""
+        with open(self.folder / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *map(str, command)], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env={**os.environ, "HOME": str(self.folder), **environment})
+        self.running.append((name, process))
+        return process
+
+    def end(self, process):
+        """Ends one of them, in order, or after ten seconds without."""
+        self.running = [entry for entry in self.running if entry[1] is not process]
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def stop(self):
+        for _, process in reversed(list(self.running)):
+            self.end(process)
+
+    def wait_serving(self, process, condition, what):
+        def look():
+            if process.poll() is not None:
+                raise Ended(f"{what} ended with {process.returncode}")
+            try:
+                return condition()
+            except OSError:
+                return False
+        wait_for(look, 120, f"{what} to serve", pause=0.1)
+
+    def print_logs(self):
+        for path in sorted(self.folder.glob("*.log")):
+            if path == self.audit_log or path.name == "kube-controller-manager.log":
+                continue  # that one tells of every retry
+            for line in path.read_text(errors="replace").splitlines()[-30:]:
+                print(f"# {path.name}: {line}")
+
+    # ---- what they need ----
+
+    def prepare(self):
+        lines = [f'{self.tokens["admin"]},admin,admin,"system:masters"',
+                 f'{self.tokens["cay-controller"]},cay-controller,cay-controller']
+        self.write("tokens.csv", "\n".join(lines) + "\n")
+        self.write("audit-policy.json", json.dumps(AUDIT_POLICY))
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
+                        self.folder / "service-account.key"], check=True)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+
+    def write_kubeconfig(self, user, port):
+        authority = self.folder / "certificates/apiserver.crt"
+        self.write(f"{user}.kubeconfig", json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "plane",
+            "clusters": [{"name": "plane", "cluster": {
+                "server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority)}}],
+            "users": [{"name": user, "user": {"token": self.tokens[user]}}],
+            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": user}}]}))
+
+    def start_servers(self):
+        client, peer, secure = free_port(), free_port(), free_port()
+        # What is tested is behaviour: the data is thrown away, so nothing waits for the disk.
+        self.start("etcd", self.programs / "etcd", "--data-dir=etcd", "--name=plane",
+                   "--log-level=error", "--unsafe-no-fsync", f"--listen-client-urls=http://127.0.0.1:{client}",
+                   f"--advertise-client-urls=http://127.0.0.1:{client}",
+                   f"--listen-peer-urls=http://127.0.0.1:{peer}",
+                   f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+                   f"--initial-cluster=plane=http://127.0.0.1:{peer}")
+        audit = ("--audit-policy-file=audit-policy.json",
+                 f"--audit-log-path={self.audit_log}") if self.audit else ()
+        server = self.start(
+            "kube-apiserver", self.programs / "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={secure}",
+            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+            "--cert-dir=certificates", "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC",
+            "--token-auth-file=tokens.csv", "--service-account-key-file=service-account.key",
+            "--service-account-signing-key-file=service-account.key",
+            "--service-account-issuer=https://kubernetes.default.svc", *audit)
+        certificate = self.folder / "certificates/apiserver.crt"
+        self.wait_serving(server, certificate.exists, "kube-apiserver")
+        for user in self.tokens:
+            self.write_kubeconfig(user, secure)
+        self.wait_serving(server, lambda: self.api().get("/readyz")[0] == 200, "kube-apiserver")
+        # Before the manager: its garbage collector learns of kinds at its start and twice a minute.
+        self.install()
+        manager = self.start(
+            "kube-controller-manager", self.programs / "kube-controller-manager",
+            f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1",
+            f"--secure-port={free_port()}", "--cert-dir=certificates",
+            f"--root-ca-file={certificate}", f"--controllers={CONTROLLERS}",
+            "--service-account-private-key-file=service-account.key",
+            "--kube-api-qps=1000", "--kube-api-burst=2000")
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.wait_serving(manager, lambda: self.api().get(account)[0] == 200,
+                          "kube-controller-manager")
+
+    # ---- our kinds ----
+
+    def install(self):
+        """The CRDs as they are in api/, but with v1alpha1 not served, and the controller's role."""
+        api = self.api()
+        for path in sorted((ROOT / "api/crds").glob("*.yaml")):
+            text, count = re.subn(r"(- name: v1alpha1\n +served: )true", r"\1false",
+                                  path.read_text(encoding="utf-8"))
+            if count != 1:
+                raise AssertionError(f"{path.name}: no v1alpha1 that is served")
+            self.apply_yaml(text)
+        for name in ("roles", "rolebindings"):
+            api.create(f"/apis/rbac.authorization.k8s.io/v1/cluster{name}",
+                       CONTROLLER_ROLE if name == "roles" else CONTROLLER_BINDING)
+        for path in ("/apis/agents.x-k8s.io/v1beta1/sandboxes",
+                     "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxclaims",
+                     "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxtemplates",
+                     "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxwarmpools"):
+            wait_for(lambda path=path: api.get(path)[0] == 200, 30, f"{path} to be served")
+
+    def apply_yaml(self, text):
+        api = self.api()
+        connection = api.connect()
+        connection.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                           text.encode(), api.headers("application/yaml"))
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        if answer.status != 201:
+            raise AssertionError(f"CRD: {answer.status} {body[:500]!r}")
+
+    def start_controller(self, cay, *options):
+        return self.start("controller", cay, "controller", "--kubeconfig",
+                          self.controller_kubeconfig, *options)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for scheduler and kubelets on a control plane that has none: Pods run at once.
+
+What a Pod would do is read off its spec, as far as the suites need it:
+- it asks for more than 1,000 CPUs: it cannot be scheduled;
+- its first container runs `true` or `false`: it has ended, well or badly;
+- a readiness probe runs `false`: it runs, but is not ready.
+"""
+
+import http.client
+import queue
+import threading
+import time
+
+NODE = "fake-node"
+MERGE = "application/merge-patch+json"
+CPUS = 1000
+PODS = "/api/v1/pods"
+
+
+def cpus(text):
+    unit = {"m": 1e-3, "k": 1e3}.get(text[-1])
+    return float(text[:-1]) * unit if unit else float(text)
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def condition(kind, value, reason=""):
+    return {"type": kind, "status": "True" if value else "False", "reason": reason,
+            "lastTransitionTime": now()}
+
+
+def fits(pod):
+    return sum(cpus(str(container.get("resources", {}).get("requests", {}).get("cpu", "0")))
+               for container in pod["spec"]["containers"]) <= CPUS
+
+
+def is_ready(container):
+    return container.get("readinessProbe", {}).get("exec", {}).get("command") != ["false"]
+
+
+def status(pod, address):
+    """The status of a Pod that runs, or has run to its end."""
+    containers = pod["spec"]["containers"]
+    command = containers[0].get("command")
+    ended = command in (["true"], ["false"])
+    phase = {("true",): "Succeeded", ("false",): "Failed"}.get(tuple(command or ()), "Running")
+    ready = not ended and all(map(is_ready, containers))
+    state = ({"terminated": {"exitCode": 0 if phase == "Succeeded" else 1, "reason": "Completed"}}
+             if ended else {"running": {"startedAt": now()}})
+    return {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "hostIP": "127.0.0.1",
+            "startTime": now(),
+            "conditions": [condition("PodScheduled", True), condition("Initialized", True),
+                           condition("ContainersReady", ready), condition("Ready", ready)],
+            "containerStatuses": [
+                {"name": container["name"], "image": container["image"], "imageID": "",
+                 "ready": not ended and is_ready(container), "restartCount": 0, "state": state}
+                for container in containers]}
+
+
+class FakeNode:
+    """Watches all Pods in one thread and acts in others; a daemon, ends with the program."""
+
+    def __init__(self, plane, workers=4):
+        self.plane = plane
+        self.addresses = 0
+        self.queues = [queue.Queue() for _ in range(workers)]
+        for work in self.queues:
+            threading.Thread(target=self.work, args=(work,), daemon=True).start()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        api = self.plane.api()
+        while True:
+            try:
+                for kind, pod in api.watch(f"{PODS}?watch=true", timeout=3600):
+                    if kind in ("ADDED", "MODIFIED"):
+                        self.queues[hash(pod["metadata"]["uid"]) % len(self.queues)].put(pod)
+            except (OSError, http.client.HTTPException, AssertionError):
+                time.sleep(0.1)  # the server restarts
+
+    def work(self, work):
+        api = self.plane.api()
+        while True:
+            pod = work.get()
+            try:
+                self.act(api, pod)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.1)
+                work.put(pod)
+
+    def act(self, api, pod):
+        meta, told = pod["metadata"], pod.get("status", {})
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        if "deletionTimestamp" in meta:
+            api.request("DELETE", path, {"gracePeriodSeconds": 0,
+                                         "preconditions": {"uid": meta["uid"]}})
+        elif "nodeName" not in pod["spec"]:
+            if fits(pod):
+                api.request("POST", f"{path}/binding", {
+                    "apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]},
+                    "target": {"kind": "Node", "name": NODE}})
+            elif not told.get("conditions"):
+                self.tell(api, path, meta, {
+                    "conditions": [condition("PodScheduled", False, "Unschedulable")]})
+        elif pod["spec"]["nodeName"] == NODE and told.get("phase", "Pending") == "Pending":
+            self.addresses += 1
+            self.tell(api, path, meta, status(
+                pod, f"10.{128 + self.addresses // 65536}.{self.addresses // 256 % 256}."
+                     f"{self.addresses % 256}"))
+
+    @staticmethod
+    def tell(api, path, meta, told):
+        api.request("PATCH", f"{path}/status", {"metadata": {"uid": meta["uid"]}, "status": told},
+                    MERGE)
