@@ -19,9 +19,10 @@ from .tunnel import ROUTER_SERVICE, Tunnel
 
 log = logging.getLogger("agentic_sandbox")
 
-CLAIM_API = "extensions.agents.x-k8s.io/v1alpha1"
-SANDBOX_API = "agents.x-k8s.io/v1alpha1"
+CLAIM_API = "extensions.agents.x-k8s.io"
+SANDBOX_API = "agents.x-k8s.io"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
+TRACE_ANNOTATION = "opentelemetry.io/trace-context"
 POD_NAME_ANNOTATION = "agents.x-k8s.io/pod-name"
 ROUTER_NAMESPACE = "agent-sandbox-system"
 
@@ -29,6 +30,13 @@ RETRIES = 5
 RETRY_PAUSE = 0.5  # doubled each time
 RETRY_STATUSES = (500, 502, 503, 504)
 PIECE = 1 << 16
+COMMAND_MARGIN = 10.0  # that an answer may take beyond its command's limit
+
+# What a claim's Ready condition says when waiting on would be in vain.
+FINAL_REASONS = frozenset((
+    "TemplateNotFound", "WarmPoolNotFound", "InvalidMetadata", "InvalidConfiguration",
+    "EnvVarsInjectionRejected", "VolumeClaimTemplatesError", "ClaimExpired", "SandboxExpired",
+    "PodFailed", "PodSucceeded"))
 
 
 @dataclass
@@ -68,11 +76,11 @@ class FileEntry:
 class SandboxClient:
     """A sandbox of one's own, as a context manager.
 
-    Entering creates a SandboxClaim (v1alpha1) of a template, waits until the sandbox is ready and
-    finds the way to it; leaving deletes the claim, and with it the sandbox.
+    Entering creates a SandboxClaim, waits until its sandbox is ready and finds the way to it;
+    leaving deletes the claim, and with it the sandbox.
 
     Args:
-        template_name: the SandboxTemplate. A warm pool of the same template makes it fast.
+        template_name: the SandboxTemplate (a v1alpha1 claim). A warm pool of it makes it fast.
         namespace: where the claim is made.
         gateway_name: a Gateway whose address leads to the sandbox router.
         gateway_namespace: where that Gateway is.
@@ -81,6 +89,7 @@ class SandboxClient:
         sandbox_ready_timeout: seconds to wait for the sandbox.
         gateway_ready_timeout: seconds to wait for the Gateway's address.
         port_forward_ready_timeout: seconds to wait for `kubectl port-forward`.
+        warmpool: the SandboxWarmPool (a v1beta1 claim), in place of a template.
 
     Attributes:
         claim_name: the SandboxClaim; None before entering.
@@ -92,7 +101,7 @@ class SandboxClient:
 
     def __init__(
         self,
-        template_name: str,
+        template_name: Optional[str] = None,
         namespace: str = "default",
         gateway_name: Optional[str] = None,
         gateway_namespace: str = "default",
@@ -101,8 +110,13 @@ class SandboxClient:
         sandbox_ready_timeout: float = 180,
         gateway_ready_timeout: float = 180,
         port_forward_ready_timeout: float = 30,
+        *,
+        warmpool: Optional[str] = None,
     ) -> None:
+        if bool(template_name) == bool(warmpool):
+            raise ValueError("either template_name or warmpool is needed")
         self.template_name = template_name
+        self.warmpool = warmpool
         self.namespace = namespace
         self.gateway_name = gateway_name
         self.gateway_namespace = gateway_namespace
@@ -117,6 +131,8 @@ class SandboxClient:
         self.pod_name: Optional[str] = None
         self.annotations: Optional[Dict[str, str]] = None
 
+        self._version = "v1beta1" if warmpool else "v1alpha1"
+        self._pod_ip: Optional[str] = None  # None: to be asked for
         self._api_url = api_url
         self._tunnel: Optional[Tunnel] = None
         self._router: Optional[HttpServer] = None
@@ -149,7 +165,8 @@ class SandboxClient:
         if self.claim_name is not None:
             log.info("deleting SandboxClaim %s", self.claim_name)
             try:
-                self._api.delete(CLAIM_API, "sandboxclaims", self.namespace, self.claim_name)
+                self._api.delete(f"{CLAIM_API}/{self._version}", "sandboxclaims", self.namespace,
+                                 self.claim_name)
             except SandboxError as error:
                 log.error("SandboxClaim %s/%s was not deleted: %s", self.namespace,
                           self.claim_name, error)
@@ -166,41 +183,50 @@ class SandboxClient:
 
     def _create_claim(self) -> None:
         name = f"sandbox-claim-{os.urandom(4).hex()}"
-        log.info("creating SandboxClaim %s of template %s", name, self.template_name)
-        self._api.create(CLAIM_API, "sandboxclaims", self.namespace, {
-            "apiVersion": CLAIM_API,
+        log.info("creating SandboxClaim %s of %s", name, self.template_name or self.warmpool)
+        trace = _trace_context()
+        api = f"{CLAIM_API}/{self._version}"
+        self._api.create(api, "sandboxclaims", self.namespace, {
+            "apiVersion": api,
             "kind": "SandboxClaim",
-            "metadata": {"name": name, "annotations": {}},
-            "spec": {"sandboxTemplateRef": {"name": self.template_name}},
+            "metadata": {"name": name,
+                         "annotations": {TRACE_ANNOTATION: json.dumps(trace)} if trace else {}},
+            "spec": {"warmPoolRef": {"name": self.warmpool}} if self.warmpool else
+                    {"sandboxTemplateRef": {"name": self.template_name}},
         })
         self.claim_name, self.sandbox_name, self.pod_name = name, None, None
 
     def _wait_until_ready(self) -> None:
         assert self.claim_name is not None
-        for sandbox in self._api.watch(SANDBOX_API, "sandboxes", self.namespace, self.claim_name,
-                                       self.sandbox_ready_timeout):
-            if not _is_ready(sandbox):
-                continue
-            metadata = sandbox["metadata"]
-            self.annotations = metadata.get("annotations") or {}
-            self.sandbox_name = metadata["name"]
-            self.pod_name = self.annotations.get(POD_NAME_ANNOTATION) or self.sandbox_name
-            log.info("Sandbox %s is ready, its Pod is %s", self.sandbox_name, self.pod_name)
-            return
+        ready: Mapping[str, Any] = {}
+        for claim in self._api.watch(f"{CLAIM_API}/{self._version}", "sandboxclaims",
+                                     self.namespace, self.claim_name, self.sandbox_ready_timeout):
+            if claim is None:
+                raise SandboxError(f"SandboxClaim {self.claim_name} was deleted meanwhile")
+            ready = _ready_condition(claim)
+            name = _sandbox_name(claim)
+            if ready.get("status") == "True" and name:
+                self._note_sandbox(name)
+                return
+            if ready.get("reason") in FINAL_REASONS:
+                raise SandboxError(f"Sandbox {self.claim_name} will not be ready: "
+                                   f"{ready['reason']}: {ready.get('message', '')}")
+        why = f"{ready.get('reason', '')}: {ready.get('message', '')}" if ready else \
+            "its claim has no condition yet, is a controller running?"
         raise TimeoutError(f"Sandbox {self.claim_name} was not ready within "
-                           f"{self.sandbox_ready_timeout:g} seconds{self._why_not_ready()}")
+                           f"{self.sandbox_ready_timeout:g} seconds: {why}")
 
-    def _why_not_ready(self) -> str:
-        """What the claim's Ready condition says; it names a missing template, for one."""
-        assert self.claim_name is not None
-        try:
-            claim = self._api.get(CLAIM_API, "sandboxclaims", self.namespace, self.claim_name)
-        except SandboxError:
-            return ""
-        for condition in (claim.get("status") or {}).get("conditions") or []:
-            if condition.get("type") == "Ready":
-                return f": {condition.get('reason', '')}: {condition.get('message', '')}"
-        return ": its claim has no condition yet, is a controller running?"
+    def _get_sandbox(self, name: str) -> Dict[str, Any]:
+        return self._api.get(f"{SANDBOX_API}/{self._version}", "sandboxes", self.namespace, name)
+
+    def _note_sandbox(self, name: str) -> None:
+        """A member of a pool may have a name of its own, and its Pod too."""
+        sandbox = self._get_sandbox(name)
+        self.annotations = sandbox["metadata"].get("annotations") or {}
+        self.sandbox_name = name
+        self.pod_name = self.annotations.get(POD_NAME_ANNOTATION) or name
+        self._pod_ip = _pod_ip(sandbox)
+        log.info("Sandbox %s is ready, its Pod is %s", self.sandbox_name, self.pod_name)
 
     def _find_router(self) -> None:
         if self.base_url is None and self.gateway_name is not None:
@@ -225,7 +251,7 @@ class SandboxClient:
         assert self.gateway_name is not None
         for gateway in self._api.watch(GATEWAY_API, "gateways", self.gateway_namespace,
                                        self.gateway_name, self.gateway_ready_timeout):
-            for address in (gateway.get("status") or {}).get("addresses") or []:
+            for address in ((gateway or {}).get("status") or {}).get("addresses") or []:
                 host = address.get("value")
                 if host:
                     return f"http://[{host}]" if host.count(":") > 1 else f"http://{host}"
@@ -241,12 +267,23 @@ class SandboxClient:
         crashed = self._tunnel.crashed() if self._tunnel is not None else None
         if crashed:
             raise SandboxError(crashed)
-        assert self.claim_name is not None
+        assert self.sandbox_name is not None
         return self._router.request(method, f"/{endpoint}", body, {
-            "X-Sandbox-ID": self.claim_name,
+            "X-Sandbox-ID": self.sandbox_name,
             "X-Sandbox-Namespace": self.namespace,
             "X-Sandbox-Port": str(self.server_port),
-            **headers}, timeout)
+            **self._address(), **_trace_context(), **headers}, timeout)
+
+    def _address(self) -> Dict[str, str]:
+        """For routers that may not read Sandboxes and find no name: the Pod's address, if known."""
+        if self._pod_ip is None:
+            assert self.sandbox_name is not None
+            try:
+                self._pod_ip = _pod_ip(self._get_sandbox(self.sandbox_name))
+            except SandboxError as error:
+                self._pod_ip = ""
+                log.debug("the Pod's address is not known: %s", error)
+        return {"X-Sandbox-Pod-IP": self._pod_ip} if self._pod_ip else {}
 
     def _request(self, method: str, endpoint: str, body: Any = None,
                  headers: Optional[Mapping[str, str]] = None, timeout: Optional[float] = 60,
@@ -263,16 +300,20 @@ class SandboxClient:
             try:
                 response = self._send(method, endpoint, body, headers or {}, timeout)
             except NotConnected as error:
+                self._pod_ip = None
                 if last:
                     raise SandboxRequestError(f"the sandbox router does not answer: {error}") \
                         from error
             except OSError as error:
+                self._pod_ip = None
                 raise SandboxRequestError(
                     f"no answer to {method} /{endpoint} at {self.base_url}: {error}") from error
             else:
                 if response.status < 400:
                     return response
                 text = response.read()
+                if response.status >= 500:
+                    self._pod_ip = None  # it may have another one now
                 held = response.status == 503 and "Retry-After" in response.headers
                 if last or not may_repeat or response.status not in RETRY_STATUSES or not (
                         repeat or held):
@@ -299,7 +340,8 @@ class SandboxClient:
 
     # ---- what one does with a sandbox ----
 
-    def run(self, command: str, timeout: Optional[float] = 60) -> ExecutionResult:
+    def run(self, command: str, timeout: Optional[float] = 60,
+            command_timeout: Optional[float] = None) -> ExecutionResult:
         """Runs a command line and returns its output and exit code, whatever that is.
 
         The line is split into words as a shell would, but no shell runs it: write
@@ -308,10 +350,18 @@ class SandboxClient:
         Args:
             command: the command line.
             timeout: seconds to wait for the answer; None waits without limit.
+            command_timeout: seconds after which the sandbox ends the command, which the result's
+                `timed_out` tells. Without it the runtime's own limit holds.
         """
+        body: Dict[str, Any] = {"command": command}
+        headers = {"Content-Type": "application/json"}
+        if command_timeout is not None:
+            body["timeout_seconds"] = command_timeout
+            headers["X-Sandbox-Timeout"] = f"{command_timeout + COMMAND_MARGIN:g}"
+            if timeout is not None:
+                timeout = max(timeout, command_timeout + COMMAND_MARGIN)
         answer = self._json(self._request(
-            "POST", "execute", json.dumps({"command": command}).encode(),
-            {"Content-Type": "application/json"}, timeout, repeat=False))
+            "POST", "execute", json.dumps(body).encode(), headers, timeout, repeat=False))
         return ExecutionResult(answer.get("stdout", ""), answer.get("stderr", ""),
                                answer.get("exit_code", -1), bool(answer.get("timed_out")))
 
@@ -366,9 +416,37 @@ class SandboxClient:
         return bool(answer.get("exists"))
 
 
-def _is_ready(sandbox: Mapping[str, Any]) -> bool:
-    return any(condition.get("type") == "Ready" and condition.get("status") == "True"
-               for condition in (sandbox.get("status") or {}).get("conditions") or [])
+def _ready_condition(claim: Mapping[str, Any]) -> Mapping[str, Any]:
+    for condition in (claim.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Ready":
+            return dict(condition)
+    return {}
+
+
+def _sandbox_name(claim: Mapping[str, Any]) -> str:
+    """Of a claim's status; early controllers wrote it with a capital."""
+    sandbox = (claim.get("status") or {}).get("sandbox") or {}
+    return str(sandbox.get("name") or sandbox.get("Name") or "")
+
+
+def _pod_ip(sandbox: Mapping[str, Any]) -> str:
+    """The Pod's first address, IPv4 before IPv6, or ""."""
+    entries = (sandbox.get("status") or {}).get("podIPs") or []
+    addresses = [entry.get("ip", "") if isinstance(entry, dict) else str(entry)
+                 for entry in entries]
+    return next((address for address in addresses if "." in address),
+                addresses[0] if addresses else "")
+
+
+def _trace_context() -> Dict[str, str]:
+    """The headers of the caller's trace, where OpenTelemetry is in use."""
+    try:
+        from opentelemetry import propagate
+    except ImportError:
+        return {}
+    carrier: Dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier
 
 
 def _quote(path: str) -> str:

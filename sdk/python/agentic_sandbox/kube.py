@@ -61,10 +61,10 @@ class KubernetesApi:
                 raise
 
     def watch(self, api_version: str, plural: str, namespace: str, name: str,
-              timeout: float) -> Iterator[Dict[str, Any]]:
+              timeout: float) -> Iterator[Optional[Dict[str, Any]]]:
         """States of one object as they come, from the present one on, for `timeout` seconds.
 
-        A watch that ends early is begun anew.
+        None stands for its deletion. A watch that ends early is begun anew.
         """
         deadline = time.monotonic() + timeout
         pause = 0.0
@@ -84,13 +84,15 @@ class KubernetesApi:
                             break
                         if event.get("type") in ("ADDED", "MODIFIED"):
                             yield event["object"]
+                        elif event.get("type") == "DELETED":
+                            yield None
                         if time.monotonic() > deadline:
                             return
             except KubernetesError as error:
                 if error.status_code not in (410, 429) and error.status_code < 500:
                     raise
                 pause = min(2.0, pause * 2 + 0.1)
-            except OSError:
+            except (OSError, SandboxError):  # it may be starting again
                 pause = min(2.0, pause * 2 + 0.1)
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
 

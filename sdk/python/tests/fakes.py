@@ -70,23 +70,25 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.server_close()
 
 
-def sandbox(name, ready, pod=None):
-    annotations = {"agents.x-k8s.io/pod-name": pod} if pod else None
-    return {"metadata": {"name": name, **({"annotations": annotations} if annotations else {})},
-            "status": {"conditions": [
-                {"type": "Other", "status": "True"},
-                {"type": "Ready", "status": "True" if ready else "False"}]}}
+def claim(ready, sandbox=None, key="name", **condition):
+    """A state of a claim, as far as its status goes."""
+    return {"status": {"sandbox": {key: sandbox} if sandbox else {}, "conditions": [
+        {"type": "Other", "status": "True"},
+        {"type": "Ready", "status": "True" if ready else "False", **condition}]}}
 
 
 class Cluster:
     """Answers the calls of the client; what is to happen in a watch is set by the test."""
 
-    CLAIMS = "/apis/extensions.agents.x-k8s.io/v1alpha1/namespaces/demo/sandboxclaims"
-    SANDBOXES = "/apis/agents.x-k8s.io/v1alpha1/namespaces/demo/sandboxes"
+    VERSION = "v1alpha1"
+    CLAIMS = "/apis/extensions.agents.x-k8s.io/{}/namespaces/demo/sandboxclaims"
+    SANDBOXES = "/apis/agents.x-k8s.io/{}/namespaces/demo/sandboxes"
     GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/edge/gateways"
 
     def __init__(self):
         self.claims = {}
+        self.annotations = {}  # of the Sandbox, which is there whatever its name
+        self.addresses = []
         self.watches = []  # each: a function of the watched name that gives its events, or a status
         self.router_namespaces = ()
         self.refuse_deletion = False
@@ -94,15 +96,20 @@ class Cluster:
 
     def handle(self, request):
         path, _, query = request.path.partition("?")
+        claims, sandboxes = (each.format(self.VERSION) for each in (self.CLAIMS, self.SANDBOXES))
         if request.headers.get("Authorization") != "Bearer token-1":
             self.refuse(request, 401, "Unauthorized", "Unauthorized")
-        elif request.command == "POST" and path == self.CLAIMS:
-            claim = json.loads(request.content)
-            self.claims[claim["metadata"]["name"]] = claim
-            request.answer(201, claim)
+        elif request.command == "POST" and path == claims:
+            made = json.loads(request.content)
+            self.claims[made["metadata"]["name"]] = made
+            request.answer(201, made)
         elif "watch=true" in query:
             self.watch(request, urllib.parse.parse_qs(query))
-        elif path.startswith(self.CLAIMS + "/"):
+        elif path.startswith(sandboxes + "/"):
+            request.answer(200, {
+                "metadata": {"name": path.rpartition("/")[2], "annotations": self.annotations},
+                "status": {"podIPs": self.addresses}})
+        elif path.startswith(claims + "/"):
             self.claim(request, path.rpartition("/")[2])
         elif path.endswith("/services/sandbox-router-svc") and \
                 path.split("/")[4] in self.router_namespaces:

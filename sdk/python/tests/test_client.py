@@ -8,6 +8,7 @@ import pathlib
 import sys
 import tempfile
 import time
+import types
 import unittest
 from unittest import mock
 
@@ -15,13 +16,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import agentic_sandbox  # noqa: E402
 from agentic_sandbox import (  # noqa: E402
     ExecutionResult, FileEntry, KubernetesError, SandboxClient, SandboxError, SandboxRequestError)
-from fakes import Cluster, Router, make_kubectl, sandbox  # noqa: E402
+from fakes import Cluster, Router, claim, make_kubectl  # noqa: E402
 
 
 def becomes_ready(name):
-    yield "ADDED", sandbox(name, False)
+    yield "ADDED", {}
     yield "BOOKMARK", {}
-    yield "MODIFIED", sandbox(name, True, "warm-pod-1")
+    yield "MODIFIED", claim(False, name, reason="SandboxNotReady")
+    yield "MODIFIED", claim(True, name)
 
 
 class Base(unittest.TestCase):
@@ -52,6 +54,7 @@ class Base(unittest.TestCase):
 class Life(Base):
     def test_a_claim_is_made_awaited_and_deleted(self):
         self.cluster.watches = [becomes_ready]
+        self.cluster.annotations = {"agents.x-k8s.io/pod-name": "warm-pod-1"}
         with self.client() as box:
             self.assertRegex(box.claim_name, r"^sandbox-claim-[0-9a-f]{8}$")
             self.assertEqual(box.sandbox_name, box.claim_name)
@@ -63,24 +66,56 @@ class Life(Base):
                 "metadata": {"name": box.claim_name, "annotations": {}},
                 "spec": {"sandboxTemplateRef": {"name": "template"}}})
             watch = self.cluster.server.log[1][1]
-            self.assertIn(f"{Cluster.SANDBOXES}?fieldSelector=metadata.name%3D{box.claim_name}"
+            self.assertIn(f"{Cluster.CLAIMS.format('v1alpha1')}?fieldSelector=metadata.name%3D{box.claim_name}"
                           "&watch=true&timeoutSeconds=180", watch)
         self.assertEqual(self.cluster.claims, {})
         self.assertFalse(box.is_ready())
 
     def test_without_annotation_the_pod_is_named_as_the_sandbox(self):
-        self.cluster.watches = [lambda name: iter([("ADDED", sandbox(name, True))])]
+        self.cluster.watches = [becomes_ready]
         with self.client() as box:
             self.assertEqual(box.pod_name, box.sandbox_name)
             self.assertEqual(box.annotations, {})
 
+    def test_a_member_of_a_pool_keeps_its_name(self):
+        for key in ("name", "Name"):  # early controllers wrote it with a capital
+            self.cluster.watches = [lambda _: iter([("ADDED", claim(True, "pool-x", key))])]
+            with self.client() as box:
+                self.assertEqual((box.sandbox_name, box.pod_name), ("pool-x", "pool-x"))
+                box.run("x")
+            self.assertEqual(self.router.server.headers[-1]["X-Sandbox-ID"], "pool-x")
+
+    def test_a_claim_of_a_pool(self):
+        self.cluster.watches, self.cluster.VERSION = [becomes_ready], "v1beta1"
+        with SandboxClient(warmpool="pool", namespace="demo",
+                           api_url=self.router.server.url) as box:
+            made = self.cluster.claims[box.claim_name]
+            self.assertEqual(made["apiVersion"], "extensions.agents.x-k8s.io/v1beta1")
+            self.assertEqual(made["spec"], {"warmPoolRef": {"name": "pool"}})
+        self.assertEqual(self.cluster.claims, {})
+        for arguments in ({}, {"template_name": "t", "warmpool": "p"}):
+            with self.assertRaisesRegex(ValueError, "either template_name or warmpool"):
+                SandboxClient(**arguments)
+
+    def test_the_callers_trace_goes_along(self):
+        otel = types.ModuleType("opentelemetry")
+        otel.propagate = types.SimpleNamespace(
+            inject=lambda carrier: carrier.update(traceparent="00-1-2-01"))
+        self.cluster.watches = [becomes_ready]
+        with mock.patch.dict(sys.modules, {"opentelemetry": otel}), self.client() as box:
+            box.run("x")
+            made = self.cluster.claims[box.claim_name]
+        self.assertEqual(made["metadata"]["annotations"], {
+            "opentelemetry.io/trace-context": '{"traceparent": "00-1-2-01"}'})
+        self.assertEqual(self.router.server.headers[-1]["traceparent"], "00-1-2-01")
+
     def test_a_watch_that_ends_is_begun_anew(self):
         self.cluster.watches = [
-            lambda name: iter([("ADDED", sandbox(name, False))]), 500, 410,
-            lambda name: iter([("ERROR", {"code": 410}), ("ADDED", sandbox(name, True))]),
+            lambda name: iter([("ADDED", claim(False))]), 500, 410,
+            lambda name: iter([("ERROR", {"code": 410}), ("ADDED", claim(True, "wrong"))]),
             becomes_ready]
         with self.client() as box:
-            self.assertEqual(box.pod_name, "warm-pod-1")
+            self.assertEqual(box.sandbox_name, box.claim_name)
         self.assertEqual(self.cluster.watches, [])
 
     def test_what_is_not_ready_in_time_says_why_and_leaves_nothing(self):
@@ -90,14 +125,24 @@ class Life(Base):
         self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(self.cluster.claims, {})
 
-        def told(name):
-            self.cluster.claims[name]["status"] = {"conditions": [
-                {"type": "Ready", "status": "False", "reason": "TemplateNotFound",
-                 "message": "there is no template"}]}
-            return iter(())
-        self.cluster.watches = [told]
-        with self.assertRaisesRegex(TimeoutError, "TemplateNotFound: there is no template"):
+        self.cluster.watches = [lambda _: iter([("ADDED", claim(
+            False, reason="SandboxNotReady", message="the Pod is Pending"))])]
+        with self.assertRaisesRegex(TimeoutError, "SandboxNotReady: the Pod is Pending"):
             self.client(sandbox_ready_timeout=0.2).__enter__()
+
+    def test_what_will_not_be_ready_is_told_at_once(self):
+        began = time.monotonic()
+        for events, words in (
+                ([("ADDED", claim(False, reason="TemplateNotFound", message="no template"))],
+                 "TemplateNotFound: no template"),
+                ([("ADDED", claim(False, "s", reason="PodFailed", message="it ended"))],
+                 "PodFailed: it ended"),
+                ([("ADDED", {}), ("DELETED", {})], "was deleted meanwhile")):
+            self.cluster.watches = [lambda _, told=events: iter(told)]
+            with self.assertRaisesRegex(SandboxError, words):
+                self.client().__enter__()
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(self.cluster.claims, {})
 
     def test_refusals_of_the_api_are_told(self):
         with mock.patch.object(Cluster, "CLAIMS", "/other"):
@@ -197,6 +242,28 @@ class Requests(Base):
         self.assertEqual(headers["X-Sandbox-Namespace"], "demo")
         self.assertEqual(headers["X-Sandbox-Port"], "8888")
         self.assertEqual(headers["Content-Type"], "application/json")
+
+    def test_a_command_has_a_limit(self):
+        self.box.run("x", timeout=1, command_timeout=2.5)
+        self.assertEqual(json.loads(self.router.server.log[-1][2]),
+                         {"command": "x", "timeout_seconds": 2.5})
+        self.assertEqual(self.router.server.headers[-1]["X-Sandbox-Timeout"], "12.5")
+
+    def test_the_pods_address_goes_along_and_is_read_again_after_a_failure(self):
+        def addresses(count):
+            return [headers.get("X-Sandbox-Pod-IP") for headers in
+                    self.router.server.headers[-count:]]
+        self.box.run("x")
+        self.assertEqual(addresses(1), [None])
+        self.cluster.watches = [becomes_ready]
+        self.cluster.addresses = [{"ip": "fd00::1"}, {"ip": "10.0.0.1"}]
+        with self.client() as box:
+            box.run("x")
+            self.cluster.addresses = ["10.0.0.2"]
+            box.run("x")
+            self.router.failures = [(502, ())]
+            box.exists("a")  # 502, then answered
+        self.assertEqual(addresses(4), ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2"])
 
     def test_files(self):
         for path, content, expected in (
