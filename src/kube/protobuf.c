@@ -121,7 +121,7 @@ static int write_message(struct decoder *decoder, struct str type, struct str me
 
 static struct str bytes_field(struct str message, uint32_t number)
 {
-        struct wire_field field;
+        struct wire_field field = {};
 
         return find_field(message, number, &field) > 0 && field.type == WIRE_BYTES ? field.bytes
                                                                                    : STR_EMPTY;
@@ -129,7 +129,7 @@ static struct str bytes_field(struct str message, uint32_t number)
 
 static uint64_t number_field(struct str message, uint32_t number)
 {
-        struct wire_field field;
+        struct wire_field field = {};
 
         return find_field(message, number, &field) > 0 && field.type != WIRE_BYTES
                        ? field.number_value
