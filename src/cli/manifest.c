@@ -54,6 +54,20 @@ static void write_env(struct json_writer *writer, const struct option_strings *e
         json_end_array(writer);
 }
 
+static void write_limits(struct json_writer *writer, const struct manifest_limits *limits)
+{
+        if (limits->cpu.length == 0 && limits->memory.length == 0)
+                return;
+        json_field_object(writer, "resources");
+        json_field_object(writer, "limits");
+        if (limits->cpu.length > 0)
+                json_field_string(writer, "cpu", limits->cpu);
+        if (limits->memory.length > 0)
+                json_field_string(writer, "memory", limits->memory);
+        json_end_object(writer);
+        json_end_object(writer);
+}
+
 int manifest_sandbox(const struct run_manifest *run, struct buffer *out)
 {
         struct json_writer writer;
@@ -81,6 +95,9 @@ int manifest_sandbox(const struct run_manifest *run, struct buffer *out)
                 json_end_array(&writer);
         }
         write_env(&writer, run->env);
+        write_limits(&writer, &run->limits);
+        if (run->working_dir.length > 0)
+                json_field_string(&writer, "workingDir", run->working_dir);
         json_end_object(&writer);
         json_end_array(&writer);
         json_end_object(&writer);
@@ -109,8 +126,8 @@ int manifest_claim(const struct run_manifest *run, struct buffer *out)
         return end(&writer);
 }
 
-int manifest_template(struct str name, struct str image, const char *const *arguments,
-                      size_t argument_count, struct buffer *out)
+int manifest_template(struct str name, struct str image, const struct manifest_limits *limits,
+                      const char *const *arguments, size_t argument_count, struct buffer *out)
 {
         struct json_writer writer;
 
@@ -123,6 +140,7 @@ int manifest_template(struct str name, struct str image, const char *const *argu
         json_begin_object(&writer);
         json_field_string(&writer, "name", STR("main"));
         json_field_string(&writer, "image", image);
+        write_limits(&writer, limits);
         if (argument_count > 0) {
                 json_field_array(&writer, "command");
                 for (size_t i = 0; i < argument_count; i++)

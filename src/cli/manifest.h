@@ -16,11 +16,18 @@
 #define LABEL_RUN      "cay.dev/run"
 #define LABEL_MADE_FOR "cay.dev/made-for-pool"
 
+/* Most that a sandbox may use, as Kubernetes quantities ("500m", "1Gi"); empty: no limit. */
+struct manifest_limits {
+        struct str cpu, memory;
+};
+
 /* A Sandbox or claim of one run. */
 struct run_manifest {
         struct str name, token;           /* token: of LABEL_RUN */
         struct str image;                 /* Sandbox */
         const struct option_strings *env; /* Sandbox: NAME=VALUE */
+        struct str working_dir;           /* Sandbox */
+        struct manifest_limits limits;    /* Sandbox */
         struct str pool;                  /* claim: by one of the two */
         struct str template;
         uint64_t shutdown_ns; /* realtime: when the controller ends it by itself; 0: never */
@@ -35,6 +42,6 @@ int manifest_claim(const struct run_manifest *run, struct buffer *out);
  * A SandboxTemplate of an image, with a command instead of its own if `argument_count` is not 0,
  * and a SandboxWarmPool of it with the same name.
  */
-int manifest_template(struct str name, struct str image, const char *const *arguments,
-                      size_t argument_count, struct buffer *out);
+int manifest_template(struct str name, struct str image, const struct manifest_limits *limits,
+                      const char *const *arguments, size_t argument_count, struct buffer *out);
 int manifest_pool(struct str name, int64_t replicas, struct buffer *out);

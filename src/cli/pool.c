@@ -207,14 +207,15 @@ static int create(struct api_client *api, const struct kind *kind, struct str bo
 }
 
 /* Both, or neither. */
-static int create_both(struct api_client *api, struct str image, int64_t replicas,
+static int create_both(struct api_client *api, struct str image,
+                       const struct manifest_limits *limits, int64_t replicas,
                        const struct command_line *line, struct error *error)
 {
         struct str name = str_from(line->operands[0]);
         _cleanup_buffer_ struct buffer template_text = {}, pool_text = {};
         _cleanup_doc_ struct json_doc *template = NULL;
         struct error failure = {};
-        int r = manifest_template(name, image, line->arguments, line->argument_count,
+        int r = manifest_template(name, image, limits, line->arguments, line->argument_count,
                                   &template_text);
 
         if (r == 0)
@@ -237,12 +238,16 @@ static int create_both(struct api_client *api, struct str image, int64_t replica
 static int pool_create(int argc, char **argv, struct error *error)
 {
         struct api_client_options options = {};
-        const char *image = DEFAULT_IMAGE;
+        const char *image = DEFAULT_IMAGE, *cpu = NULL, *memory = NULL;
         int64_t replicas = 1;
         bool wait = false, help = false;
         const struct option_spec specs[] = {
                 OPTION_STRING("image", 0, &image, "IMAGE", "of its sandboxes (" DEFAULT_IMAGE ")"),
                 OPTION_NUMBER("replicas", 'r', &replicas, "N", "how many to keep warm (1)"),
+                OPTION_STRING("cpu", 0, &cpu, "N",
+                              "most processor time of each: 2, 500m (no limit)"),
+                OPTION_STRING("memory", 0, &memory, "SIZE",
+                              "most memory of each: 512Mi, 2Gi (no limit)"),
                 OPTION_FLAG("wait", 'w', &wait, "until all are ready"),
                 API_CLIENT_OPTIONS(&options),
                 OPTION_FLAG("help", 'h', &help, "print this"),
@@ -262,7 +267,8 @@ static int pool_create(int argc, char **argv, struct error *error)
                 r = api_client_open(&api, &options, error);
         if (r < 0)
                 return r;
-        r = create_both(&api, str_from(image), replicas, &line, error);
+        const struct manifest_limits limits = { str_from(cpu), str_from(memory) };
+        r = create_both(&api, str_from(image), &limits, replicas, &line, error);
         if (r == 0)
                 printf("pool/%s created\n", line.operands[0]);
         if (r == 0 && wait)

@@ -320,11 +320,12 @@ static bool is_variable(const char *text)
 }
 
 /*
- * A made Sandbox has the variables in its container. One that stood before the run cannot have
- * them: env(1) puts them before the command.
+ * A made Sandbox has the variables and the folder in its container. One that stood before the run
+ * cannot have them: env(1) sets them for the command.
  */
 static int take_arguments(struct run *run, const struct option_strings *env,
-                          const struct command_line *line, struct arena *arena, struct error *error)
+                          const char *working_dir, const struct command_line *line,
+                          struct arena *arena, struct error *error)
 {
         size_t count = 0;
 
@@ -334,16 +335,24 @@ static int take_arguments(struct run *run, const struct option_strings *env,
                                          env->items[i]);
         if (line->argument_count == 0)
                 return error_set(error, -EINVAL, "name a command: cay run -- COMMAND");
+        if (working_dir && working_dir[0] != '/')
+                return error_set(error, -EINVAL, "--workdir takes an absolute path, not '%s'",
+                                 working_dir);
         run->manifest.env = env;
+        run->manifest.working_dir = str_from(working_dir);
         run->session.arguments = line->arguments;
         run->session.argument_count = line->argument_count;
-        if (run->kind == &kind_sandbox || env->count == 0)
+        if (run->kind == &kind_sandbox || (env->count == 0 && !working_dir))
                 return 0;
         const char **arguments =
-                arena_new(arena, const char *, 1 + env->count + line->argument_count);
+                arena_new(arena, const char *, 3 + env->count + line->argument_count);
         if (!arguments)
                 return error_set(error, -ENOMEM, "out of memory");
         arguments[count++] = "env";
+        if (working_dir) {
+                arguments[count++] = "-C";
+                arguments[count++] = working_dir;
+        }
         for (size_t i = 0; i < env->count; i++)
                 arguments[count++] = env->items[i];
         for (size_t i = 0; i < line->argument_count; i++)
@@ -360,6 +369,11 @@ static int choose_source(struct run *run, const char *pool, const char *template
         if ((pool != NULL) + (template != NULL) + (image != NULL) > 1)
                 return error_set(error, -EINVAL,
                                  "--pool, --template and --image exclude each other");
+        if ((pool || template) &&
+            (run->manifest.limits.cpu.data || run->manifest.limits.memory.data))
+                return error_set(
+                        error, -EINVAL,
+                        "--cpu and --memory are the template's: cay pool create sets them");
         run->kind = pool || template ? &kind_sandbox_claim : &kind_sandbox;
         run->manifest.pool = str_from(pool);
         run->manifest.template = str_from(template);
@@ -370,6 +384,7 @@ static int choose_source(struct run *run, const char *pool, const char *template
 int command_run(int argc, char **argv, struct error *error)
 {
         const char *pool = NULL, *template = NULL, *image = NULL, *name = NULL, *container = NULL;
+        const char *working_dir = NULL, *cpu = NULL, *memory = NULL;
         struct run run = {};
         struct api_client_options options = {};
         struct option_strings env = {};
@@ -383,6 +398,9 @@ int command_run(int argc, char **argv, struct error *error)
                 OPTION_FLAG("stdin", 'i', &run.session.input, "pass standard input on"),
                 OPTION_FLAG("tty", 't', &run.session.terminal, "run on a terminal"),
                 OPTION_STRINGS("env", 'e', &env, "NAME=VALUE", "a variable for the command"),
+                OPTION_STRING("workdir", 'w', &working_dir, "FOLDER", "where the command runs"),
+                OPTION_STRING("cpu", 0, &cpu, "N", "most processor time: 2, 500m (no limit)"),
+                OPTION_STRING("memory", 0, &memory, "SIZE", "most memory: 512Mi, 2Gi (no limit)"),
                 OPTION_DURATION("timeout", 0, &run.timeout_ns,
                                 "give up after so long, all in all (exit status 124)"),
                 OPTION_FLAG("keep", 0, &run.manifest.keep, "leave the sandbox when it has ended"),
@@ -399,10 +417,11 @@ int command_run(int argc, char **argv, struct error *error)
         int r = command_line_parse(specs, argc, argv, 0, false, error, &line);
         if (help)
                 return command_print_help("run", specs);
+        run.manifest.limits = (struct manifest_limits){ str_from(cpu), str_from(memory) };
         if (r == 0)
                 r = choose_source(&run, pool, template, image, error);
         if (r == 0)
-                r = take_arguments(&run, &env, &line, &arena, error);
+                r = take_arguments(&run, &env, working_dir, &line, &arena, error);
         if (r == 0)
                 r = name_it(&run, name, error);
         if (r == 0)

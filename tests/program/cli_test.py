@@ -55,6 +55,22 @@ def test_run_returns_output_and_exit_code(instance, api):
     expect_nothing_left(api)
 
 
+def test_run_sets_folder_and_limits(instance, api):
+    assert instance.run("run", "-w", "/tmp", "--", "pwd").stdout == "/tmp\n"
+    instance.run("run", "--keep", "--name", "small", "--cpu", "500m", "--memory", "96Mi", "--", "true")
+    spec = api.get(objects.path("pods", name="small"))[1]["spec"]["containers"][0]
+    assert spec["resources"]["limits"] == {"cpu": "500m", "memory": "96Mi"}, spec
+    hog = "x = bytearray(200 << 20)"
+    assert instance.run("exec", "small", "--", "python3", "-c", hog, check=False).returncode == 137
+    instance.run("rm", "small")
+    for arguments, word in ((("--memory", "lots"), "lots"), (("-w", "relative"), "--workdir"),
+                            (("--pool", "any", "--cpu", "1"), "cay pool create")):
+        refused = instance.run("run", *arguments, "--", "true", check=False)
+        assert refused.returncode in (1, 2) and len(refused.stderr.splitlines()) == 1, refused
+        assert word in refused.stderr, refused
+    expect_nothing_left(api)
+
+
 def test_run_streams_both_ways(instance, api):
     data = random.randbytes(8 * 1024 * 1024)
     done = subprocess.run([instance.cay, "run", "-i", "--", "cat"], input=data,
@@ -79,10 +95,10 @@ def test_run_takes_from_a_pool(instance, api):
         wait_for(lambda: objects.ready_members(api, "warm") == 2, what="the pool")
         members |= {item["metadata"]["name"]
                     for item in api.get(objects.path("sandboxes"))[1]["items"]}
-        done = instance.run("run", option, "warm", "-e", "A=b", "--", "sh", "-c",
-                            "hostname; echo $A")
-        host, value = done.stdout.split()
-        assert host in members and value == "b", (done.stdout, members)
+        done = instance.run("run", option, "warm", "-e", "A=b", "-w", "/tmp", "--", "sh", "-c",
+                            "hostname; echo $A; pwd")
+        host, value, folder = done.stdout.split()
+        assert host in members and (value, folder) == ("b", "/tmp"), (done.stdout, members)
     expect_nothing_left(api)
 
 
