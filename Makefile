@@ -10,12 +10,12 @@ export CAY_DATA
 help:
 	@echo 'make run      install what is missing, build, start everything, show a sandbox at work'
 	@echo 'make stop     end what make run started, sandboxes included; data stays in $(CAY_DATA)'
-	@echo 'make test     install what tests need, build, run all tests'
+	@echo 'make test     install what tests need, build, run all tests (root)'
 	@echo 'make build    build into $(BUILD)/'
-	@echo 'make bench    measure, beside what is replaced or the physical limit'
+	@echo 'make bench    measure, beside what is replaced or the physical limit (ten minutes)'
 	@echo 'make fuzz     fuzz every parser for a minute each (clang)'
 	@echo 'make install  install under /usr/local (DESTDIR and PREFIX are honoured)'
-	@echo 'make clean    remove $(BUILD)/'
+	@echo 'make clean    remove $(BUILD)/ and build-fuzz/'
 
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -25,17 +25,20 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) $(MESON_OPTIONS)
 
 run: build
+	@tools/install-packages run
 	@tools/demo $(BUILD)/cay
 
 stop:
-	@$(BUILD)/cay down
+	@test -x $(BUILD)/cay || { echo 'There is no $(BUILD)/cay: make build makes it' >&2; exit 1; }
+	@tools/as-root $(BUILD)/cay down
 
 test:
 	@tools/install-packages build test cluster
 	@tools/run-tests $(BUILD)
 
 bench: build
-	@bench/run $(BUILD)
+	@tools/install-packages run
+	@tools/as-root bench/run $(BUILD)
 
 fuzz:
 	@tools/install-packages build fuzz
@@ -43,7 +46,9 @@ fuzz:
 
 PREFIX ?= /usr/local
 install: build
-	@meson configure $(BUILD) --prefix=$(PREFIX) && meson install -C $(BUILD)
+	@meson configure $(BUILD) --prefix=$(PREFIX)
+	@meson install -C $(BUILD) --quiet
+	@echo 'Installed under $(DESTDIR)$(PREFIX): cay, its manual page, shell completion and systemd unit'
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-fuzz
