@@ -55,9 +55,9 @@ static int own_and_wait(const struct launcher_config *config, int report, int go
             setresgid(config->node_group, config->node_group, config->node_group) < 0 ||
             setresuid(config->node_user, config->node_user, config->node_user) < 0)
                 result = -errno;
-        capng_get_caps_process();
-        capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
-        if (result == 0 && capng_apply(CAPNG_SELECT_CAPS) < 0)
+        if (result == 0 && (capng_get_caps_process() < 0 ||
+                            capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, CAP_SYS_ADMIN) < 0 ||
+                            capng_apply(CAPNG_SELECT_CAPS) < 0))
                 result = -EPERM;
         if (result == 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
                 result = -errno;
