@@ -3,6 +3,8 @@
 
 BUILD ?= build
 CAY_DATA ?= /var/lib/cay
+# A compiler newer than those of CI may warn of more; CI itself builds with werror.
+MESON_OPTIONS ?= -Dwerror=false
 export CAY_DATA
 
 .PHONY: help build run stop test bench fuzz install clean
@@ -22,7 +24,7 @@ build: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	@tools/install-packages build
-	@meson setup $(BUILD) $(MESON_OPTIONS)
+	@meson setup $(BUILD) $(MESON_OPTIONS) >/dev/null
 
 run: build
 	@tools/install-packages run
@@ -47,7 +49,8 @@ fuzz:
 PREFIX ?= /usr/local
 install: build
 	@meson configure $(BUILD) --prefix=$(PREFIX)
-	@meson install -C $(BUILD) --quiet
+	@ninja -C $(BUILD) >/dev/null
+	@meson install -C $(BUILD) --no-rebuild --quiet
 	@echo 'Installed under $(DESTDIR)$(PREFIX): cay, its manual page, shell completion and systemd unit'
 
 clean:

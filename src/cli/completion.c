@@ -72,7 +72,11 @@ static const char zsh_script[] =
         "    fi\n"
         "    compadd -a list\n"
         "}\n"
-        "compdef _cay cay\n";
+        "if [[ $funcstack[1] == _cay ]]; then\n" /* found in fpath, not sourced */
+        "    _cay \"$@\"\n"
+        "else\n"
+        "    compdef _cay cay\n"
+        "fi\n";
 
 static const char fish_script[] =
         "function __cay_options\n"
@@ -100,9 +104,9 @@ static void print_fish(void)
                                command->name, command->help);
 }
 
-static void print_with_commands(const char *script)
+static void print_with_commands(const char *begin, const char *script)
 {
-        printf("_cay_commands='");
+        printf("%s_cay_commands='", begin);
         for (const struct command *command = commands; command->name; command++)
                 if (!command->hidden)
                         printf("%s ", command->name);
@@ -124,9 +128,9 @@ int command_completion(int argc, char **argv, struct error *error)
         if (r < 0)
                 return r;
         if (operands == 1 && strcmp(argv[1], "bash") == 0)
-                print_with_commands(bash_script);
+                print_with_commands("", bash_script);
         else if (operands == 1 && strcmp(argv[1], "zsh") == 0)
-                print_with_commands(zsh_script);
+                print_with_commands("#compdef cay\n", zsh_script);
         else if (operands == 1 && strcmp(argv[1], "fish") == 0)
                 print_fish();
         else
