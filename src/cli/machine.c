@@ -116,7 +116,7 @@ static bool has_python(void)
 
 const struct machine_need machine_needs[] = {
         { "root", is_root,
-          "run it with sudo: namespaces, cgroups and the Pod network need root (the roles drop it "
+          "run it with sudo (namespaces, cgroups and the Pod network need root; the roles drop it "
           "again)",
           true },
         { "user ids 60801 to 60803", has_role_ids,

@@ -367,7 +367,7 @@ static int prepare(struct up *up, struct error *error)
 
         const struct machine_need *lacking = machine_lacks(true);
         if (lacking)
-                return error_set(error, -EPERM, "%s: %s", lacking->name, lacking->cure);
+                return error_set(error, -EPERM, "needs %s: %s", lacking->name, lacking->cure);
         r = instance_open(up->data, true, error, &up->instance);
         if (r < 0)
                 return r;
