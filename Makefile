@@ -24,7 +24,7 @@ build: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	@tools/install-packages build
-	@meson setup $(BUILD) $(MESON_OPTIONS) >/dev/null
+	@told=$$(meson setup $(BUILD) $(MESON_OPTIONS) 2>&1) || { echo "$$told" >&2; exit 1; }
 
 run: build
 	@tools/install-packages run
@@ -35,7 +35,7 @@ stop:
 	@tools/as-root $(BUILD)/cay down
 
 test:
-	@tools/install-packages build test cluster
+	@tools/install-packages build run test cluster
 	@tools/run-tests $(BUILD)
 
 bench: build
