@@ -712,12 +712,25 @@ static void purged(struct node *node, const struct node_call *call, int result, 
         remove_folder(node, call->uid);
 }
 
+/* Without volumes there is only what the node wrote itself: no process is needed to purge that. */
+static bool remove_own_files(struct node *node, const char *uid)
+{
+        char path[POD_PATH_SIZE];
+
+        snprintf(path, sizeof(path), "pods/%s/etc", uid);
+        remove_tree(node->volumes_fd, path);
+        snprintf(path, sizeof(path), "pods/%s", uid);
+        return unlinkat(node->volumes_fd, path, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
 void files_purge(struct node *node, const char *uid)
 {
         struct node_call expected = { .answered = purged };
         char path[POD_PATH_SIZE];
         uint64_t call;
 
+        if (remove_own_files(node, uid))
+                return;
         snprintf(path, sizeof(path), "pods/%s", uid);
         snprintf(expected.uid, sizeof(expected.uid), "%s", uid);
         int r = runtime_purge(node->runtime, path, &call);

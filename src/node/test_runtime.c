@@ -228,6 +228,7 @@ static int own(struct runtime *runtime, const char *source, uint32_t user, uint3
 static int purge(struct runtime *runtime, const char *source, uint64_t *ret_call)
 {
         (void)source;
+        of(runtime)->config->purges++;
         return answer(of(runtime), ANSWER_DONE, 0, ret_call);
 }
 

@@ -12,6 +12,7 @@ struct test_runtime_config {
         const char *init;   /* path of the static init */
         const char *folder; /* sockets and log rings */
         unsigned failures;  /* so many sandboxes cannot be created */
+        unsigned purges;    /* that were asked for */
 };
 
 /* For node_config.runtime_new; `user` is a test_runtime_config, which outlives all runtimes. */
