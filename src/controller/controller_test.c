@@ -358,6 +358,77 @@ static void waits_before_it_replenishes(void **state)
         assert_int_equal(bed_count(&bed, "create"), 1);
 }
 
+/* Gives members of the pool "p" away, from the first named to before the last. */
+static void claim_members(struct bed *bed, unsigned from, unsigned to)
+{
+        for (unsigned i = from; i < to; i++) {
+                char name[16];
+                snprintf(name, sizeof(name), "m%u", i);
+                bed_put(bed, &kind_sandbox, name, OWNED_BY_CLAIM("c"), MEMBER);
+        }
+        bed_plan(bed, sandbox_warm_pool_plan, "p");
+}
+
+static void lets_a_burst_of_claims_pass(void **state)
+{
+        enum { MEMBERS = 100 };
+        _cleanup_bed_ struct bed bed;
+        char name[16];
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':100");
+        for (unsigned i = 0; i < MEMBERS; i++) {
+                snprintf(name, sizeof(name), "m%u", i);
+                put_member(&bed, name, MEMBER);
+        }
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        /* While claims come, and for a tenth of a second after the last. */
+        claim_members(&bed, 0, 10);
+        assert_int_equal(bed_count(&bed, "create"), 0);
+        bed.now_ns += 90 * NS_PER_MS;
+        claim_members(&bed, 10, 20);
+        assert_int_equal(bed_count(&bed, "create"), 0);
+        assert_true(bed.plan.come_back_ns == bed.now_ns + 100 * NS_PER_MS);
+        bed.now_ns += 100 * NS_PER_MS;
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 20);
+        /* The pool is not whole since two seconds: it waits no longer. */
+        bed.now_ns += 2 * NS_PER_SECOND;
+        claim_members(&bed, 20, 21);
+        assert_int_equal(bed_count(&bed, "create"), 21);
+}
+
+static void refills_at_once_what_is_nearly_empty(void **state)
+{
+        static const struct {
+                const char *replicas;
+                unsigned members, claimed;
+        } cases[] = {
+                { ",'replicas':2", 2, 1 },
+                { ",'replicas':40", 40, 9 },
+                { ",'replicas':200", 200, 150 },
+        };
+        char name[16];
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                put_template(&bed);
+                put_pool(&bed, cases[i].replicas);
+                for (unsigned j = 0; j < cases[i].members; j++) {
+                        snprintf(name, sizeof(name), "m%u", j);
+                        put_member(&bed, name, MEMBER);
+                }
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                claim_members(&bed, 0, cases[i].claimed);
+                assert_int_equal(bed_count(&bed, "create"), cases[i].claimed);
+        }
+}
+
 static void makes_safe_members(void **state)
 {
         _cleanup_bed_ struct bed bed;
@@ -651,6 +722,8 @@ int main(void)
                 cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
                 cmocka_unit_test(refills_as_fast_as_it_may),
                 cmocka_unit_test(waits_before_it_replenishes),
+                cmocka_unit_test(lets_a_burst_of_claims_pass),
+                cmocka_unit_test(refills_at_once_what_is_nearly_empty),
                 cmocka_unit_test(makes_safe_members),
                 cmocka_unit_test(prefers_the_fullest_node),
                 cmocka_unit_test(gives_each_claim_its_own),

@@ -14,7 +14,19 @@ enum {
         NEXT_MEMBER,    /* not sooner: the refill rate */
         LEFT_AT,        /* when a member left last */
         LAST_ACTIVE,    /* members then, plus one */
+        LESS_SINCE,     /* since when there are fewer than wanted because some left */
 };
+
+/*
+ * Many claims at once come before new members, which cost them the processor: the refill waits
+ * until none has come for a moment, while enough members are left, and not for long.
+ */
+enum {
+        BURST_LEFT = 32
+}; /* Ready members that are left at least, and a quarter of what is wanted */
+
+#define BURST_QUIET_NS (100 * NS_PER_MS)
+#define BURST_MOST_NS  (2 * NS_PER_SECOND)
 
 /* A member as the pool sees it: a Sandbox, or a bare Pod in pools of the first generation. */
 struct member {
@@ -259,16 +271,25 @@ static uint64_t not_before(const struct pool_pass *pass)
 
         if (options->pool_replenish_delay_ns && pass->plan->memory[LEFT_AT])
                 at_ns = MAX(at_ns, pass->plan->memory[LEFT_AT] + options->pool_replenish_delay_ns);
+        if (pass->plan->memory[LESS_SINCE] && pass->ready >= BURST_LEFT &&
+            pass->ready > (size_t)pass->pool->replicas / 4)
+                at_ns = MAX(at_ns, MIN(pass->plan->memory[LEFT_AT] + BURST_QUIET_NS,
+                                       pass->plan->memory[LESS_SINCE] + BURST_MOST_NS));
         return at_ns > pass->seen->now.monotonic_ns ? at_ns : 0;
 }
 
 /* A pool that shrinks has lost a member to a claim, or to somebody who deletes. */
-static void notice_departures(struct pool_pass *pass)
+static void notice_departures(struct pool_pass *pass, size_t wanted)
 {
         uint64_t *memory = pass->plan->memory;
 
-        if (memory[LAST_ACTIVE] > pass->active + 1)
+        if (memory[LAST_ACTIVE] > pass->active + 1) {
                 memory[LEFT_AT] = pass->seen->now.monotonic_ns;
+                if (memory[LESS_SINCE] == 0)
+                        memory[LESS_SINCE] = memory[LEFT_AT];
+        }
+        if (pass->active >= wanted)
+                memory[LESS_SINCE] = 0;
         memory[LAST_ACTIVE] = pass->active + 1;
 }
 
@@ -466,7 +487,7 @@ void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
         if (plan_generation(&pass))
                 return;
         wanted = (size_t)pass.pool->replicas;
-        notice_departures(&pass);
+        notice_departures(&pass, wanted);
         plan_removals(&pass, wanted);
         if (pass.template && pass.active + pass.leaving < wanted)
                 plan_additions(&pass, wanted);

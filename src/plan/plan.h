@@ -69,7 +69,7 @@ struct plan_wait {
         struct str namespace, name;
 };
 
-enum { PLAN_MEMORY = 4 };
+enum { PLAN_MEMORY = 5 };
 
 struct plan {
         struct arena *arena; /* borrowed */
