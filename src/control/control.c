@@ -191,7 +191,8 @@ static int start_server(struct control *control, int folder, struct error *error
 static int setup_controllers(void *user, struct controllers *set)
 {
         struct control *control = user;
-        const struct sandbox_options options = {};
+        /* A plan is one piece of work for the loop here. */
+        const struct sandbox_options options = { .pool_batch = 16 };
         const struct cluster_options cluster = {
                 .ca_certificate = buffer_str(&control->authority),
         };

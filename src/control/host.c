@@ -39,20 +39,30 @@ struct controller_host {
         struct feed feeds[];
 };
 
+enum { PLANS_A_PIECE = 4, PIECE_NS = 500 * 1000 };
+
 static void run_host(struct controller_host *host)
 {
-        const struct instant now = { .monotonic_ns = clock_monotonic_ns(),
-                                     .realtime_ns = clock_realtime_ns() };
-        uint64_t wake;
+        uint64_t began = clock_monotonic_ns(), wake;
+        struct instant now;
 
+        net_timer_stop(&host->wake);
         /* Feeds in the process are told in the order of commits: none is behind the others. */
         if (host->local)
                 controllers_advance(host->set, NULL, host->version);
-        wake = controllers_run(host->set, now);
+        do {
+                now = (struct instant){ .monotonic_ns = clock_monotonic_ns(),
+                                        .realtime_ns = clock_realtime_ns() };
+                wake = controllers_run(host->set, now);
+        } while (wake <= now.monotonic_ns && now.monotonic_ns < began + PIECE_NS);
 
-        net_timer_stop(&host->wake);
         if (wake == UINT64_MAX)
                 return;
+        /* There is more to plan: others of the loop come first. */
+        if (wake <= now.monotonic_ns) {
+                net_loop_defer(host->loop, &host->run);
+                return;
+        }
         uint64_t delay = wake > now.monotonic_ns ? wake - now.monotonic_ns : 0;
         /* Rounded up: a timer that comes early would find nothing due, and come again. */
         net_timer_start(host->loop, &host->wake, (delay + NS_PER_MS - 1) / NS_PER_MS,
@@ -214,7 +224,7 @@ int controller_host_new(const struct controller_host_options *options, struct er
         host->wake.expire = on_wake;
 
         const struct executor_backend *backend;
-        struct controllers_options settings = {};
+        struct controllers_options settings = { .plans_per_run = PLANS_A_PIECE };
         random_bytes(&settings.seed, sizeof(settings.seed));
         r = start_executor(host, options, &backend);
         if (r == 0)
