@@ -89,7 +89,8 @@ static void takes_only_what_is_meant_for_it(void **state)
                         "'spec':{'service':true,'podTemplate':{'spec':{'containers':[]}},"
                         "'volumeClaimTemplates':[{'metadata':{'name':'d'}}]}");
                 bed_put(&bed, &kind_pod, "my-sandbox", cases[i].meta, RUNNING_POD);
-                bed_put(&bed, &kind_service, "my-sandbox", cases[i].meta, "'spec':{}");
+                bed_put(&bed, &kind_service, "my-sandbox", cases[i].meta,
+                        "'spec':{'selector':{'app':'old'}}");
                 bed_put(&bed, &kind_persistent_volume_claim, "d-my-sandbox", cases[i].meta,
                         "'spec':{}");
                 bed_plan(&bed, sandbox_plan, "my-sandbox");
@@ -100,7 +101,11 @@ static void takes_only_what_is_meant_for_it(void **state)
                         if (bed_has(&bed, patches[j], "'uid':'u-my-sandbox'") != cases[i].taken)
                                 fail_msg("case %zu, %s:\n%s", i, patches[j], bed.text.data);
                 }
-                if (!cases[i].taken)
+                if (cases[i].taken)
+                        assert_plan(&bed, "patch Service",
+                                    "'selector':{'app':null,"
+                                    "'agents.x-k8s.io/sandbox-name-hash':'374de8f5'}");
+                else
                         assert_plan(&bed, "status Sandbox", "ReconcilerError");
                 assert_no_plan(&bed, "create", "");
         }

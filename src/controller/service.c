@@ -115,6 +115,28 @@ static bool ports_are(struct json_value present, const struct ports *ports)
         return true;
 }
 
+/* The Sandbox's own Pod and no other, whatever a Service that was taken over selected before. */
+static bool selector_is(struct json_value present, struct str hash)
+{
+        return json_count(present) == 1 &&
+               json_string_is(json_member(present, LABEL_NAME_HASH), hash);
+}
+
+static void write_selector_change(struct json_writer *writer, struct json_value present,
+                                  struct str hash)
+{
+        json_field_object(writer, "selector");
+        json_for_each (it, present) {
+                if (str_equal(it.key, LABEL_NAME_HASH))
+                        continue;
+                json_key(writer, it.key);
+                json_write_null(writer);
+        }
+        json_key(writer, LABEL_NAME_HASH);
+        json_write_string(writer, hash);
+        json_end_object(writer);
+}
+
 int service_create(struct plan *plan, struct str namespace, struct str name,
                    const struct object_meta *owner, int created_owner, struct json_value pod_spec,
                    int after)
@@ -163,19 +185,23 @@ int service_patch(struct plan *plan, const struct cache_entry *service,
         const struct service *typed = service->typed;
         struct ports *ports = arena_new(plan->arena, struct ports, 1);
         struct json_writer *writer;
+        char buffer[NAME_HASH_SIZE];
+        struct str hash;
 
         if (!ports) {
                 plan_fail(plan, -ENOMEM);
                 return ACTION_NONE;
         }
         collect_ports(pod_spec, ports);
-        if (!take && ports_are(typed->ports, ports))
+        hash = name_hash(service->meta.name, buffer);
+        if (!take && ports_are(typed->ports, ports) && selector_is(typed->selector, hash))
                 return ACTION_NONE;
         writer = plan_patch_body(plan, &service->meta, EXPECT_VERSION);
         if (take)
                 write_owner(writer, &kind_sandbox, owner);
         json_end_object(writer);
         json_field_object(writer, "spec");
+        write_selector_change(writer, typed->selector, hash);
         write_ports(writer, ports);
         json_end_object(writer);
         return plan_patch(plan, &kind_service, &service->meta, json_root(service->doc),
