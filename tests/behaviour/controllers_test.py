@@ -164,11 +164,17 @@ def test_sandbox_adopts_what_says_so(scene):
     scene.make("pods", "adopt", pod_spec(), labels={PREFIX + "adoptable": "true"})
     scene.make("persistentvolumeclaims", "v-adopt", CLAIM_STORAGE,
                labels={PREFIX + "sandbox-name-hash": name_hash("adopt")})
-    made = scene.make("sandboxes", "adopt", {**blueprint(), "volumeClaimTemplates": [volume("v")]})
-    for resource, name in (("pods", "adopt"), ("persistentvolumeclaims", "v-adopt")):
+    scene.make("services", "adopt", {"clusterIP": "None", "selector": {"app": "old"}},
+               labels={PREFIX + "adoptable": "true"})
+    made = scene.make("sandboxes", "adopt", {**blueprint(), "service": True,
+                                             "volumeClaimTemplates": [volume("v")]})
+    for resource, name in (("pods", "adopt"), ("services", "adopt"),
+                           ("persistentvolumeclaims", "v-adopt")):
         scene.until(resource, name, lambda found: owner(found) == owned_by("Sandbox", made),
                     "its adoption")
     scene.until_ready("sandboxes", "adopt")
+    same({PREFIX + "sandbox-name-hash": name_hash("adopt")},
+         scene.read("services", "adopt")["spec"]["selector"])
 
 
 def test_sandbox_forgets_a_pod_that_is_not_there(scene):

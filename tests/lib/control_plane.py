@@ -5,6 +5,7 @@ tools/build-control-plane builds the programs; CAY_CONTROL_PLANE may name anothe
 Our kinds are installed in v1beta1 alone: serving v1alpha1 needs the conversion webhook.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -24,26 +25,31 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
 CONTROLLERS = ("garbage-collector-controller,namespace-controller,serviceaccount-controller,"
                "clusterrole-aggregation-controller,persistentvolumeclaim-protection-controller")
 
-# What `cay controller` needs, and no more.
+OURS, EXTENSIONS = "agents.x-k8s.io", "extensions.agents.x-k8s.io"
+
+
+def rule(group, resources, verbs):
+    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+
+
+# What `cay controller` needs, and no more: tests/program/on_control_plane.py compares.
 CONTROLLER_ROLE = {
     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
     "metadata": {"name": "cay-controller"},
     "rules": [
-        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes"],
-         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-        {"apiGroups": ["agents.x-k8s.io"], "resources": ["sandboxes/status"], "verbs": ["patch"]},
-        {"apiGroups": ["extensions.agents.x-k8s.io"], "resources": ["sandboxclaims"],
-         "verbs": ["get", "list", "watch", "patch", "delete"]},
-        {"apiGroups": ["extensions.agents.x-k8s.io"],
-         "resources": ["sandboxwarmpools", "sandboxtemplates"],
-         "verbs": ["get", "list", "watch", "patch"]},
-        {"apiGroups": ["extensions.agents.x-k8s.io"],
-         "resources": ["sandboxclaims/status", "sandboxwarmpools/status"], "verbs": ["patch"]},
-        {"apiGroups": [""], "resources": ["pods", "services", "persistentvolumeclaims"],
-         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"],
-         "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        rule(OURS, "sandboxes", "list watch create patch delete"),
+        rule(EXTENSIONS, "sandboxclaims", "list watch delete"),
+        rule(EXTENSIONS, "sandboxtemplates", "list watch"),
+        rule(EXTENSIONS, "sandboxwarmpools", "list watch patch"),
+        rule(OURS, "sandboxes/status", "patch"),
+        rule(EXTENSIONS, "sandboxclaims/status sandboxwarmpools/status", "patch"),
+        rule("", "pods services persistentvolumeclaims", "list watch create patch delete"),
+        rule("networking.k8s.io", "networkpolicies", "list watch create patch delete"),
+        rule("", "events", "create"),
+        # To be named in an ownerReference that blocks the owner's deletion.
+        rule(OURS, "sandboxes/finalizers", "update"),
+        rule(EXTENSIONS, "sandboxclaims/finalizers sandboxtemplates/finalizers "
+                         "sandboxwarmpools/finalizers", "update"),
     ]}
 CONTROLLER_BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
@@ -203,6 +209,7 @@ class ControlPlane:
             "kube-apiserver", self.programs / "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={secure}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             "--cert-dir=certificates", "--endpoint-reconciler-type=none",
             "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC",
             "--token-auth-file=tokens.csv", "--service-account-key-file=service-account.key",
@@ -256,6 +263,21 @@ class ControlPlane:
         connection.close()
         if answer.status != 201:
             raise AssertionError(f"CRD: {answer.status} {body[:500]!r}")
+
+    def requests(self, user):
+        """Of the audit log: (verb, group, resource with subresource, status) -> how many."""
+        found = collections.Counter()
+        with open(self.audit_log, encoding="utf-8") as log:
+            for entry in map(json.loads, log):
+                target, answer = entry.get("objectRef"), entry["responseStatus"]
+                # A namespace that goes takes nothing new, whoever asks.
+                terminating = "because it is being terminated" in answer.get("message", "")
+                if target and entry["user"]["username"] == user and not terminating:
+                    resource = "/".join(filter(None, (target["resource"],
+                                                      target.get("subresource"))))
+                    found[(entry["verb"], target.get("apiGroup", ""), resource,
+                           answer["code"])] += 1
+        return found
 
     def start_controller(self, cay, *options):
         return self.start("controller", cay, "controller", "--kubeconfig",

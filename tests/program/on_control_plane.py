@@ -5,7 +5,8 @@
 usage: on_control_plane.py [--controllers] PROGRAM [ARGUMENT…]
 
 The program finds KUBECONFIG and KUBECTL in its environment. With --controllers `cay controller`
-and a fake node run, too.
+and a fake node run, too; it fails if the controller was refused anything, or has rights that it
+never used.
 """
 
 import os
@@ -15,22 +16,50 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib.control_plane import ControlPlane  # noqa: E402
+from lib.control_plane import CONTROLLER_ROLE, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
+
+
+def is_exempt(right):
+    """Not seen in these requests, but needed."""
+    verb, _, resource = right
+    return (verb == "list" or  # where streamed lists are not served
+            resource.endswith("/finalizers") or  # asked for by the API server itself; so is this,
+            right == ("delete", "", "persistentvolumeclaims") or  # to change who owns one
+            (verb, resource) == ("patch", "sandboxwarmpools"))  # those of the first generation
+
+
+def judge_rights(plane):
+    """Whether the role of the controller is what it needs: all of it, and nothing else."""
+    requests = plane.requests("cay-controller")
+    refused = {request[:3] for request in requests if request[3] == 403}
+    used = {request[:3] for request in requests}
+    granted = {(verb, group, resource) for rule in CONTROLLER_ROLE["rules"]
+               for group in rule["apiGroups"] for resource in rule["resources"]
+               for verb in rule["verbs"]}
+    unused = {right for right in granted - used if not is_exempt(right)}
+    for what, rights in (("refused", refused), ("never used", unused)):
+        for verb, group, resource in sorted(rights):
+            print(f"# {what}: {verb} {resource}.{group}")
+    return not refused and not unused
 
 
 def main():
     arguments = sys.argv[1:]
     controllers = arguments[0] == "--controllers"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a time limit: clean up, too
-    with ControlPlane() as plane:
+    with ControlPlane(audit=controllers) as plane:
         if controllers:
             arguments.pop(0)
             FakeNode(plane)
-            plane.start_controller(os.environ["CAY"])
+            controller = plane.start_controller(os.environ["CAY"])
         done = subprocess.run([sys.executable, *arguments], check=False,
                               env={**os.environ, "KUBECONFIG": plane.kubeconfig,
                                    "KUBECTL": str(plane.programs / "kubectl")})
+        if controllers:
+            plane.end(controller)  # only then its watches are in the log
+            if not judge_rights(plane):
+                sys.exit(1)
         sys.exit(done.returncode)
 
 
