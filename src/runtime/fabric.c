@@ -133,6 +133,9 @@ static int write_rules(const struct fabric *fabric, FILE *nft)
                 "  }\n"
                 "  chain forward {\n"
                 "    type filter hook forward priority 0; policy drop;\n"
+                /* Back to where it came from: no Pod has the address, or none any more. */
+                "    iifname \"host0\" oifname \"host0\" meta l4proto tcp reject with tcp reset\n"
+                "    iifname \"host0\" oifname \"host0\" reject with icmpx no-route\n"
                 "    ct state vmap { established : accept, related : accept, invalid : drop }\n"
                 "    iifname \"host0\" ip saddr %s accept\n"
                 "    ip saddr . ip daddr . meta l4proto . th dport @allow accept\n"

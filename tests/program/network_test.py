@@ -5,6 +5,7 @@
 import http.client
 import json
 import pathlib
+import socket
 import sys
 import time
 
@@ -159,6 +160,26 @@ def test_pods_reach_nobody_but_the_resolver(instance, api):
             assert outcome == "closed" and seconds < 1, (target, port, outcome, seconds)
     assert environment.get("KUBERNETES_SERVICE_HOST", host) == host, environment
     assert asker.reaches("169.254.1.1", 53)[0] == "open"
+
+
+def test_an_address_without_a_pod_refuses_at_once(instance, api):
+    gone = Shell(instance, create_and_wait(api, "pods", pod("gone")))
+    assert gone.run("true")["exit_code"] == 0
+    api.request("DELETE", objects.path("pods", name="gone"), {"gracePeriodSeconds": 0})
+    wait_for(lambda: api.get(objects.path("pods", name="gone"))[0] == 404, what="the Pod's end")
+    began = time.monotonic()
+    try:
+        socket.create_connection((gone.ip, 8888), 5).close()
+        raise AssertionError("somebody answers")
+    except ConnectionRefusedError:
+        assert time.monotonic() - began < 1
+    # A connection that the router has kept may have ended in order or not: 424 says that what
+    # became of the command is not known.
+    for expected in ((424, 502), (502,)):
+        began = time.monotonic()
+        status, body = gone.sandbox.request("POST", "/execute", b"{}")
+        assert status in expected, (status, body)
+        assert time.monotonic() - began < 8, "it waited for an answer"
 
 
 FLOOD = """import socket, struct, time
