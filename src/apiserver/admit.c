@@ -245,6 +245,24 @@ static int admit_to_target(struct api_call *call, struct json_doc *doc, struct j
         return r;
 }
 
+/* What conversion made must be an object that the next write in the stored version may send. */
+static int validate_stored(struct api_call *call, const struct api_version *stored,
+                           struct json_doc *doc)
+{
+        struct field_errors *errors = arena_new(call->arena, struct field_errors, 1);
+
+        if (!errors)
+                return -ENOMEM;
+        field_errors_init(errors, call->arena);
+        schema_validate(stored->schema, json_root(doc), errors);
+        if (errors->failure < 0)
+                return errors->failure;
+        if (errors->total == 0)
+                return 0;
+        return api_call_refuse(
+                call, kube_status_invalid(call->arena, &call->named, call->path.name, errors));
+}
+
 int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
 {
         const struct api_version *stored = call->resource->storage_version;
@@ -261,8 +279,20 @@ int admit_to_storage(struct api_call *call, struct json_doc *doc, struct json_do
         if (r < 0)
                 return r;
         /* The defaults of the version that is stored, or the next write would add them. */
-        if (call->version != stored && stored->schema)
-                return schema_default(stored->schema, converted, ret_doc);
+        if (call->version != stored && stored->schema) {
+                struct json_doc *defaulted;
+                r = schema_default(stored->schema, converted, &defaulted);
+                if (r < 0)
+                        return r;
+                json_doc_unref(converted);
+                converted = defaulted;
+                /* Where only apiVersion changes, kube-apiserver asks the request's version alone.
+                 */
+                if (call->resource->kind_known)
+                        r = validate_stored(call, stored, converted);
+                if (r < 0)
+                        return r;
+        }
         *ret_doc = TAKE_POINTER(converted);
         return 0;
 }

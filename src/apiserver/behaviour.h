@@ -43,6 +43,9 @@ struct api_behaviour {
         /* How long an object may take to end when it is deleted: seconds; 0: goes at once. */
         int64_t (*grace)(struct json_value object, int64_t asked);
 
+        /* On deletion: a finalizer that holds the object until something is done; empty: none. */
+        struct str (*finalizer)(struct api_call *call, struct json_value object);
+
         /* On deletion: more edits than metadata (a namespace's phase). Whether it stays. */
         bool (*deleting)(struct json_value object, struct json_edit *edit);
 };

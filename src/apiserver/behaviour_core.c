@@ -6,9 +6,11 @@
 #include <stdlib.h>
 
 #include "apiserver/behaviour.h"
+#include "apiserver/cleanup.h"
 #include "apiserver/escalation.h"
 #include "apiserver/internal_call.h"
 #include "apiserver/server.h"
+#include "base/clock.h"
 #include "base/random.h"
 #include "crypto/encode.h"
 
@@ -430,6 +432,36 @@ static void definition_validate(struct json_value object, struct json_value befo
                                  "must have exactly one version marked as storage version");
 }
 
+/* Ours stay, whatever becomes of their definitions' objects; so do their objects. */
+static struct str definition_finalizer(struct api_call *call, struct json_value object)
+{
+        struct json_value spec = json_get(object, "spec");
+        const struct api_resource *served =
+                registry_find(call->server->registry, json_string(json_get(spec, "group")),
+                              json_string(json_get(spec, "names", "plural")));
+
+        return served && served->custom && !served->built_in ? CLEANUP_FINALIZER : STR_EMPTY;
+}
+
+static bool definition_deleting(struct json_value object, struct json_edit *edit)
+{
+        char now[RFC3339_SECONDS_SIZE];
+
+        if (json_exists(json_get(object, "metadata", "deletionTimestamp")))
+                return false;
+        rfc3339_format_seconds(clock_realtime_ns(), now);
+        struct str condition = arena_printf(
+                edit->arena,
+                "{\"type\":\"Terminating\",\"status\":\"True\",\"reason\":"
+                "\"InstanceDeletionPending\",\"message\":\"CustomResourceDefinition marked for "
+                "deletion; CustomResource deletion will begin soon\",\"lastTransitionTime\":"
+                "\"%s\"}",
+                now);
+        if (condition.data)
+                json_edit_set_raw(edit, "/status/conditions/-", condition);
+        return false;
+}
+
 static int policy_defaults(struct arena *arena _unused_, struct json_value object,
                            struct json_edit *edit)
 {
@@ -528,6 +560,8 @@ const struct api_behaviour behaviours_core[] = {
                 .has_generation = true,
                 .set_defaults = definition_defaults,
                 .validate = definition_validate,
+                .finalizer = definition_finalizer,
+                .deleting = definition_deleting,
         },
         {
                 .group = STR("networking.k8s.io"),

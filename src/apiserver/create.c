@@ -221,6 +221,11 @@ static int judge(struct api_call *call, struct json_doc *head, struct storage_ch
 
         if (r < 0)
                 return r;
+        if (call->resource->terminating)
+                return api_call_refuse(
+                        call, kube_status_forbidden(call->arena, &call->named, call->path.name,
+                                                    STR("create not allowed while custom resource "
+                                                        "definition is terminating")));
         if (head) {
                 if (call->tries > 0 && call->tries < NAME_TRIES)
                         return try_another_name(call);
@@ -250,7 +255,6 @@ static void answer(struct api_call *call, struct json_doc *doc)
 void api_create(struct api_call *call)
 {
         int r = admit_create(call);
-
         if (r == -EPERM && call->status.code) {
                 struct kube_status status = call->status;
                 api_call_fail(call, &status);

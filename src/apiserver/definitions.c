@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "apiserver/alias.h"
+#include "apiserver/cleanup.h"
 #include "apiserver/internal_call.h"
 #include "apiserver/server.h"
 #include "base/clock.h"
@@ -23,6 +24,7 @@ struct definitions {
         struct storage_type *type;
         struct storage_watch watch;
         struct net_task restart;
+        struct list cleanups; /* of definitions that are being deleted */
 };
 
 static bool is_true(struct json_value conditions, struct str type)
@@ -109,7 +111,7 @@ static void tell(struct definitions *definitions, struct json_doc *doc, int serv
                 .manager = STR("cay-apiserver"),
         };
 
-        if (told)
+        if (told || json_exists(json_get(root, "metadata", "deletionTimestamp")))
                 return;
         if (write_status(root, served, why, &status) < 0)
                 return;
@@ -145,6 +147,17 @@ static void serve(struct definitions *definitions, struct json_doc *doc)
         if (r == -EPERM && is_as_written(definitions->server, json_get(json_root(doc), "spec")))
                 r = 0;
         tell(definitions, doc, r, error.message);
+}
+
+/* A definition that is deleted goes when its objects have gone. */
+static void terminate(struct definitions *definitions, struct json_doc *doc)
+{
+        struct json_value root = json_root(doc), spec = json_get(root, "spec");
+
+        registry_terminate_crd(definitions->server->registry, json_string(json_get(spec, "group")),
+                               json_string(json_get(spec, "names", "plural")));
+        if (cleanup_start(definitions->server, &definitions->cleanups, root) < 0)
+                log_error("no memory to delete what a definition defined");
 }
 
 /* One object of a definition that is gone. */
@@ -185,7 +198,7 @@ static void purge_object(struct storage *storage, struct storage_type *type, str
         storage_submit(storage, &purge->request);
 }
 
-/* The objects go with their definition, whatever finalizers they have: nothing could serve them. */
+/* Objects that are left, somebody having taken our finalizer away, go: nothing could serve them. */
 static void drop(struct definitions *definitions, struct json_doc *doc)
 {
         struct json_value spec = json_get(json_root(doc), "spec");
@@ -195,6 +208,8 @@ static void drop(struct definitions *definitions, struct json_doc *doc)
         struct storage_list list;
         struct json_doc *object;
 
+        cleanup_stop(&definitions->cleanups,
+                     json_string(json_get(json_root(doc), "metadata", "name")));
         if (!registry_remove_crd(definitions->server->registry, group, plural) || !type ||
             storage_list_begin(&list, type, STR_EMPTY, 0, STR_EMPTY, STR_EMPTY) < 0)
                 return;
@@ -218,6 +233,8 @@ static bool on_event(struct storage_watch *watch, const struct storage_event *ev
         if (!event->before || !json_equal(json_get(json_root(event->before), "spec"),
                                           json_get(json_root(event->after), "spec")))
                 serve(definitions, event->after);
+        if (cleanup_is_wanted(json_root(event->after)))
+                terminate(definitions, event->after);
         return true;
 }
 
@@ -229,8 +246,11 @@ static int serve_all(struct definitions *definitions)
 
         if (r < 0)
                 return r;
-        while ((r = storage_list_next(&list, &doc)) == 1)
+        while ((r = storage_list_next(&list, &doc)) == 1) {
                 serve(definitions, doc);
+                if (cleanup_is_wanted(json_root(doc)))
+                        terminate(definitions, doc);
+        }
         storage_list_end(&list);
         if (r < 0)
                 return r;
@@ -277,6 +297,7 @@ int definitions_new(struct apiserver *server, struct error *error, struct defini
         if (!definitions)
                 return -ENOMEM;
         definitions->server = server;
+        list_init(&definitions->cleanups);
         definitions->restart.run = on_restart;
         definitions->type = storage_type(server->storage, STR("apiextensions.k8s.io"),
                                          STR("customresourcedefinitions"));
@@ -287,6 +308,7 @@ int definitions_new(struct apiserver *server, struct error *error, struct defini
         if (r == 0)
                 r = serve_all(definitions);
         if (r < 0) {
+                cleanup_stop_all(&definitions->cleanups);
                 free(definitions);
                 return r;
         }
@@ -298,5 +320,6 @@ void definitions_free(struct definitions *definitions)
 {
         storage_watch_stop(&definitions->watch);
         net_task_cancel(&definitions->restart);
+        cleanup_stop_all(&definitions->cleanups);
         free(definitions);
 }

@@ -201,6 +201,51 @@ static void test_a_definition_changes_and_goes(void **state)
         assert_refused(api, 404, "NotFound");
 }
 
+/* What a definition holds goes before it does, and may take its time. */
+static void test_objects_go_before_their_definition(void **state)
+{
+        struct test_api *api = *state;
+
+        make_things(api);
+        for (int i = 0; i < 300; i++) {
+                char thing[256];
+                snprintf(thing, sizeof(thing),
+                         "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':'t%d'"
+                         "%s},'spec':{'size':3}}",
+                         i, i == 7 ? ",'finalizers':['example.com/hold']" : "");
+                assert_int_equal(post(api, THINGS, thing), 201);
+        }
+        assert_int_equal(delete_it(api, CRDS "/things.example.com", NULL), 200);
+        assert_string_equal(answer_text(api, "kind"), "CustomResourceDefinition");
+        assert_true(strlen(answer_text(api, "metadata", "deletionTimestamp")) > 0);
+        for (int i = 0; i < 3000; i++) {
+                get(api, THINGS);
+                if (json_count(json_get(answer_root(api), "items")) == 1)
+                        break;
+        }
+        assert_int_equal(json_count(json_get(answer_root(api), "items")), 1);
+        assert_int_equal(get(api, THINGS "/t7"), 200);
+        assert_true(strlen(answer_text(api, "metadata", "deletionTimestamp")) > 0);
+        post(api, THINGS,
+             "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':'new'},"
+             "'spec':{'size':3}}");
+        assert_refused(api, 403, "Forbidden");
+        assert_int_equal(get(api, CRDS "/things.example.com"), 200);
+
+        /* A start in between goes on with it. */
+        test_api_restart(api);
+        assert_int_equal(get(api, CRDS "/things.example.com"), 200);
+        post(api, THINGS,
+             "{'apiVersion':'example.com/v1','kind':'Thing','metadata':{'name':'new'},"
+             "'spec':{'size':3}}");
+        assert_refused(api, 403, "Forbidden");
+        assert_int_equal(merge(api, THINGS "/t7", "{'metadata':{'finalizers':null}}"), 200);
+        for (int i = 0; i < 100000 && get(api, CRDS "/things.example.com") != 404; i++)
+                continue;
+        assert_refused(api, 404, "NotFound");
+        wait_for_path(api, THINGS, 404);
+}
+
 static void test_bad_definitions(void **state)
 {
         static const char *const cases[] = {
@@ -263,6 +308,25 @@ static void test_our_kinds_stay(void **state)
                               ":[{'name':'c','image':'i'}]}}}}"),
                          201);
         assert_string_equal(answer_text(api, "spec", "operatingMode"), "Running");
+}
+
+/* What is kept in annotations for the other version is the client's to write. */
+static void test_what_is_converted_is_valid_in_its_version(void **state)
+{
+#define OLD_CLAIMS "/apis/extensions.agents.x-k8s.io/v1alpha1/namespaces/default/sandboxclaims"
+#define OLD_CLAIM(templates)                                                                       \
+        "{'apiVersion':'extensions.agents.x-k8s.io/v1alpha1','kind':'SandboxClaim','metadata':{"   \
+        "'generateName':'t','annotations':{'api.agents.x-k8s.io/v1beta1-sandboxclaim-state':'{"    \
+        "\\'spec\\':{\\'warmPoolRef\\':{\\'name\\':\\'p\\'},\\'volumeClaimTemplates\\':" templates \
+        "}}'}},'spec':{'sandboxTemplateRef':{'name':'p'},'warmpool':'p'}}"
+        struct test_api *api = *state;
+
+        assert_int_equal(post(api, OLD_CLAIMS,
+                              OLD_CLAIM("[{\\'metadata\\':{\\'name\\':\\'v\\'},\\'spec\\':{}}]")),
+                         201);
+        post(api, OLD_CLAIMS,
+             OLD_CLAIM("[{\\'metadata\\':{\\'name\\':\\'v\\'},\\'spec\\':{\\'accessModes\\':7}}]"));
+        assert_refused(api, 422, "Invalid");
 }
 
 static void test_both_versions_of_a_sandbox(void **state)
@@ -372,10 +436,12 @@ int main(void)
                 TEST(test_openapi_v2_leaves_out_what_it_cannot_say),
                 TEST(test_openapi_v2_is_whole),
                 TEST(test_a_definition_changes_and_goes),
+                DISK_TEST(test_objects_go_before_their_definition),
                 TEST(test_bad_definitions),
                 DISK_TEST(test_definitions_come_back),
                 TEST(test_our_kinds_stay),
                 TEST(test_both_versions_of_a_sandbox),
+                TEST(test_what_is_converted_is_valid_in_its_version),
                 TEST(test_the_dialect_of_guides),
                 TEST(test_events_have_two_names),
         };

@@ -46,18 +46,26 @@ static struct str wanted_finalizer(const struct api_options *options)
 }
 
 /* Writes metadata.finalizers: those there are, with or without those of the garbage collector. */
-static int set_finalizers(struct api_call *call, struct json_value list, struct json_edit *edit,
+static int set_finalizers(struct api_call *call, struct json_value root, struct json_edit *edit,
                           size_t *ret_count)
 {
+        const struct api_behaviour *behaviour = call->resource->behaviour;
         _cleanup_buffer_ struct buffer text = {};
-        struct str wanted = wanted_finalizer(&call->options), copy;
+        struct json_value list = json_get(root, "metadata", "finalizers");
+        struct str wanted = wanted_finalizer(&call->options), own = STR_EMPTY, copy;
         struct json_writer writer;
         size_t count = 0;
 
+        /* Once: who takes it away has done what there was to do. */
+        if (behaviour && behaviour->finalizer &&
+            !json_exists(json_get(root, "metadata", "deletionTimestamp")))
+                own = behaviour->finalizer(call, root);
         json_writer_init(&writer, &text);
         json_begin_array(&writer);
         json_for_each (it, list) {
                 struct str name = json_string(it.value);
+                if (str_equal(name, own))
+                        own = STR_EMPTY;
                 bool collector = str_equal(name, STR("orphan")) ||
                                  str_equal(name, STR("foregroundDeletion"));
                 /* A policy that was asked for replaces the one that was set before. */
@@ -68,6 +76,10 @@ static int set_finalizers(struct api_call *call, struct json_value list, struct 
         }
         if (wanted.length > 0) {
                 json_write_string(&writer, wanted);
+                count++;
+        }
+        if (own.length > 0) {
+                json_write_string(&writer, own);
                 count++;
         }
         json_end_array(&writer);
@@ -100,7 +112,7 @@ static void mark_deleting(struct api_call *call, struct json_value root, int64_t
 static int judge(struct api_call *call, struct json_doc *head, struct storage_change *change)
 {
         const struct api_behaviour *behaviour = call->resource->behaviour;
-        struct json_value root, finalizers;
+        struct json_value root;
         struct json_edit edit;
         bool is_deleting, held = false;
         size_t count = 0;
@@ -114,12 +126,11 @@ static int judge(struct api_call *call, struct json_doc *head, struct storage_ch
         r = check_preconditions(call, root);
         if (r < 0)
                 return r;
-        finalizers = json_get(root, "metadata", "finalizers");
         is_deleting = json_exists(json_get(root, "metadata", "deletionTimestamp"));
         before = json_int64_or(json_get(root, "metadata", "deletionGracePeriodSeconds"), 0);
 
         json_edit_init(&edit, head, call->arena);
-        r = set_finalizers(call, finalizers, &edit, &count);
+        r = set_finalizers(call, root, &edit, &count);
         if (r < 0)
                 return r;
         if (behaviour && behaviour->grace)

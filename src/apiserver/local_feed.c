@@ -19,6 +19,7 @@ struct local_feed {
         struct storage_list list;
         struct net_task task; /* the list goes on */
         bool listing;
+        bool anew; /* what was told is not to be relied on */
 };
 
 static uint64_t revision_of(struct json_doc *doc)
@@ -28,6 +29,12 @@ static uint64_t revision_of(struct json_doc *doc)
         str_to_u64(json_string(json_get(json_root(doc), "metadata", "resourceVersion")), INT64_MAX,
                    &revision);
         return revision;
+}
+
+void local_feed_relist(struct local_feed *feed)
+{
+        feed->anew = true;
+        net_loop_defer(feed->options.server->loop, &feed->task);
 }
 
 static int tell(struct local_feed *feed, enum kube_event_type type, struct json_doc *doc)
@@ -40,6 +47,8 @@ static int tell(struct local_feed *feed, enum kube_event_type type, struct json_
 
         if (r < 0) {
                 log_error("cannot convert an object: %s", error.message);
+                if (r == -ENOMEM)
+                        local_feed_relist(feed);
                 return r;
         }
         event.doc = converted;
@@ -96,6 +105,12 @@ static void on_task(struct net_task *task)
         struct json_doc *doc;
         int r;
 
+        if (feed->anew) {
+                storage_watch_stop(&feed->watch);
+                if (feed->listing)
+                        storage_list_end(&feed->list);
+                feed->anew = feed->listing = false;
+        }
         if (!feed->listing) {
                 struct kube_event event = { .type = KUBE_LIST_BEGIN };
                 r = storage_list_begin(&feed->list, feed->watch.type, feed->options.name_space, 0,

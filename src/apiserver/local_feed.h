@@ -22,5 +22,11 @@ struct local_feed_options {
 /* Begins when the loop turns. Returns 0, -ENOENT (no such kind is served) or -ENOMEM. */
 int local_feed_new(const struct local_feed_options *options, struct local_feed **ret_feed);
 
+/*
+ * Lists anew when the loop turns: for a handler that could not take what it was told. May be called
+ * from within it.
+ */
+void local_feed_relist(struct local_feed *feed);
+
 /* Before apiserver_free(). */
 void local_feed_free(struct local_feed *feed);

@@ -262,6 +262,14 @@ static void test_a_feed(void **state)
         merge(api, "/api/v1/namespaces/default/configmaps/a", "{'data':{'k':'v'}}");
         delete_it(api, "/api/v1/namespaces/default/configmaps/b", NULL);
         assert_string_equal(fed, "begin +a end +b ~a -b ");
+
+        /* A handler that could not take it is told all of it again, and then what comes. */
+        fed[0] = '\0';
+        local_feed_relist(feed);
+        assert_string_equal(fed, "");
+        get(api, "/version");
+        merge(api, "/api/v1/namespaces/default/configmaps/a", "{'data':{'k':'w'}}");
+        assert_string_equal(fed, "begin +a end ~a ");
         local_feed_free(feed);
 }
 

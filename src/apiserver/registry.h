@@ -66,7 +66,8 @@ struct api_resource {
         const struct str *short_names, *categories;
         size_t short_name_count, category_count;
         bool namespaced;
-        bool custom; /* from a CRD */
+        bool custom;      /* from a CRD */
+        bool terminating; /* which is being deleted: no objects are made any more */
         unsigned verbs;
         const struct api_version *versions; /* most preferred first */
         size_t version_count;
@@ -103,6 +104,9 @@ int registry_add_crd(struct registry *registry, struct json_doc *crd, bool built
 
 /* No longer serves it, unless it is built in. Returns whether it was served and is not now. */
 bool registry_remove_crd(struct registry *registry, struct str group, struct str plural);
+
+/* From now on no objects of it are made, unless it is built in. */
+void registry_terminate_crd(struct registry *registry, struct str group, struct str plural);
 
 /* NULL if there is none. The entry is borrowed until the loop turns; see below to keep it. */
 const struct api_resource *registry_find(const struct registry *registry, struct str group,

@@ -259,18 +259,35 @@ int registry_add_crd(struct registry *registry, struct json_doc *crd, bool built
         return 0;
 }
 
-bool registry_remove_crd(struct registry *registry, struct str group, struct str plural)
+static struct api_resource *find_removable(struct registry *registry, struct str group,
+                                           struct str plural)
 {
         struct api_resource *entry;
 
         list_for_each (entry, &registry->resources, in_registry) {
-                if (!entry->custom || entry->built_in || !str_equal(entry->group, group) ||
-                    !str_equal(entry->plural, plural))
-                        continue;
-                list_remove(&entry->in_registry);
-                api_resource_unref(entry);
-                registry->generation++;
-                return true;
+                if (entry->custom && !entry->built_in && str_equal(entry->group, group) &&
+                    str_equal(entry->plural, plural))
+                        return entry;
         }
-        return false;
+        return NULL;
+}
+
+void registry_terminate_crd(struct registry *registry, struct str group, struct str plural)
+{
+        struct api_resource *entry = find_removable(registry, group, plural);
+
+        if (entry)
+                entry->terminating = true;
+}
+
+bool registry_remove_crd(struct registry *registry, struct str group, struct str plural)
+{
+        struct api_resource *entry = find_removable(registry, group, plural);
+
+        if (!entry)
+                return false;
+        list_remove(&entry->in_registry);
+        api_resource_unref(entry);
+        registry->generation++;
+        return true;
 }

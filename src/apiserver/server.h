@@ -16,7 +16,7 @@ struct apiserver {
         struct registry *registry;
         struct http_server *http;
         struct json_doc *protobuf_fields;
-        struct storage_type *namespaces, *pods, *service_accounts, *secrets, *definitions;
+        struct storage_type *namespaces, *pods, *service_accounts, *secrets;
         struct authorizer *authorizer;
         struct definitions *crds; /* serves what CustomResourceDefinitions say */
         struct token_cache *tokens;

@@ -425,6 +425,11 @@ uint64_t list_watch_failed(struct list_watch *lw, const struct list_watch_failur
         return MAX(delay, (uint64_t)failure->retry_after_s * 1000);
 }
 
+void list_watch_restart(struct list_watch *lw)
+{
+        list_again(lw);
+}
+
 uint64_t list_watch_ended(struct list_watch *lw, uint64_t lasted_ms)
 {
         if (lw->listing)

@@ -74,5 +74,8 @@ struct list_watch_failure {
 uint64_t list_watch_failed(struct list_watch *lw, const struct list_watch_failure *failure,
                            enum kube_reflector_state *ret_state);
 
+/* Forgets how far it has come: the next step begins a list. */
+void list_watch_restart(struct list_watch *lw);
+
 /* The server ended the watch in order, after so long. Milliseconds to wait. */
 uint64_t list_watch_ended(struct list_watch *lw, uint64_t lasted_ms);

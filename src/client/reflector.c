@@ -11,6 +11,7 @@ enum {
         WATCH_SECONDS_LEAST = 300,     /* asked for at random between this and twice of it */
         WATCH_SILENCE_MS = 180 * 1000, /* bookmarks come every minute */
         LIST_SILENCE_MS = 10 * 1000,   /* while a list streams in */
+        RELIST_MS = 100,               /* before a list that the handler asks for */
         PAGE_TIMEOUT_MS = 60 * 1000,
 };
 
@@ -25,6 +26,7 @@ struct kube_reflector {
         uint64_t begun_ms;
         bool begun; /* this stream was answered */
         bool streaming_list;
+        bool relist; /* at the next step, whatever is under way */
         enum kube_reflector_state state;
 };
 
@@ -43,7 +45,16 @@ static void set_state(struct kube_reflector *reflector, enum kube_reflector_stat
 
 static void on_timer(struct net_timer *timer)
 {
-        step(container_of(timer, struct kube_reflector, timer));
+        struct kube_reflector *reflector = container_of(timer, struct kube_reflector, timer);
+
+        if (reflector->relist) {
+                if (reflector->call)
+                        kube_call_cancel(reflector->call);
+                reflector->call = NULL;
+                list_watch_restart(&reflector->lw);
+        }
+        reflector->relist = false;
+        step(reflector);
 }
 
 static uint64_t lasted_ms(const struct kube_reflector *reflector)
@@ -249,6 +260,12 @@ void kube_reflector_free(struct kube_reflector *reflector)
         buffer_deinit(&reflector->message);
         list_watch_deinit(&reflector->lw);
         free(reflector);
+}
+
+void kube_reflector_relist(struct kube_reflector *reflector)
+{
+        reflector->relist = true;
+        go_on(reflector, RELIST_MS);
 }
 
 bool kube_reflector_is_synced(const struct kube_reflector *reflector)

@@ -67,6 +67,12 @@ int kube_reflector_new(const struct kube_reflector_options *options,
                        struct kube_reflector **ret_reflector);
 void kube_reflector_free(struct kube_reflector *reflector);
 
+/*
+ * Lists anew in a moment: for a handler that could not take what it was told. May be called from
+ * within it.
+ */
+void kube_reflector_relist(struct kube_reflector *reflector);
+
 /* Whether KUBE_LIST_END has ever been told. */
 bool kube_reflector_is_synced(const struct kube_reflector *reflector);
 enum kube_reflector_state kube_reflector_state(const struct kube_reflector *reflector);

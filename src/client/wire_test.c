@@ -141,6 +141,40 @@ static void a_watch_survives_what_happens_to_it(void **state)
         fake_tear_down(&api);
 }
 
+static void a_handler_may_ask_for_it_all_again(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 200,
+                  "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" THING("a", "3") "]}" },
+                { FAKE_STREAM },
+                { FAKE_ANSWER, 200,
+                  "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[" THING("a", "8") "]}" },
+                { FAKE_STREAM },
+        };
+        struct fake_api api;
+        struct heard heard = {};
+        struct kube_reflector *reflector = NULL;
+        struct kube_reflector_options options = { .kind = &things,
+                                                  .no_watch_list = true,
+                                                  .handler = on_event,
+                                                  .on_state = on_state,
+                                                  .user = &heard };
+
+        (void)state;
+        fake_set_up(&api);
+        fake_expect(&api, replies);
+        options.client = api.client;
+        assert_int_equal(kube_reflector_new(&options, &reflector), 0);
+        test_run_until(&api.t, heard_is(&heard, "[0 +a3 ]7 ") && api.held_count == 1);
+        kube_reflector_relist(reflector);
+        test_run_until(&api.t, heard_is(&heard, "[0 +a3 ]7 [0 +a8 ]9 ") && api.held_count == 1);
+        asked(&api, "GET " PATH "?limit=500\nGET " PATH WATCH "&resourceVersion=7\n"
+                    "GET " PATH "?limit=500\nGET " PATH WATCH "&resourceVersion=9\n");
+        kube_reflector_free(reflector);
+        buffer_deinit(&heard.text);
+        fake_tear_down(&api);
+}
+
 static void a_streamed_list_becomes_the_watch(void **state)
 {
         static const struct fake_reply replies[] = { { FAKE_STREAM } };
@@ -365,6 +399,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_watch_survives_what_happens_to_it),
+                cmocka_unit_test(a_handler_may_ask_for_it_all_again),
                 cmocka_unit_test(a_streamed_list_becomes_the_watch),
                 cmocka_unit_test(only_an_unfinished_list_must_not_be_silent),
                 cmocka_unit_test(actions_become_requests),

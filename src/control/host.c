@@ -91,6 +91,14 @@ static void become_synced(struct feed *feed)
                 host->on_synced(host->user);
 }
 
+static void list_anew(struct feed *feed)
+{
+        if (feed->local)
+                local_feed_relist(feed->local);
+        else if (feed->reflector)
+                kube_reflector_relist(feed->reflector);
+}
+
 static void on_event(void *user, const struct kube_event *event)
 {
         struct feed *feed = user;
@@ -119,9 +127,11 @@ static void on_event(void *user, const struct kube_event *event)
                 controllers_advance(host->set, feed->kind, event->resource_version);
                 break;
         }
-        if (r < 0)
-                log_error("an event of %.*s %.*s was lost: %s", STR_FORMAT(feed->kind->plural),
-                          STR_FORMAT(event->name), strerror(-r));
+        if (r < 0) {
+                log_error("an event of %.*s %.*s was lost, listing anew: %s",
+                          STR_FORMAT(feed->kind->plural), STR_FORMAT(event->name), strerror(-r));
+                list_anew(feed);
+        }
         net_loop_defer(host->loop, &host->run);
 }
 

@@ -539,6 +539,39 @@ def test_openapi_describes_the_kinds(scene):
         for parameter in patch["parameters"]}, patch
 
 
+def test_objects_go_before_their_definition(scene):
+    kind = f"B{uuid.uuid4().hex[:8]}"
+    plural, group = kind.lower() + "s", "behaviour.example.com"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    definition = f"{definitions}/{plural}.{group}"
+    scene.api.create(definitions, {
+        "metadata": {"name": f"{plural}.{group}"}, "spec": {
+            "group": group, "scope": "Namespaced", "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {
+                "openAPIV3Schema": {"type": "object"}}}]}})
+    path = f"/apis/{group}/v1/namespaces/{scene.namespace}/{plural}"
+    def thing(name, **metadata):
+        return {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name, **metadata}}
+    wait_for(lambda: scene.api.request("POST", path, thing("free"))[0] in (201, 409), 30, "a start")
+    scene.api.create(path, thing("held", finalizers=["example.com/hold"]))
+    code, deleted = scene.api.request("DELETE", definition)
+    same((200, "CustomResourceDefinition"), (code, deleted["kind"]))
+    same(["customresourcecleanup.apiextensions.k8s.io"], deleted["metadata"]["finalizers"])
+    conditions = {condition["type"]: condition["status"]
+                  for condition in deleted["status"]["conditions"]}
+    same("True", conditions["Terminating"])
+    wait_for(lambda: scene.api.get(path + "/free")[0] == 404, 30, "the free one to go")
+    assert scene.api.get(path + "/held")[1]["metadata"]["deletionTimestamp"]
+    answer = status(scene.api.request("POST", path, thing("late")), 403, "Forbidden")
+    same(f'{plural}.{group} "late" is forbidden: create not allowed while custom resource '
+         'definition is terminating', answer["message"])
+    same(200, scene.api.get(definition)[0])
+    same(200, scene.api.request("PATCH", path + "/held", {"metadata": {"finalizers": None}},
+                                MERGE)[0])
+    wait_for(lambda: scene.api.get(definition)[0] == 404, 60, "the definition to go")
+    wait_for(lambda: scene.api.get(path)[0] == 404, 30, "its path to go")
+
+
 def test_immutable_volume_claim_templates(scene):
     document = objects.sandbox("immutable")
     document["spec"]["operatingMode"] = "Suspended"
