@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,13 +54,23 @@ int namespace_open(pid_t pid, const char *name, int *ret_fd)
         return 0;
 }
 
-/* Stays until the writer closes its end. */
+struct hold {
+        int pipe[2];
+        pid_t parent;
+};
+
+/*
+ * Stays until the writer closes its end, or has died: it shares the writer's descriptors, so that
+ * end would stay open, and everything else of the launcher's with it.
+ */
 static int holder(void *data)
 {
-        const int *pipe = data;
+        const struct hold *hold = data;
         char byte;
 
-        while (read(pipe[0], &byte, 1) < 0 && errno == EINTR)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != hold->parent)
+                return 1;
+        while (read(hold->pipe[0], &byte, 1) < 0 && errno == EINTR)
                 ;
         return 0;
 }
@@ -68,26 +79,27 @@ int namespace_user_new(const struct id_range *users, size_t user_count,
                        const struct id_range *groups, size_t group_count, int *ret_fd)
 {
         static _Alignas(16) char stack[16384];
-        int pipe_ends[2], fd = -1;
+        struct hold hold = { .parent = getpid() };
+        int fd = -1;
 
-        if (pipe2(pipe_ends, O_CLOEXEC) < 0)
+        if (pipe2(hold.pipe, O_CLOEXEC) < 0)
                 return -errno;
         /* Shares memory and descriptors, so neither page tables nor thousands of descriptors are
          * copied. */
         pid_t pid = clone(holder, stack + sizeof(stack),
-                          CLONE_VM | CLONE_FILES | CLONE_NEWUSER | SIGCHLD, pipe_ends);
+                          CLONE_VM | CLONE_FILES | CLONE_NEWUSER | SIGCHLD, &hold);
         int r = pid < 0 ? -errno : 0;
         if (r == 0)
                 r = namespace_map_ids(pid, users, user_count, groups, group_count);
         if (r == 0)
                 r = namespace_open(pid, "user", &fd);
-        close(pipe_ends[1]);
+        close(hold.pipe[1]);
         /* Neither its stack nor its end of the pipe may become another's before it has gone. */
         if (pid > 0) {
                 while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
                         ;
         }
-        close(pipe_ends[0]);
+        close(hold.pipe[0]);
         if (r < 0) {
                 fd_close(fd);
                 return r;
