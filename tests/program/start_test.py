@@ -7,6 +7,7 @@ has_capabilities() always true (container); up.c without add_cure for -ENOSPC (f
 """
 
 import glob
+import json
 import os
 import pathlib
 import random
@@ -140,6 +141,16 @@ def test_words_of_an_earlier_start_are_not_told():
         with open(os.path.join(instance.data, "images"), "w", encoding="utf-8") as file:
             file.write("nonsense\n")
         fail(instance.data, command(instance.data), "node does not start", "line 1 of the image map")
+
+
+def test_doctor():
+    done = subprocess.run([os.environ["CAY"], "doctor", "-o", "json"], text=True,
+                          capture_output=True, check=True)
+    assert all(need["holds"] for need in json.loads(done.stdout)["needs"]), done.stdout
+    done = subprocess.run(["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all",
+                           os.environ["CAY"], "doctor"], text=True, capture_output=True, check=False)
+    assert done.returncode == 1 and "missing  root's capabilities" in done.stdout, done
+    assert "--privileged" in done.stdout, done
 
 
 def test_map_of_images():
