@@ -103,6 +103,11 @@ int admit_decode(struct api_call *call, struct str body)
                 return decode_patch(call, type, body);
         if (protobuf_is_body(body))
                 return decode_protobuf(call, body);
+        if (call->verb & (API_CREATE | API_UPDATE) &&
+            str_equal_ignoring_case(type, STR("application/vnd.kubernetes.protobuf")))
+                return refuse_now(call, kube_status_bad_request(
+                                                call->arena, "provided data does not appear to be "
+                                                             "a protobuf message"));
         if (call->verb & (API_DELETE | API_DELETE_COLLECTION)) {
                 /* Clients say all kinds of things here; what counts is what it is. */
                 return str_trim(body).length ? decode_json(call, body, true) : 0;
@@ -138,6 +143,11 @@ static int handle_unknown(struct api_call *call, struct str lines)
         }
         if (all.length == 0)
                 return 0;
+        if (call->verb == API_PATCH)
+                return api_call_refuse(
+                        call, kube_status_unprocessable(call->arena,
+                                                        "the patch: strict decoding error: %.*s",
+                                                        STR_FORMAT(buffer_str(&all))));
         return api_call_refuse(call,
                                kube_status_bad_request(call->arena, "strict decoding error: %.*s",
                                                        STR_FORMAT(buffer_str(&all))));
@@ -178,6 +188,9 @@ static int set_defaults(struct api_call *call, struct json_doc **doc)
                 r = behaviour->set_defaults(call->arena, json_root(*doc), &edit);
                 if (r == 0)
                         r = json_edit_apply(&edit, &defaulted);
+                /* It runs through a value of a wrong type: validation has the better words. */
+                if (r == -EINVAL)
+                        return call->version->schema ? 0 : r;
                 if (r < 0)
                         return r;
                 json_doc_unref(*doc);
@@ -193,10 +206,29 @@ int admit_prepare(struct api_call *call, struct json_doc **doc)
         return r < 0 ? r : set_defaults(call, doc);
 }
 
+/*
+ * A value of a wrong type in what kube-apiserver decodes into Go's structs, which is all of its own
+ * kinds and everybody's metadata: it never gets as far as validation there.
+ */
+static const struct field_error *find_mistyped(const struct api_call *call,
+                                               const struct field_errors *errors)
+{
+        if (call->verb == API_PATCH)
+                return NULL;
+        for (size_t i = 0; i < errors->count; i++) {
+                const struct field_error *error = &errors->list[i];
+                if (error->type == FIELD_TYPE_INVALID &&
+                    (!call->resource->custom || str_starts_with(error->field, STR("metadata."))))
+                        return error;
+        }
+        return NULL;
+}
+
 int admit_validate(struct api_call *call, struct json_doc *doc, struct json_value before)
 {
         const struct api_behaviour *behaviour = call->resource->behaviour;
         struct field_errors *errors = arena_new(call->arena, struct field_errors, 1);
+        const struct field_error *mistyped;
         struct json_value root = json_root(doc);
 
         if (!errors)
@@ -214,6 +246,17 @@ int admit_validate(struct api_call *call, struct json_doc *doc, struct json_valu
                 return errors->failure;
         if (errors->total == 0)
                 return 0;
+        mistyped = find_mistyped(call, errors);
+        if (mistyped)
+                return api_call_refuse(
+                        call,
+                        kube_status_bad_request(
+                                call->arena,
+                                "%.*s in version \"%.*s\" cannot be handled as a %.*s: "
+                                "%.*s: %.*s",
+                                STR_FORMAT(call->resource->kind), STR_FORMAT(call->version->name),
+                                STR_FORMAT(call->resource->kind), STR_FORMAT(mistyped->field),
+                                STR_FORMAT(mistyped->body)));
         return api_call_refuse(
                 call, kube_status_invalid(call->arena, &call->named, call->path.name, errors));
 }
@@ -304,10 +347,14 @@ int admit_check_type(struct api_call *call, struct json_value root)
         struct str version = json_string(json_get(root, "apiVersion"));
         struct str expected =
                 api_group_version(call->arena, call->resource->group, call->version->name);
+        enum json_type metadata = json_type(json_get(root, "metadata"));
 
         if (json_type(root) != JSON_OBJECT)
                 return api_call_refuse(
                         call, kube_status_bad_request(call->arena, "the body is no object"));
+        if (metadata != JSON_OBJECT && metadata != JSON_NULL && metadata != JSON_ABSENT)
+                return api_call_refuse(
+                        call, kube_status_bad_request(call->arena, "metadata is no object"));
         if (call->resource->custom && (kind.length == 0 || version.length == 0))
                 return api_call_refuse(
                         call,

@@ -233,6 +233,13 @@ static int secret_defaults(struct arena *arena, struct json_value object, struct
         struct json_value plain = json_get(object, "stringData");
 
         default_string(object, "type", edit, "/type", "Opaque");
+        /* What is no text stays where it is, for validation to find. */
+        if (json_exists(plain) && json_type(plain) != JSON_OBJECT)
+                return 0;
+        json_for_each (it, plain) {
+                if (json_type(it.value) != JSON_STRING)
+                        return 0;
+        }
         json_for_each (it, plain) {
                 _cleanup_buffer_ struct buffer encoded = {};
                 struct str value = json_string(it.value), pointer;

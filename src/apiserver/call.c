@@ -221,6 +221,8 @@ void api_call_fail(struct api_call *call, const struct kube_status *status)
         api_call_respond_buffer(call, code, &text);
 }
 
+#define MISTYPED "a value is of a type that this kind does not have there"
+
 void api_call_fail_errno(struct api_call *call, int error)
 {
         struct kube_status status;
@@ -237,6 +239,15 @@ void api_call_fail_errno(struct api_call *call, int error)
         case -EIO:
                 status = kube_status_internal(call->arena, "the disk failed; the server starts "
                                                            "anew");
+                break;
+        case -EINVAL:
+                /* An edit that runs through a scalar: where it stands is the client's doing. */
+                if (call->verb == API_PATCH)
+                        status = kube_status_unprocessable(call->arena, "the patch: " MISTYPED);
+                else if (call->verb & (API_CREATE | API_UPDATE))
+                        status = kube_status_bad_request(call->arena, MISTYPED);
+                else
+                        status = kube_status_from_errno(call->arena, error);
                 break;
         default:
                 status = kube_status_from_errno(call->arena, error);

@@ -200,7 +200,9 @@ static void test_bad_bodies(void **state)
                 { "{'apiVersion':'apps/v1','metadata':{'name':'a'}}", NULL, 400, "BadRequest" },
                 { "{'metadata':{}}", NULL, 422, "Invalid" },
                 { "{'metadata':{'name':'a','namespace':'other'}}", NULL, 400, "BadRequest" },
-                { "{'metadata':{'name':'a'},'data':5}", NULL, 422, "Invalid" },
+                { "{'metadata':{'name':'a'},'data':5}", NULL, 400, "BadRequest" },
+                { "{'metadata':5}", NULL, 400, "BadRequest" },
+                { "{'metadata':{'name':'a','labels':['k']}}", NULL, 400, "BadRequest" },
         };
         struct test_api *api = *state;
         char *deep = malloc(60000);

@@ -149,6 +149,10 @@ static enum route_need prepare_resource(struct api_call *call)
         if (!(verbs & call->verb))
                 return fail(call, kube_status_method_not_allowed(call->arena, &call->named,
                                                                  call->method));
+        /* A name is given by the body. */
+        if (call->verb == API_CREATE && call->path.name.length > 0 && !call->subresource)
+                return fail(call, kube_status_method_not_allowed(call->arena, &call->named,
+                                                                 call->method));
         /* Across all namespaces there is only reading. */
         if (call->resource->namespaced && call->path.name_space.length == 0 &&
             !(call->verb & (API_LIST | API_WATCH)))

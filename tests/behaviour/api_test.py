@@ -572,6 +572,246 @@ def test_objects_go_before_their_definition(scene):
     wait_for(lambda: scene.api.get(path)[0] == 404, 30, "its path to go")
 
 
+def refused(scene, code, reason, method, path, body, **headers):
+    """Sends bytes and asserts how they are refused; returns the Status."""
+    answer, text = scene.api.raw(method, path, {
+        name.replace("_", "-"): value for name, value in headers.items()}, body)
+    return status((answer.status, json.loads(text)), code, reason)
+
+
+def test_bodies_that_are_no_object(scene):
+    path = scene.path("configmaps")
+    for body in (b"", b"{", b"nonsense", b"[]", b"5", b'"text"', b'{"metadata":{}} trailing',
+                 b'{"metadata":5}', b'{"metadata":{"name":7}}', b'{"data":{"k":{}}}',
+                 b'{"metadata":{"labels":{"k":1}}}', b'{"metadata":{"name":"x"},}',
+                 b"\xff\xfe{\x00}\x00", b'{"kind":"Secret","apiVersion":"v1"}',
+                 b'{"kind":"ConfigMap","apiVersion":"v2"}'):
+        refused(scene, 400, "BadRequest", "POST", path, body)
+    for body in (b"a: b: c", b"\tx: 1", b"- a\n- b", b"&a [*a]"):
+        refused(scene, 400, "BadRequest", "POST", path, body, Content_Type="application/yaml")
+    for body in (b"", b"k8s", b"k8s\x00\xff\xff\xff\xff", b"k8s\x00\x0a\x7f", b'{"metadata":{}}'):
+        refused(scene, 400, "BadRequest", "POST", path, body,
+                Content_Type="application/vnd.kubernetes.protobuf")
+
+
+def test_values_of_a_wrong_type(scene):
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{scene.namespace}/rolebindings"
+    apps = f"/apis/apps/v1/namespaces/{scene.namespace}/deployments"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    scene.api.create(scene.path("serviceaccounts"), {"metadata": {"name": "typed"}})
+    for path, document in (
+            (scene.path("services"), {"spec": 5}), (scene.path("services"), {"spec": {"ports": [5]}}),
+            (scene.path("pods"), {"spec": [{}]}), (scene.path("pods"), {"spec": {"containers": 5}}),
+            (scene.path("pods"), {"spec": {"containers": ["c"]}}), (rbac, {"subjects": [[[]]]}),
+            (rbac, {"roleRef": 7}), (apps, {"spec": [None]}), (apps, {"spec": {"template": "x"}}),
+            (definitions, {"spec": 5}), (definitions, {"spec": {"names": [], "versions": {}}}),
+            (definitions, {"spec": {"versions": [5]}}), (scene.path("secrets"), {"data": [1]}),
+            (scene.path("secrets"), {"stringData": {"k": {}}}),
+            (scene.path("serviceaccounts", "typed") + "/token", {"spec": [1]}),
+            (scene.path("persistentvolumeclaims"), {"spec": {"resources": 1}}),
+            (scene.path("sandboxclaims"), {"spec": 5}), (scene.path("sandboxes"), {"spec": []})):
+        kind = {"sandboxclaims": objects.claim, "sandboxes": lambda name, _: objects.sandbox(name)}
+        base = {"metadata": {"name": "typed"}}
+        for name, make in kind.items():
+            if path.endswith(name):
+                base = make("typed", "p")
+        code, answer = scene.api.request("POST", path, {**base, **document})
+        assert code in (400, 422), (path, document, code, answer)
+        same("Status", answer["kind"])
+    scene.config_map("typed")
+    for patch in ({"metadata": 5}, {"metadata": {"labels": []}}, {"data": 5}, {"data": {"k": []}}):
+        code, answer = scene.api.request("PATCH", scene.path("configmaps", "typed"), patch, MERGE)
+        assert code in (400, 422), (patch, code, answer)
+
+
+def test_bodies_that_are_too_large(scene):
+    path, limit = scene.path("configmaps"), 3 * 1024 * 1024
+    body = b'{"metadata":{"name":"huge"},"data":{"k":"%s"}}' % (b"x" * limit)
+    document = refused(scene, 413, "RequestEntityTooLarge", "POST", path, body)
+    assert document["message"], document
+    scene.config_map("grows")
+    refused(scene, 413, "RequestEntityTooLarge", "PATCH", scene.path("configmaps", "grows"), body,
+            Content_Type=MERGE)
+    # What fits into a request may still be too much for one object.
+    answer = scene.api.request("POST", path, {"metadata": {"name": "huge"},
+                                              "data": {"k": "x" * (2 * 1024 * 1024)}})
+    assert answer[0] in (413, 422), answer
+    same(404, scene.api.get(scene.path("configmaps", "huge"))[0])
+    same(200, scene.api.get(scene.path("configmaps", "grows"))[0])
+
+
+def test_bodies_that_are_too_deep(scene):
+    for opened, closed in ((b"[", b"]"), (b'{"a":', b"}")):
+        nested = opened * 20000 + b"1" + closed * 20000
+        for body in (nested, b'{"metadata":{"name":"deep"},"data":' + nested + b"}"):
+            refused(scene, 400, "BadRequest", "POST", scene.path("configmaps"), body)
+    claim = objects.claim("deep", "no-such-pool")
+    text = json.dumps(claim).replace('"spec": {', '"spec": {"x":' + "[" * 20000 + "]" * 20000 + ",")
+    refused(scene, 400, "BadRequest", "POST", scene.path("sandboxclaims"), text.encode())
+
+
+def test_duplicate_keys(scene):
+    path = scene.path("configmaps")
+    body = b'{"metadata":{"name":"twin"},"data":{"k":"1","k":"2"}}'
+    document = refused(scene, 400, "BadRequest", "POST", path + "?fieldValidation=Strict", body)
+    assert 'duplicate field "data.k"' in document["message"], document
+    answer, text = scene.api.raw("POST", path, {}, body)
+    same((201, {"k": "2"}), (answer.status, json.loads(text)["data"]))
+    assert 'duplicate field \\"data.k\\"' in answer.headers["Warning"], answer.headers
+
+
+def test_unknown_fields_are_told_of(scene):
+    claim = objects.claim("told", "no-such-pool")
+    claim["spec"]["surprise"] = {"a": 1}
+    claim["other"] = True
+    path = scene.path("sandboxclaims")
+    answer, _ = scene.api.raw("POST", path, {}, json.dumps(claim).encode())
+    same(201, answer.status)
+    warnings = " ".join(answer.headers.get_all("Warning"))
+    assert 'unknown field \\"spec.surprise\\"' in warnings, warnings
+    assert 'unknown field \\"other\\"' in warnings, warnings
+    claim["metadata"]["name"] = "silent"
+    answer, _ = scene.api.raw("POST", path + "?fieldValidation=Ignore", {},
+                              json.dumps(claim).encode())
+    same((201, None), (answer.status, answer.headers["Warning"]))
+    refused(scene, 422, "Invalid", "PATCH", path + "/silent?fieldValidation=Strict",
+            b'{"spec":{"surprise":2}}', Content_Type=MERGE)
+
+
+def test_odd_text_does_no_harm(scene):
+    # kube-apiserver puts U+FFFD in place of what is no UTF-8; the local one refuses it.
+    for body in (b'{"metadata":{"name":"odd"},"data":{"k":"\xff\xc0\xaf"}}',
+                 b'{"metadata":{"name":"odd"},"data":{"k":"\xed\xa0\x80"}}'):
+        answer, text = scene.api.raw("POST", scene.path("configmaps") + "?dryRun=All", {}, body)
+        assert answer.status in (201, 400), (answer.status, text)
+        text.decode()
+    for value in ("\u0000", "\u202e", "\ud83d\ude00", "\n\t\r\b", '"\\', "\x7f"):
+        created = scene.api.create(scene.path("configmaps") + "?dryRun=All",
+                                   {"metadata": {"name": "odd"}, "data": {"k": value}})
+        same(value.encode("utf-16", "surrogatepass").decode("utf-16"), created["data"]["k"])
+
+
+def test_bad_labels_annotations_and_references(scene):
+    for metadata in ({"labels": {"k": "a b"}}, {"labels": {"k": "x" * 64}}, {"labels": {"-k": ""}},
+                     {"labels": {"a/b/c": ""}}, {"annotations": {"a b": ""}},
+                     {"annotations": {"k": "x" * 262145}}, {"finalizers": ["no-domain/"]},
+                     {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]},
+                     {"generateName": "UPPER-"}):
+        document = {"metadata": {"name": "bad", **metadata}}
+        if "generateName" in metadata:
+            del document["metadata"]["name"]
+        status(scene.api.request("POST", scene.path("configmaps"), document), 422, "Invalid")
+    status(scene.api.request("POST", scene.path("configmaps"),
+                             {"metadata": {"name": "bad"}, "data": {"a/b": ""}}), 422, "Invalid")
+
+
+def test_bad_queries(scene):
+    path = scene.path("configmaps")
+    for query in ("limit=x", "labelSelector=a%3D%3D%3Db", "labelSelector=a%20in%20b",
+                  "fieldSelector=metadata.name%3E1", "continue=nonsense", "resourceVersion=x",
+                  "timeoutSeconds=x&watch=1",
+                  "resourceVersionMatch=Exact", "limit=1&continue=YWJj"):
+        code, document = scene.api.get(f"{path}?{query}")
+        assert code in (400, 422), (query, code, document)
+        same("Status", document["kind"])
+    for query in ("dryRun=Some", "fieldValidation=Perhaps"):
+        code, _ = scene.api.request("POST", f"{path}?{query}", {"metadata": {"name": "query"}})
+        assert code in (400, 422), (query, code)
+    same(404, scene.api.get(scene.path("configmaps", "query"))[0])
+
+
+def test_versions_that_are_not_there_yet(scene):
+    version = int(scene.api.get(scene.path("configmaps"))[1]["metadata"]["resourceVersion"])
+    code, document = scene.api.get(
+        f"{scene.path('configmaps')}?resourceVersion={version + 10 ** 6}"
+        "&resourceVersionMatch=NotOlderThan")
+    status((code, document), 504, "Timeout")
+    assert "Too large resource version" in document["message"], document
+
+
+def test_paths_lead_nowhere_else(scene):
+    scene.config_map("here")
+    inside = scene.path("configmaps")
+    for path in (f"{inside}/../configmaps/here", f"{inside}/%2e%2e/configmaps/here",
+                 f"{inside}/..%2fconfigmaps%2fhere", f"{inside}/here%00", f"{inside}/%", f"{inside}/%zz", f"{inside}/./here", f"{inside}//here",
+                 "/../../etc/passwd", "/api/v1/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd"):
+        answer, text = scene.api.raw("GET", path)
+        assert answer.status in (301, 307, 400, 404), (path, answer.status, text)
+        assert b"root:" not in text and b'"data"' not in text, (path, text)
+    for name in ("..", ".", "a/b", "../x", "a%b"):
+        status(scene.api.request("POST", inside, {"metadata": {"name": name}}), 422, "Invalid")
+
+
+def test_methods_that_do_not_exist(scene):
+    scene.config_map("methods")
+    for method, path in (("PUT", scene.path("configmaps")), ("PATCH", scene.path("configmaps")),
+                         ("POST", scene.path("configmaps", "methods")),
+                         ("DELETE", "/version"), ("BREW", scene.path("configmaps"))):
+        answer, _ = scene.api.raw(method, path, {}, b"{}")
+        assert answer.status in (403, 404, 405, 415, 501), (method, path, answer.status)
+
+
+def test_clients_that_vanish_or_dawdle(scene):
+    body = b'{"metadata":{"name":"cut"},"data":{"k":"v"}}'
+    head = (f"POST {scene.path('configmaps')} HTTP/1.1\r\nHost: cay\r\n"
+            f"Authorization: Bearer {scene.api.token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode()
+    for sent in (head[:40], head, head + body[:-1]):
+        connection = scene.api.connect()
+        connection.sock.sendall(sent)
+        connection.close()
+    same(404, scene.api.get(scene.path("configmaps", "cut"))[0])
+    connection = scene.api.connect()
+    for byte in head + body:
+        connection.sock.sendall(bytes([byte]))
+    assert connection.sock.recv(4096).startswith(b"HTTP/1.1 201"), "a slow client is served"
+    connection.close()
+    watching = scene.api.connect()
+    watching.request("GET", scene.path("configmaps") + "?watch=1",
+                     headers=scene.api.headers("application/json"))
+    same(200, watching.getresponse().status)
+    watching.sock.close()
+    same(200, scene.api.request("DELETE", scene.path("configmaps", "cut"))[0])
+
+
+def test_no_token_and_no_right(scene):
+    for headers in ({"Authorization": None}, {"Authorization": "Bearer "},
+                    {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer a.b.c"}):
+        answer, text = scene.api.raw("GET", scene.path("secrets"), headers)
+        assert answer.status in (401, 403), (headers, answer.status)
+        same("Status", json.loads(text)["kind"])
+    account = scene.api.create(scene.path("serviceaccounts"), {"metadata": {"name": "robot"}})
+    granted = scene.api.create(scene.path("serviceaccounts", "robot") + "/token", {
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
+    robot = {"Authorization": "Bearer " + granted["status"]["token"]}
+    user = f"system:serviceaccount:{scene.namespace}:robot"
+    document = refused(scene, 403, "Forbidden", "GET", scene.path("secrets"), None, **robot)
+    same(f'secrets is forbidden: User "{user}" cannot list resource "secrets" in API group "" in '
+         f'the namespace "{scene.namespace}"', document["message"])
+    # Whether something is there is not told either.
+    for name in ("no-such", "kube-root-ca.crt"):
+        refused(scene, 403, "Forbidden", "GET", scene.path("configmaps", name), None, **robot)
+    refused(scene, 403, "Forbidden", "POST", scene.path("configmaps"), b"{}", **robot)
+    refused(scene, 403, "Forbidden", "GET", "/api/v1/nodes", None, **robot)
+    refused(scene, 403, "Forbidden", "GET", scene.path("configmaps"), None, **robot,
+            Impersonate_User="system:admin")
+    roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{scene.namespace}"
+    scene.api.create(f"{roles}/roles", {"metadata": {"name": "reader"}, "rules": [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]})
+    scene.api.create(f"{roles}/rolebindings", {
+        "metadata": {"name": "reader"}, "subjects": [
+            {"kind": "ServiceAccount", "name": account["metadata"]["name"],
+             "namespace": scene.namespace}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}})
+    wait_for(lambda: scene.api.raw("GET", scene.path("configmaps", "no-such"), robot)[0].status
+             == 404, 10, "the right to take effect")
+    refused(scene, 403, "Forbidden", "GET", scene.path("configmaps"), None, **robot)
+    # Nobody gives rights that she does not have.
+    refused(scene, 403, "Forbidden", "POST", f"{roles}/roles", json.dumps({
+        "metadata": {"name": "more"}, "rules": [
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}).encode(), **robot)
+
+
 def test_immutable_volume_claim_templates(scene):
     document = objects.sandbox("immutable")
     document["spec"]["operatingMode"] = "Suspended"
