@@ -12,6 +12,8 @@
 #include "node/internal.h"
 
 enum {
+        BUSY_RETRY_MS = 10,
+        BUSY_RETRIES = 200,
         CONNECT_RETRY_MS = 1,
         CONNECT_RETRY_LAST_MS = 1000,
         EXIT_WAIT_MS = 1000, /* for the rest of what init said, after its death */
@@ -456,7 +458,8 @@ static void refuse(struct node_pod *pod, size_t index, uint32_t attempt, const c
         pod_tell(pod, &event);
 }
 
-/* The launcher died meanwhile: there may be a container or not, and nobody would wait for it. */
+/* The launcher died meanwhile: there may be a container or not, and nobody would wait for it. Or it
+ * died before, and the sandbox has not even its namespaces any more (-ESTALE). */
 static void give_up(struct node_pod *pod, size_t index, uint32_t attempt)
 {
         const struct pod_event event = { .type = POD_EVENT_START_INTERRUPTED,
@@ -486,9 +489,10 @@ static void on_launched(struct node *node, const struct node_call *call, int res
         if (result < 0) {
                 pod->containers[call->index] = NULL;
                 container_free(container);
-                if (result == -ECONNRESET)
+                /* ECANCELED: the sandbox is being destroyed, which tells its own end. */
+                if (result == -ECONNRESET || result == -ESTALE)
                         give_up(pod, call->index, call->attempt);
-                else
+                else if (result != -ECANCELED)
                         refuse(pod, call->index, call->attempt, "RunContainerError", reason);
                 return;
         }
@@ -663,7 +667,16 @@ static struct node_container *container_new(struct node_pod *pod, size_t index, 
         return container;
 }
 
-void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
+static void start(struct node_pod *pod, size_t index, uint32_t attempt, unsigned retries);
+
+static void busy_expired(struct net_timer *timer)
+{
+        struct node_container *container = container_of(timer, struct node_container, retry);
+
+        start(container->pod, container->index, container->attempt, container->retries + 1);
+}
+
+static void start(struct node_pod *pod, size_t index, uint32_t attempt, unsigned retries)
 {
         const struct pod_container *wanted = &pod_spec_of(pod)->containers[index];
         struct error error = {};
@@ -685,6 +698,12 @@ void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
                 r = launch(container, image, &error);
         if (r >= 0)
                 return;
+        /* The end of the attempt before is still to be told. */
+        if (r == -EBUSY && retries < BUSY_RETRIES) {
+                container->retries = retries;
+                net_timer_start(loop_of(container), &container->retry, BUSY_RETRY_MS, busy_expired);
+                return;
+        }
         pod->containers[index] = NULL;
         container_free(container);
         if (r == -ENOENT && is_config && material_refresh(pod, index, attempt))
@@ -694,6 +713,11 @@ void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
         refuse(pod, index, attempt,
                is_config || r == -EACCES ? "CreateContainerConfigError" : "CreateContainerError",
                error.message);
+}
+
+void container_start(struct node_pod *pod, size_t index, uint32_t attempt)
+{
+        start(pod, index, attempt, 0);
 }
 
 int container_adopt(struct node_pod *pod, size_t index, uint32_t attempt)

@@ -46,6 +46,7 @@ struct node_call {
         struct node_pod *pod;                 /* NULL: it was released */
         size_t index;
         uint32_t attempt;
+        uint64_t bytes; /* measured */
         char uid[RUNTIME_ID];
         UT_hash_handle hh;
 };
@@ -169,6 +170,12 @@ struct node_pod {
         unsigned publish_failures;
 
         struct net_timer destroy_timer;
+
+        /* eviction.c */
+        struct net_timer measure_timer;
+        size_t measured; /* volumes of this round */
+        unsigned measure_rounds;
+
         struct list in_released; /* of the node, until it is freed */
         struct net_task freeing;
         UT_hash_handle hh; /* by uid */
@@ -369,6 +376,16 @@ int files_open(struct node *node, struct error *error);
 /* Writes or renews what the Pod's volumes hold. */
 int files_write(struct node_pod *pod, struct error *error);
 
+/* The folder of a volume, below that of volumes. */
+void files_volume_path(const struct node_pod *pod, const struct pod_volume *volume,
+                       char path[static POD_PATH_SIZE]);
+
+/* How large an emptyDir in memory may get, bytes; 0: nobody says. */
+uint64_t files_memory_size(const struct pod_spec *spec, const struct pod_volume *volume);
+
+/* Gives a volume to the Pod's fsGroup, if it has one. */
+int files_own(struct node_pod *pod, const struct pod_volume *volume);
+
 /* Writes /etc/hosts and alike, which have the Pod's address. */
 int files_write_etc(struct node_pod *pod, struct error *error);
 
@@ -387,6 +404,12 @@ void files_purge(struct node *node, const char *uid);
 
 /* The same for folders of Pods that are gone. */
 void files_purge_unclaimed(struct node *node);
+
+/* ---- eviction.c ---- */
+
+/* Looks now and then whether emptyDirs have become larger than their sizeLimit; tells EVICTED. */
+void eviction_begin(struct node_pod *pod);
+void eviction_end(struct node_pod *pod);
 
 /* ---- report.c ---- */
 

@@ -35,6 +35,7 @@ struct pod_material {
         struct node_pod *pod;
         struct material_item *items;
         size_t count, outstanding;
+        size_t mounting;  /* volumes in memory whose mount has not been answered */
         bool has_changed; /* since the volumes were written */
         bool is_quiet;    /* a renewal: nobody waits */
         bool is_start;    /* container_start() waits, not PREPARE */
@@ -338,6 +339,67 @@ static void fail(struct pod_material *material, const char *message)
         pod_tell(material->pod, &event);
 }
 
+static void tell_prepared(struct pod_material *material)
+{
+        const struct pod_event event = { .type = POD_EVENT_PREPARED };
+
+        plan_renewal(material);
+        eviction_begin(material->pod);
+        pod_tell(material->pod, &event);
+}
+
+static void memory_answered(struct node *node, const struct node_call *call, int result,
+                            const char *reason)
+{
+        struct node_pod *pod = call->pod;
+        char message[POD_MESSAGE_SIZE];
+
+        (void)node;
+        if (!pod || !pod->material || pod->material->mounting == 0)
+                return;
+        const struct pod_volume *volume = &pod_spec_of(pod)->volumes[call->index];
+        if (result >= 0)
+                result = files_own(pod, volume);
+        if (result < 0)
+                snprintf(pod->material->why, sizeof(pod->material->why),
+                         "MountVolume.SetUp failed for volume \"%.*s\" : %s: %s",
+                         STR_FORMAT(volume->name), reason, strerror(-result));
+        if (--pod->material->mounting > 0)
+                return;
+        if (!pod->material->why[0]) {
+                tell_prepared(pod->material);
+                return;
+        }
+        snprintf(message, sizeof(message), "%s", pod->material->why);
+        fail(pod->material, message);
+}
+
+/* Has the runtime make the volumes in memory; memory_answered() goes on when all are there. */
+static int mount_memory(struct pod_material *material)
+{
+        struct node_pod *pod = material->pod;
+        const struct pod_spec *spec = pod_spec_of(pod);
+        int r = 0;
+
+        for (size_t i = 0; i < spec->volume_count && r >= 0; i++) {
+                char path[POD_PATH_SIZE];
+                uint64_t call;
+                if (spec->volumes[i].kind != POD_VOLUME_EMPTY_DIR || !spec->volumes[i].in_memory)
+                        continue;
+                files_volume_path(pod, &spec->volumes[i], path);
+                r = runtime_memory(pod->node->runtime, path,
+                                   files_memory_size(spec, &spec->volumes[i]), &call);
+                if (r >= 0)
+                        r = node_expect(pod->node, call,
+                                        &(struct node_call){ .answered = memory_answered,
+                                                             .pod = pod,
+                                                             .index = i });
+                if (r >= 0)
+                        material->mounting++;
+        }
+        return r;
+}
+
 static void finish(struct pod_material *material)
 {
         struct node_pod *pod = material->pod;
@@ -361,11 +423,17 @@ static void finish(struct pod_material *material)
                         return;
                 }
         }
-        plan_renewal(material);
-        if (material->is_quiet)
+        if (material->is_quiet) {
+                plan_renewal(material);
                 return;
-        const struct pod_event event = { .type = POD_EVENT_PREPARED };
-        pod_tell(pod, &event);
+        }
+        int r = mount_memory(material);
+        if (r < 0 && material->mounting == 0)
+                fail(material, strerror(-r));
+        else if (r < 0)
+                snprintf(material->why, sizeof(material->why), "%s", strerror(-r));
+        else if (material->mounting == 0)
+                tell_prepared(material);
 }
 
 void material_prepare(struct node_pod *pod)

@@ -69,6 +69,17 @@ static void on_answer(void *owner, uint64_t number, int result, const char *reas
         free(call);
 }
 
+static void on_measured(void *owner, uint64_t number, int result, uint64_t bytes)
+{
+        struct node *node = owner;
+        struct node_call *call;
+
+        HASH_FIND(hh, node->calls, &number, sizeof(number), call);
+        if (call)
+                call->bytes = bytes;
+        on_answer(owner, number, result, NULL);
+}
+
 static struct node_found *find_or_add_found(struct node *node, const char *uid)
 {
         struct node_found *found;
@@ -145,6 +156,7 @@ static const struct runtime_events runtime_events = {
         .container_launched = on_answer,
         .container_exited = on_container_exited,
         .done = on_answer,
+        .measured = on_measured,
         .found = on_found,
 };
 

@@ -443,6 +443,37 @@ static void volumes_hold_what_they_name(void **state)
         assert_true(waits_with(world, "q", "ContainerCreating"));
 }
 
+static void empty_dirs_are_bounded(void **state)
+{
+        struct world *world = *state;
+        const char *source;
+
+        world->runtime.memory_failures = 1;
+        put_pod(world, "p",
+                SLEEP ",\"resources\":{\"limits\":{\"memory\":\"64Mi\"}},\"volumeMounts\":[{"
+                      "\"name\":\"m\",\"mountPath\":\"/dev/shm\"}]",
+                "\"volumes\":[{\"name\":\"m\",\"emptyDir\":{\"medium\":\"Memory\",\"sizeLimit\":"
+                "\"1Gi\"}}],");
+        test_run_until(&world->loop, is_ready(world, "p"));
+        assert_int_equal(world->runtime.memory_failures, 0);
+        assert_int_equal(test_runtime_last_memory(&source), 64 << 20);
+        assert_string_equal(source, "pods/p-uid/vol-m");
+        assert_non_null(mount_at("/dev/shm"));
+
+        world->runtime.measured = 4096;
+        put_pod(world, "q", SLEEP,
+                "\"volumes\":[{\"name\":\"d\",\"emptyDir\":{\"sizeLimit\":\"4Ki\"}},{\"name\":"
+                "\"e\","
+                "\"emptyDir\":{\"sizeLimit\":\"8Ki\"}}],");
+        test_run_until(&world->loop, is_ready(world, "q"));
+        world->runtime.measured = 8193;
+        test_run_until(&world->loop, phase_is(world, "q", "Failed"));
+        assert_true(json_string_is(json_get(status_of(world, "q"), "reason"), STR("Evicted")));
+        assert_true(
+                str_starts_with(json_string(json_get(status_of(world, "q"), "message")),
+                                STR("Usage of EmptyDir volume \"d\" exceeds the limit \"4096\"")));
+}
+
 static void a_restarted_node_finds_what_runs(void **state)
 {
         struct world *world = *state;
@@ -712,6 +743,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(probes_decide_when_it_is_ready, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(hooks_run_at_both_ends, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(volumes_hold_what_they_name, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(empty_dirs_are_bounded, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_restarted_node_finds_what_runs, set_up,
                                                 tear_down),
                 cmocka_unit_test_setup_teardown(failures_are_tried_again, set_up, tear_down),

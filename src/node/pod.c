@@ -215,7 +215,8 @@ static void sandbox_answered(struct node *node, const struct node_call *call, in
                 tell_simple(pod, POD_EVENT_SANDBOX_CREATED, NULL);
                 return;
         }
-        if (result == -ECONNRESET) {
+        /* A launcher died, and may have made it before. */
+        if (result == -ECONNRESET || result == -EEXIST) {
                 tell_simple(pod, POD_EVENT_SANDBOX_INTERRUPTED, NULL);
                 return;
         }
@@ -322,6 +323,7 @@ void pod_free(struct node_pod *pod)
         list_remove(&pod->in_released);
         net_timer_stop(&pod->timer);
         net_timer_stop(&pod->destroy_timer);
+        eviction_end(pod);
         net_task_cancel(&pod->freeing);
         report_pod_released(pod);
         material_free(pod->material);
@@ -360,6 +362,7 @@ static void release(struct node_pod *pod)
         HASH_DELETE(hh, pod->node->pods, pod);
         list_append(&pod->node->released, &pod->in_released);
         net_timer_stop(&pod->timer);
+        eviction_end(pod);
         forget_logs(pod);
         net_loop_defer(pod->node->loop, &pod->freeing);
 }

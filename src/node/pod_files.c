@@ -33,8 +33,8 @@ static void pod_path(const struct node_pod *pod, const char *rest, char path[sta
         snprintf(path, POD_PATH_SIZE, "pods/%s%s%s", pod->uid, rest[0] ? "/" : "", rest);
 }
 
-static void volume_path(const struct node_pod *pod, const struct pod_volume *volume,
-                        char path[static POD_PATH_SIZE])
+void files_volume_path(const struct node_pod *pod, const struct pod_volume *volume,
+                       char path[static POD_PATH_SIZE])
 {
         if (volume->kind == POD_VOLUME_CLAIM) {
                 struct str name = material_claim_volume(pod, volume->claim);
@@ -399,6 +399,33 @@ static int write_objects(struct node_pod *pod, size_t index, int folder, struct 
 
 /* ---- all volumes ---- */
 
+int files_own(struct node_pod *pod, const struct pod_volume *volume)
+{
+        const struct pod_spec *spec = pod_spec_of(pod);
+        char path[POD_PATH_SIZE];
+        uint64_t call;
+
+        if (spec->fs_group < 0)
+                return 0;
+        files_volume_path(pod, volume, path);
+        return runtime_own(pod->node->runtime, path, 0, (uint32_t)spec->fs_group, 02777, &call);
+}
+
+/* As the kubelet: what the Pod may use, and less if the volume says so. */
+uint64_t files_memory_size(const struct pod_spec *spec, const struct pod_volume *volume)
+{
+        uint64_t limit = 0;
+        bool all_have = true;
+
+        for (size_t i = 0; i < spec->container_count; i++) {
+                limit += spec->containers[i].limits.memory;
+                all_have &= spec->containers[i].limits.memory > 0;
+        }
+        if (!all_have || limit == 0)
+                return volume->size_limit;
+        return volume->size_limit ? MIN(limit, volume->size_limit) : limit;
+}
+
 static int write_volume(struct node_pod *pod, size_t index, struct error *error)
 {
         const struct pod_spec *spec = pod_spec_of(pod);
@@ -415,7 +442,7 @@ static int write_volume(struct node_pod *pod, size_t index, struct error *error)
                                          "persistentvolumeclaim \"%.*s\" is not bound",
                                          STR_FORMAT(volume->claim));
         }
-        volume_path(pod, volume, path);
+        files_volume_path(pod, volume, path);
         int r = make_folder(pod->node->volumes_fd, path, 0755, &folder);
         if (r < 0)
                 return r;
@@ -423,11 +450,8 @@ static int write_volume(struct node_pod *pod, size_t index, struct error *error)
                 return write_objects(pod, index, folder, error);
         if (fstat(folder, &status) < 0)
                 return -errno;
-        if (spec->fs_group >= 0) {
-                uint64_t call;
-                return runtime_own(pod->node->runtime, path, 0, (uint32_t)spec->fs_group, 02777,
-                                   &call);
-        }
+        if (spec->fs_group >= 0)
+                return volume->in_memory ? 0 : files_own(pod, volume);
         if ((status.st_mode & 0777) != 0777 && fchmod(folder, 0777) < 0)
                 return -errno;
         return 0;
@@ -615,7 +639,7 @@ static int add_volume(struct node_pod *pod, const struct pod_mount *mount,
         bool is_data = volume->kind == POD_VOLUME_EMPTY_DIR || volume->kind == POD_VOLUME_CLAIM;
         char folder[POD_PATH_SIZE], source[RUNTIME_PATH];
 
-        volume_path(pod, volume, folder);
+        files_volume_path(pod, volume, folder);
         int r = 0;
         if (mount->sub_path.length > 0)
                 r = sub_source(pod, volume, folder, mount->sub_path, source);

@@ -84,10 +84,10 @@ static enum pod_phase derive_phase(struct pod_worker *worker)
         if (worker->is_terminal)
                 return worker->phase;
         if (pod_worker_is_idle(worker)) {
-                worker->is_terminal = worker->is_refused || worker->is_past_deadline ||
+                worker->is_terminal = worker->is_refused || worker->is_ended ||
                                       pod_worker_has_finished(worker) ||
                                       (spec->is_deleting && any_ran(worker));
-                if (worker->is_refused || worker->is_past_deadline)
+                if (worker->is_refused || worker->is_ended)
                         return POD_FAILED;
                 if (worker->is_terminal)
                         return has_succeeded(worker) ? POD_SUCCEEDED : POD_FAILED;

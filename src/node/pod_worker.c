@@ -18,7 +18,12 @@
 #define HOOK_OVERRUN          (2 * NS_PER_SECOND) /* as the kubelet: between SIGTERM and SIGKILL then */
 #define PUBLISH_HOLD          (20 * NS_PER_MS)
 
-enum { EXIT_SIGNAL_BASE = 128, EXIT_LOST = 137, TEXT_MAX = 4096 /* as a kubelet cuts them */ };
+enum {
+        EVICTION_GRACE_S = 1, /* as the kubelet: what fills a disk gets no time for more */
+        EXIT_SIGNAL_BASE = 128,
+        EXIT_LOST = 137,
+        TEXT_MAX = 4096 /* as a kubelet cuts them */
+};
 
 void pod_worker_init(struct pod_worker *worker, uint32_t host_address)
 {
@@ -184,7 +189,7 @@ bool pod_worker_has_finished(const struct pod_worker *worker)
 bool pod_worker_is_stopping(const struct pod_worker *worker)
 {
         return worker->is_removed || worker->is_terminal || worker->spec->is_deleting ||
-               worker->is_refused || worker->is_past_deadline || pod_worker_has_finished(worker);
+               worker->is_refused || worker->is_ended || pod_worker_has_finished(worker);
 }
 
 bool pod_worker_is_idle(const struct pod_worker *worker)
@@ -502,6 +507,14 @@ static void end_containers(struct pod_worker *worker, const char *reason, const 
         }
 }
 
+/* What was asked to start never did: that is no exit. */
+static void unstart_containers(struct pod_worker *worker)
+{
+        for (size_t i = 0; i < worker->container_count; i++)
+                if (worker->containers[i].phase == POD_CONTAINER_STARTING)
+                        set_waiting(&worker->containers[i], "ContainerCreating", NULL);
+}
+
 static void on_sandbox_failed(struct pod_worker *worker, const char *message, struct pod_time now,
                               struct pod_actions *actions)
 {
@@ -510,9 +523,7 @@ static void on_sandbox_failed(struct pod_worker *worker, const char *message, st
         worker->sandbox = POD_SANDBOX_ABSENT;
         worker->sandbox_retry_at = back_off(&worker->sandbox_backoff_ns, SANDBOX_BACKOFF_FIRST,
                                             SANDBOX_BACKOFF_LAST, now.monotonic);
-        for (size_t i = 0; i < worker->container_count; i++)
-                if (worker->containers[i].phase == POD_CONTAINER_STARTING)
-                        set_waiting(&worker->containers[i], "ContainerCreating", NULL);
+        unstart_containers(worker);
         end_containers(worker, "Error", message, now, actions);
         act_event(actions, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s",
                   message ? message : "unknown");
@@ -522,9 +533,7 @@ static void on_sandbox_interrupted(struct pod_worker *worker, struct pod_actions
 {
         if (worker->sandbox != POD_SANDBOX_CREATING)
                 return;
-        for (size_t i = 0; i < worker->container_count; i++)
-                if (worker->containers[i].phase == POD_CONTAINER_STARTING)
-                        set_waiting(&worker->containers[i], "ContainerCreating", NULL);
+        unstart_containers(worker);
         begin_anew(worker, actions);
 }
 
@@ -583,6 +592,7 @@ static void on_sandbox_event(struct pod_worker *worker, const struct pod_event *
                 if (!pod_worker_is_stopping(worker))
                         act_event(actions, true, "SandboxChanged",
                                   "Pod sandbox ended and will be re-created");
+                unstart_containers(worker);
                 end_containers(worker, "Error", event->message, now, actions);
                 break;
         default:
@@ -629,6 +639,17 @@ static void on_refused(struct pod_worker *worker, const struct pod_event *event,
         act_event(actions, true, worker->reason, "%s", event->message ? event->message : "");
 }
 
+static void on_evicted(struct pod_worker *worker, const struct pod_event *event,
+                       struct pod_actions *actions)
+{
+        if (pod_worker_is_stopping(worker))
+                return;
+        worker->is_ended = worker->is_evicted = true;
+        snprintf(worker->reason, sizeof(worker->reason), "Evicted");
+        replace_text(&worker->message, event->message);
+        act_event(actions, true, "Evicted", "%s", event->message ? event->message : "");
+}
+
 static void take_event(struct pod_worker *worker, const struct pod_event *event,
                        struct pod_time now, struct pod_actions *actions)
 {
@@ -668,6 +689,9 @@ static void take_event(struct pod_worker *worker, const struct pod_event *event,
         case POD_EVENT_HOOK_ENDED:
                 on_container_event(worker, event, now, actions);
                 break;
+        case POD_EVENT_EVICTED:
+                on_evicted(worker, event, actions);
+                break;
         case POD_EVENT_DELETE_FAILED:
                 worker->delete_sent = false;
                 worker->delete_retry_at = now.monotonic + DELETE_RETRY;
@@ -686,6 +710,9 @@ static void begin_stop(struct pod_worker *worker, struct pod_time now)
 {
         const struct pod_spec *spec = worker->spec;
         uint64_t grace = spec->is_deleting ? spec->deletion_grace_s : spec->grace_s;
+
+        if (worker->is_evicted)
+                grace = MIN(grace, (uint64_t)EVICTION_GRACE_S);
         uint64_t stop_by =
                 worker->is_removed ? now.monotonic : now.monotonic + grace * NS_PER_SECOND;
 
@@ -868,14 +895,14 @@ static void check_active_deadline(struct pod_worker *worker, struct pod_time now
 {
         uint64_t seconds = worker->spec->active_deadline_s;
 
-        if (seconds == 0 || worker->is_past_deadline || pod_worker_is_stopping(worker))
+        if (seconds == 0 || worker->is_ended || pod_worker_is_stopping(worker))
                 return;
         uint64_t ends = worker->start_time + seconds * NS_PER_SECOND;
         if (now.realtime < ends) {
                 wake_at(worker, now.monotonic + (ends - now.realtime));
                 return;
         }
-        worker->is_past_deadline = true;
+        worker->is_ended = true;
         snprintf(worker->reason, sizeof(worker->reason), "DeadlineExceeded");
         replace_text(&worker->message,
                      "Pod was active on the node longer than the specified deadline");

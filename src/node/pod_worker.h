@@ -51,6 +51,7 @@ enum pod_event_type {
         POD_EVENT_EXITED,     /* `container`, `attempt`, `code`, `signal`, `oom`, `reason`, … */
         POD_EVENT_PROBE,      /* `container`, `attempt`, `role`, `healthy`, `message` */
         POD_EVENT_HOOK_ENDED, /* `container`, `attempt`, `hook`, `healthy`, `message` */
+        POD_EVENT_EVICTED,    /* it took too much of the node: `message` */
         POD_EVENT_DELETE_FAILED, /* the API refused the deletion for now; is retried */
         POD_EVENT_RESTORED,      /* after pod_worker_restore(): all that still runs was reported */
 };
@@ -183,7 +184,9 @@ struct pod_worker {
         uint64_t start_time;          /* realtime when the node first saw it */
         char reason[POD_REASON_SIZE]; /* status.reason; empty: none */
         char *message;                /* status.message; owned */
-        bool is_refused, is_past_deadline;
+        bool is_refused;
+        bool is_ended; /* by the node: past its deadline, or evicted */
+        bool is_evicted;
         bool is_terminal;  /* phase is Succeeded or Failed for good */
         bool is_restoring; /* between pod_worker_restore() and POD_EVENT_RESTORED */
         bool is_removed, is_released;

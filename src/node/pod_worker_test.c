@@ -128,6 +128,7 @@ static const struct {
         { "stale", POD_EVENT_EXITED },
         { "probe", POD_EVENT_PROBE },
         { "hook", POD_EVENT_HOOK_ENDED },
+        { "evicted", POD_EVENT_EVICTED },
         { "removed", POD_EVENT_REMOVED },
         { "unsupported", POD_EVENT_REFUSED },
         { "delete-failed", POD_EVENT_DELETE_FAILED },
@@ -345,6 +346,15 @@ static void pre_stop_comes_before_the_signal(void **state)
         STORY(pod, UP, { "delete 0", "kill:main" });
 }
 
+static void eviction_leaves_a_second(void **state)
+{
+        (void)state;
+        STORY(POD(MAIN), UP, { "evicted", "stop:main" }, { "evicted", "" }, { "wait 999", "" },
+              { "wait 1", "kill:main" },
+              { "signal main 9", "destroy publish", "Failed False main:Error#0" },
+              { "destroyed", "" }, { "evicted", "" });
+}
+
 static void crashes_back_off(void **state)
 {
         (void)state;
@@ -508,6 +518,11 @@ static void a_lost_sandbox_is_made_anew(void **state)
               { "started main", "publish", "Running True main:running#1" });
         STORY(POD("\"restartPolicy\":\"Never\"," MAIN), UP,
               { "sandbox-lost", "publish", "Failed False main:Error#0" });
+        /* What never started may start, whatever the policy. */
+        STORY(POD("\"restartPolicy\":\"Never\"," MAIN), { "desired", "prepare create" },
+              { "prepared", "start:main" }, { "sandbox", "" },
+              { "sandbox-lost", "create start:main" }, { "stale main", "" }, { "sandbox", "" },
+              { "started main", "publish", "Running True main:running#0" });
 }
 
 static void the_active_deadline_ends_a_pod(void **state)
@@ -742,6 +757,7 @@ int main(void)
                 cmocka_unit_test(readiness_waits_for_its_probe),
                 cmocka_unit_test(readiness_waits_for_post_start),
                 cmocka_unit_test(pre_stop_comes_before_the_signal),
+                cmocka_unit_test(eviction_leaves_a_second),
                 cmocka_unit_test(crashes_back_off),
                 cmocka_unit_test(back_off_ends_at_five_minutes),
                 cmocka_unit_test(restart_policy_decides),

@@ -34,9 +34,11 @@ static struct {
                 int pidfd;
         } containers[CONTAINERS];
         struct container_spec last;
+        char memory_source[RUNTIME_PATH];
+        uint64_t memory_size;
 } machine;
 
-enum answer_kind { ANSWER_SANDBOX, ANSWER_LAUNCHED, ANSWER_DONE, ANSWER_FOUND };
+enum answer_kind { ANSWER_SANDBOX, ANSWER_LAUNCHED, ANSWER_DONE, ANSWER_MEASURED, ANSWER_FOUND };
 
 struct test_runtime {
         struct runtime runtime; /* first */
@@ -232,6 +234,23 @@ static int purge(struct runtime *runtime, const char *source, uint64_t *ret_call
         return answer(of(runtime), ANSWER_DONE, 0, ret_call);
 }
 
+static int memory(struct runtime *runtime, const char *source, uint64_t size, uint64_t *ret_call)
+{
+        if (of(runtime)->config->memory_failures > 0) {
+                of(runtime)->config->memory_failures--;
+                return answer(of(runtime), ANSWER_DONE, -ENOMEM, ret_call);
+        }
+        machine.memory_size = size;
+        snprintf(machine.memory_source, sizeof(machine.memory_source), "%s", source);
+        return answer(of(runtime), ANSWER_DONE, 0, ret_call);
+}
+
+static int measure(struct runtime *runtime, const char *source, uint64_t *ret_call)
+{
+        (void)source;
+        return answer(of(runtime), ANSWER_MEASURED, 0, ret_call);
+}
+
 static int connect_init(struct runtime *runtime, const struct container_key *key, int *ret_fd)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -343,6 +362,9 @@ static int dispatch(struct runtime *runtime)
                 else if (answers[i].kind == ANSWER_LAUNCHED)
                         events->container_launched(runtime->owner, answers[i].call,
                                                    answers[i].result, reason);
+                else if (answers[i].kind == ANSWER_MEASURED)
+                        events->measured(runtime->owner, answers[i].call, answers[i].result,
+                                         t->config->measured);
                 else
                         events->done(runtime->owner, answers[i].call, answers[i].result, reason);
         }
@@ -369,6 +391,8 @@ static const struct runtime_ops ops = {
         .recover = recover,
         .own = own,
         .purge = purge,
+        .memory = memory,
+        .measure = measure,
         .connect = connect_init,
         .open_log = open_log,
         .forget = forget,
@@ -392,6 +416,12 @@ int test_runtime_new(void *user, const struct runtime_events *events, void *owne
         epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake, &event);
         *ret_runtime = &t->runtime;
         return 0;
+}
+
+uint64_t test_runtime_last_memory(const char **ret_source)
+{
+        *ret_source = machine.memory_source;
+        return machine.memory_size;
 }
 
 const struct container_spec *test_runtime_last_launch(void)

@@ -9,10 +9,12 @@
  * limits. What it runs outlives it, as sandboxes outlive a node, until test_runtime_end().
  */
 struct test_runtime_config {
-        const char *init;   /* path of the static init */
-        const char *folder; /* sockets and log rings */
-        unsigned failures;  /* so many sandboxes cannot be created */
-        unsigned purges;    /* that were asked for */
+        const char *init;         /* path of the static init */
+        const char *folder;       /* sockets and log rings */
+        unsigned failures;        /* so many sandboxes cannot be created */
+        unsigned purges;          /* that were asked for */
+        unsigned memory_failures; /* so many volumes in memory cannot be made */
+        uint64_t measured;        /* what every volume takes */
 };
 
 /* For node_config.runtime_new; `user` is a test_runtime_config, which outlives all runtimes. */
@@ -21,6 +23,9 @@ int test_runtime_new(void *user, const struct runtime_events *events, void *owne
 
 /* What was mounted into the last container launched, for tests to look at. */
 const struct container_spec *test_runtime_last_launch(void);
+
+/* Source and size of the volume in memory made last. */
+uint64_t test_runtime_last_memory(const char **ret_source);
 
 /* Kills what still runs. Returns how many containers that were. */
 unsigned test_runtime_end(void);

@@ -234,9 +234,14 @@ static void handle(struct launcher *launcher, const struct launcher_request *req
                 r = volume_own(launcher, request, fds[0]);
                 break;
         case LAUNCHER_PURGE:
+        case LAUNCHER_MEASURE:
                 stage = LAUNCHER_STAGE_VOLUME;
-                r = volume_purge(launcher, request->id, fds[0]);
+                r = volume_walk(launcher, request, fds[0]);
                 is_done = true;
+                break;
+        case LAUNCHER_MEMORY:
+                stage = LAUNCHER_STAGE_VOLUME;
+                r = volume_memory(launcher, request->memory, fds[0]);
                 break;
         case LAUNCHER_SOCKET:
                 stage = LAUNCHER_STAGE_NETWORK;
@@ -303,8 +308,8 @@ static void on_event(struct launcher *launcher, const struct epoll_event *event)
         case WATCH_PIDFD:
                 sandbox_on_pidfd(launcher, slot, index);
                 break;
-        case WATCH_PURGE:
-                volume_on_purged(launcher, (int)slot);
+        case WATCH_WALK:
+                volume_on_walked(launcher, (int)slot);
                 break;
         }
 }
@@ -627,6 +632,9 @@ int launcher_cleanup(const struct launcher_config *config, struct error *error)
         cgroup_tree_close(&cgroups);
         if (r == 0)
                 r = removed;
+        int unmounted = volume_unmount_all(config->cgroup);
+        if (r == 0)
+                r = unmounted;
         pin_path(config, pins);
         snprintf(path, sizeof(path), "%s/fabric", pins);
         int unpinned = fabric_remove(path, config);

@@ -31,7 +31,15 @@ enum {
         STATE_NAME = RUNTIME_ID + 24,
 };
 
-enum call_kind { CALL_CREATE, CALL_LAUNCH, CALL_DONE, CALL_USAGE, CALL_LIST, CALL_EXIT };
+enum call_kind {
+        CALL_CREATE,
+        CALL_LAUNCH,
+        CALL_DONE,
+        CALL_USAGE,
+        CALL_MEASURE,
+        CALL_LIST,
+        CALL_EXIT
+};
 
 /* A request that has not been answered. */
 struct call {
@@ -437,12 +445,12 @@ static int native_recover(struct runtime *runtime, uint64_t *ret_call)
 }
 
 static int request_with_source(struct native *native, struct launcher_request *request,
-                               const char *source, uint64_t *ret_call)
+                               const char *source, enum call_kind kind, uint64_t *ret_call)
 {
         _cleanup_close_ int fd = -1;
         int r = open_source(native, source, &fd);
 
-        return r < 0 ? r : send_request(native, request, &fd, 1, CALL_DONE, ret_call);
+        return r < 0 ? r : send_request(native, request, &fd, 1, kind, ret_call);
 }
 
 static int native_own(struct runtime *runtime, const char *source, uint32_t user, uint32_t group,
@@ -453,14 +461,30 @@ static int native_own(struct runtime *runtime, const char *source, uint32_t user
         request.own.user = user;
         request.own.group = group;
         request.own.mode = mode;
-        return request_with_source(native_of(runtime), &request, source, ret_call);
+        return request_with_source(native_of(runtime), &request, source, CALL_DONE, ret_call);
 }
 
 static int native_purge(struct runtime *runtime, const char *source, uint64_t *ret_call)
 {
         struct launcher_request request = { .operation = LAUNCHER_PURGE };
 
-        return request_with_source(native_of(runtime), &request, source, ret_call);
+        return request_with_source(native_of(runtime), &request, source, CALL_DONE, ret_call);
+}
+
+static int native_memory(struct runtime *runtime, const char *source, uint64_t size,
+                         uint64_t *ret_call)
+{
+        struct launcher_request request = { .operation = LAUNCHER_MEMORY };
+
+        request.memory = size;
+        return request_with_source(native_of(runtime), &request, source, CALL_DONE, ret_call);
+}
+
+static int native_measure(struct runtime *runtime, const char *source, uint64_t *ret_call)
+{
+        struct launcher_request request = { .operation = LAUNCHER_MEASURE };
+
+        return request_with_source(native_of(runtime), &request, source, CALL_MEASURE, ret_call);
 }
 
 static int native_connect(struct runtime *runtime, const struct container_key *key, int *ret_fd)
@@ -631,6 +655,10 @@ static void finish_call(struct native *native, const struct call *call,
                 if (events->usage)
                         events->usage(owner, call->id, result, &reply->usage);
                 break;
+        case CALL_MEASURE:
+                if (events->measured)
+                        events->measured(owner, call->id, result, reply->bytes);
+                break;
         case CALL_LIST:
                 on_page(native, call, reply, fd);
                 break;
@@ -797,6 +825,8 @@ static const struct runtime_ops native_ops = {
         .recover = native_recover,
         .own = native_own,
         .purge = native_purge,
+        .memory = native_memory,
+        .measure = native_measure,
         .connect = native_connect,
         .open_log = native_open_log,
         .forget = native_forget,

@@ -132,8 +132,14 @@ int launcher_request_check(const struct launcher_request *request, size_t length
                            request->own.mode <= 07777 && !(request->own.mode & 04000);
                 break;
         case LAUNCHER_PURGE:
+        case LAUNCHER_MEASURE:
                 has_sandbox = false;
                 fds = 1;
+                break;
+        case LAUNCHER_MEMORY:
+                has_sandbox = false;
+                fds = 1;
+                is_valid = request->memory <= INT64_MAX;
                 break;
         case LAUNCHER_SOCKET:
                 has_sandbox = false;

@@ -9,9 +9,9 @@
  * machine, so numbers are the machine's own. The launcher checks every field of a request.
  *
  * Descriptors of LAUNCH: the listening socket and the log ring that init gets, then one for each
- * mount, in order, opened for reading by the node (O_PATH proves no right and is refused). Of OWN
- * and PURGE: the folder. Of a reply to LAUNCH and LIST: the pidfd of the container's init. Of
- * SOCKET: the socket.
+ * mount, in order, opened for reading by the node (O_PATH proves no right and is refused). Of OWN,
+ * PURGE, MEMORY and MEASURE: the folder. Of a reply to LAUNCH and LIST: the pidfd of the
+ * container's init. Of SOCKET: the socket.
  *
  * A launcher that died may have done what it was asked and not have said so. The next one serves
  * the same socket: it begins with an unasked reply that carries its epoch, and answers -ECONNRESET
@@ -34,6 +34,8 @@ enum launcher_operation {
         LAUNCHER_OWN,
         LAUNCHER_PURGE,
         LAUNCHER_SOCKET,
+        LAUNCHER_MEMORY,
+        LAUNCHER_MEASURE,
         LAUNCHER_OPERATIONS
 };
 
@@ -69,6 +71,7 @@ struct launcher_request {
                         uint32_t user, group, mode;
                 } own;
                 uint32_t socket; /* enum native_socket */
+                uint64_t memory; /* bytes that the tmpfs holds; 0: half of the machine's */
         };
 };
 
@@ -107,6 +110,7 @@ struct launcher_reply {
         uint32_t index; /* of the mount that failed */
         union {
                 struct container_usage usage;
+                uint64_t bytes; /* of MEASURE */
                 struct {
                         uint32_t position;      /* 0: no more */
                         uint32_t has_container; /* else a sandbox alone */

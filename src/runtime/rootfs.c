@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -240,15 +242,25 @@ static int clone_volume(struct sandbox *sandbox, int fd, bool is_read_only, int 
                                           MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP,
                                   .propagation = MS_PRIVATE,
                                   .userns_fd = (unsigned)sandbox->volume_users };
+        struct statfs info;
 
         if (is_read_only)
                 set.attr_set |= MOUNT_ATTR_RDONLY;
         _cleanup_close_ int tree =
                 open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-        if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+        if (tree < 0)
                 return -errno;
-        *ret_tree = TAKE_FD(tree);
-        return 0;
+        int r = mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0 ? -errno : 0;
+        if (r == -EINVAL && fstatfs(tree, &info) == 0 && info.f_type == TMPFS_MAGIC) {
+                /* Before Linux 6.3. What is in it lives no longer than the sandbox, so the ids of
+                 * its slot may stand in there as they are. */
+                set.attr_set &= ~(uint64_t)MOUNT_ATTR_IDMAP;
+                set.userns_fd = 0;
+                r = mount_setattr(tree, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0 ? -errno : 0;
+        }
+        if (r == 0)
+                *ret_tree = TAKE_FD(tree);
+        return r;
 }
 
 /* A right to read is needed to open a file for reading, none to open it as a place. */

@@ -99,9 +99,10 @@ struct runtime_events {
         /* Everything of the container is dead; also for those found by runtime_recover(). */
         void (*container_exited)(void *owner, const struct container_key *key,
                                  const struct container_exit *exit);
-        /* Answers runtime_kill(), _destroy(), _own(), _purge(). */
+        /* Answers runtime_kill(), _destroy(), _own(), _purge(), _memory(). */
         void (*done)(void *owner, uint64_t call, int result, const char *reason);
         void (*usage)(void *owner, uint64_t call, int result, const struct container_usage *usage);
+        void (*measured)(void *owner, uint64_t call, int result, uint64_t bytes);
         /* Answers runtime_recover(): one event a sandbox without containers (`container` NULL) or
          * a container, then one with both NULL. */
         void (*found)(void *owner, uint64_t call, const struct sandbox_spec *sandbox,
@@ -119,6 +120,8 @@ struct runtime_ops {
         int (*own)(struct runtime *, const char *source, uint32_t user, uint32_t group, mode_t mode,
                    uint64_t *ret_call);
         int (*purge)(struct runtime *, const char *source, uint64_t *ret_call);
+        int (*memory)(struct runtime *, const char *source, uint64_t size, uint64_t *ret_call);
+        int (*measure)(struct runtime *, const char *source, uint64_t *ret_call);
         int (*connect)(struct runtime *, const struct container_key *, int *ret_fd);
         int (*open_log)(struct runtime *, const struct container_key *, int *ret_fd);
         int (*forget)(struct runtime *, const struct container_key *);
@@ -183,6 +186,23 @@ static inline int runtime_own(struct runtime *r, const char *source, uint32_t us
                               mode_t mode, uint64_t *ret_call)
 {
         return r->ops->own(r, source, user, group, mode, ret_call);
+}
+
+/*
+ * Makes a folder of a volume one in memory, of `size` bytes (0: half of the machine's), if it is
+ * not one yet; what is written counts as the memory of the container that writes. Purging the
+ * folder above it takes it away. Wait for `done` before naming what is below it.
+ */
+static inline int runtime_memory(struct runtime *r, const char *source, uint64_t size,
+                                 uint64_t *ret_call)
+{
+        return r->ops->memory(r, source, size, ret_call);
+}
+
+/* How many bytes of disk a folder of a volume takes, told by `measured`. */
+static inline int runtime_measure(struct runtime *r, const char *source, uint64_t *ret_call)
+{
+        return r->ops->measure(r, source, ret_call);
 }
 
 /* Removes everything inside a folder of a volume, whoever in a container made it. */

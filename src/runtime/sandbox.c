@@ -525,7 +525,7 @@ void sandbox_destroy(struct launcher *launcher, struct sandbox *sandbox)
                 struct child *child = &sandbox->children[i];
                 if (child->state == CHILD_NONE)
                         continue;
-                if (child->state != CHILD_RUNNING && child->state != CHILD_ENDED && child->pending)
+                if (child->pending || child->state == CHILD_STARTING)
                         launcher_answer_result(launcher, child->call, -ECANCELED,
                                                LAUNCHER_STAGE_GONE, 0);
                 end_child(launcher, sandbox, child);

@@ -110,7 +110,7 @@ struct launcher {
 };
 
 /* What an epoll event is about. */
-enum watch_kind { WATCH_NODE, WATCH_SIGNALS, WATCH_SOCKET, WATCH_PIDFD, WATCH_PURGE };
+enum watch_kind { WATCH_NODE, WATCH_SIGNALS, WATCH_SOCKET, WATCH_PIDFD, WATCH_WALK };
 
 static inline uint64_t watch_data(enum watch_kind kind, uint32_t slot, uint32_t index)
 {
@@ -162,8 +162,12 @@ void rootfs_remove_old(struct launcher *launcher);
 /* The launcher's small mount namespace. */
 int rootfs_enter(struct launcher *launcher, struct error *error);
 
-/* OWN and PURGE. */
+/* OWN, MEMORY. PURGE and MEASURE walk through a folder in a process of their own, which
+ * volume_on_walked() answers for. */
 int volume_own(struct launcher *launcher, const struct launcher_request *request, int fd);
-int volume_purge(struct launcher *launcher, uint64_t call, int fd);
-void volume_on_purged(struct launcher *launcher, int pipe);
+int volume_memory(struct launcher *launcher, uint64_t size, int fd);
+int volume_walk(struct launcher *launcher, const struct launcher_request *request, int fd);
+void volume_on_walked(struct launcher *launcher, int pipe);
+/* Takes away what volume_memory() has mounted for the instance of this name. */
+int volume_unmount_all(const char *name);
 int volume_owner_new(struct launcher *launcher);

@@ -55,6 +55,14 @@ static void on_usage(void *owner, uint64_t call, int result, const struct contai
         bed->usage = *usage;
 }
 
+static void on_measured(void *owner, uint64_t call, int result, uint64_t bytes)
+{
+        struct testbed *bed = owner;
+
+        on_created(owner, call, result, "");
+        bed->measured = bytes;
+}
+
 static void on_found(void *owner, uint64_t call, const struct sandbox_spec *sandbox,
                      const struct container_key *container)
 {
@@ -80,6 +88,7 @@ static const struct runtime_events events = { .sandbox_created = on_created,
                                               .container_exited = on_exited,
                                               .done = on_created,
                                               .usage = on_usage,
+                                              .measured = on_measured,
                                               .found = on_found };
 
 static void node_start(struct testbed *bed)
@@ -144,6 +153,7 @@ void testbed_start(struct testbed *bed, const char *init,
         snprintf(bed->run, sizeof(bed->run), "%s/run", bed->folder);
         snprintf(bed->volumes, sizeof(bed->volumes), "%s/volumes", bed->folder);
         snprintf(bed->state, sizeof(bed->state), "%s/state", bed->folder);
+        snprintf(bed->skeleton, sizeof(bed->skeleton), "%s/skeleton", bed->folder);
         make_folder(bed->run);
         make_folder(bed->volumes);
         make_folder(bed->state);
@@ -152,6 +162,7 @@ void testbed_start(struct testbed *bed, const char *init,
         bed->config = (struct launcher_config){
                 .run = bed->run,
                 .init = init,
+                .skeleton = bed->skeleton,
                 .cgroup = bed->cgroup,
                 .interface = bed->interface,
                 .node_user = NODE_ID,

@@ -10,7 +10,7 @@
  * are free, and the node's side in this process, made to block. Failures abort with a sentence.
  */
 struct testbed {
-        char folder[64], run[80], volumes[80], state[80], cgroup[32], interface[16];
+        char folder[64], run[80], volumes[80], state[80], skeleton[80], cgroup[32], interface[16];
         struct launcher_config config;
         pid_t launcher;
         int sockets[2]; /* node's, launcher's */
@@ -21,6 +21,7 @@ struct testbed {
         int result;
         char reason[RUNTIME_REASON];
         struct container_usage usage;
+        uint64_t measured;
         struct container_exit exits[LIMIT_CONTAINERS];
         unsigned exit_count[LIMIT_CONTAINERS];
         unsigned exit_total;
