@@ -17,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib import objects, tap  # noqa: E402
+from lib import leftovers, objects, tap  # noqa: E402
 from lib.instance import Api, Instance, wait_for  # noqa: E402
 
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
@@ -252,7 +252,7 @@ def test_a_fork_bomb_harms_nobody_else(api):
     create(api, pod("bomb", bomb, container={"resources": {"limits": {"cpu": "500m"}}}))
     until_ready(api, "bomb")
     start = time.monotonic()
-    assert sh("neighbour", "echo alive") == (0, "alive\n")
+    wait_for(lambda: sh("neighbour", "echo alive") == (0, "alive\n"), 15, "the neighbour's answer")
     create(api, pod("after", "sleep 1000"))
     until_ready(api, "after")
     assert time.monotonic() - start < 20
@@ -413,10 +413,11 @@ def test_many_pods_come_and_go(api):
 
 def sandbox_cgroups():
     """How many of our sandboxes have cgroups; those of the pool too."""
+    ours = f"cay-{leftovers.instance_id(DATA)}"
     found = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(folder).startswith("cay-"):
-            found.update(os.path.join(os.path.basename(folder), name) for name in names)
+        if os.path.basename(folder) == ours:
+            found.update(names)
             names.clear()
     return len(found)
 
