@@ -484,8 +484,7 @@ static void interrupted_work_begins_anew_at_once(void **state)
               { "desired", "prepare create" }, { "prepared", "start:main start:side" },
               { "sandbox", "" }, { "started main", "" }, { "interrupted side", "start:side" });
         STORY(POD(MAIN), { "desired", "prepare create" }, { "prepared", "start:main" },
-              { "delete 30", "" }, { "sandbox-interrupted", "destroy" },
-              { "destroyed", "delete" });
+              { "delete 30", "" }, { "sandbox-interrupted", "destroy" }, { "destroyed", "delete" });
 }
 
 static void refusals_are_shown_and_tried_again(void **state)
