@@ -40,6 +40,8 @@ int command_control(int argc, char **argv, struct error *error)
                 OPTION_STRING("node-socket", 0, &config.node_socket, "PATH",
                               "the node's kubelet API"),
                 OPTION_STRING("node-name", 0, &config.node_name, "NAME", "this machine's Node"),
+                OPTION_STRING("host-address", 0, &config.host_address, "ADDRESS",
+                              "and its address"),
                 OPTION_STRING("controllers", 0, &controllers, "HOW",
                               "they reach the API: in-process or wire"),
                 OPTION_END,

@@ -191,9 +191,9 @@ int role_table_init(struct role_table *table, const struct instance *instance,
             (const char *const[]){
                     "cay", "control", "--data", keep(table, "%s/control", instance->data),
                     "--socket", FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
-                    node_socket, "--node-name", settings->node_name, "--controllers",
-                    settings->controllers, settings->pods_socket < 0 ? NULL : "--pods-socket",
-                    THIRD_DESCRIPTOR, NULL },
+                    node_socket, "--node-name", settings->node_name, "--host-address", host_address,
+                    "--controllers", settings->controllers,
+                    settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR, NULL },
             settings->api_socket, settings->ready, logs[1]);
         if (settings->pods_socket >= 0) {
                 struct role *control = &table->roles[table->count - 1];

@@ -215,8 +215,14 @@ static void tell_ready(void *user)
 static void on_synced(void *user)
 {
         struct control *control = user;
-        int r = mirror_new(control->server, str_from(control->config->node_name), tell_ready,
-                           control, &control->mirror);
+        const struct mirror_options options = {
+                .server = control->server,
+                .node_name = str_from(control->config->node_name),
+                .address = str_from(control->config->host_address),
+                .done = tell_ready,
+                .user = control,
+        };
+        int r = mirror_new(&options, &control->mirror);
 
         if (r < 0)
                 log_error("cannot show the built-in parts: %s", strerror(-r));

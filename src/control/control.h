@@ -8,10 +8,11 @@
 /* The control process of one machine. Strings are borrowed. */
 struct control_config {
         const char *data; /* folder: state, tls.crt, tls.key, ca.crt, tokens.json, kubeconfig */
-        const char *node_socket; /* the node's kubelet API: log, exec, attach, portforward */
-        const char *node_name;   /* of this machine's Node */
-        int socket;              /* listening; owned by control_run */
-        int pods_socket;         /* the same, for Pods; -1: none */
+        const char *node_socket;  /* the node's kubelet API: log, exec, attach, portforward */
+        const char *node_name;    /* of this machine's Node */
+        const char *host_address; /* of this machine among Pods; NULL: it has none */
+        int socket;               /* listening; owned by control_run */
+        int pods_socket;          /* the same, for Pods; -1: none */
         int ready; /* gets one byte when the API serves and controllers run; -1: none */
         bool wire; /* controllers reach the API over HTTPS, as on a cluster; else in the process */
 };

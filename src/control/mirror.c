@@ -13,12 +13,9 @@
 #include "json/writer.h"
 
 struct mirror {
-        struct apiserver *server;
-        struct str node_name; /* borrowed */
-        size_t waiting;       /* for answers, and for the end of mirror_new() */
-        void (*done)(void *user);
-        void *user;
-        struct local_feed *feeds[3]; /* of the kinds of objects that are made */
+        struct mirror_options options; /* `done` is NULL once it was called */
+        size_t waiting;                /* for answers, and for the end of mirror_new() */
+        struct local_feed *feeds[3];   /* of the kinds of objects that are made */
 };
 
 /* ---- objects ---- */
@@ -89,7 +86,7 @@ static void write_pod(struct json_writer *w, const struct mirror *mirror,
 {
         write_metadata(w, program->pod, program->label, "kubernetes.io/config.mirror");
         json_field_object(w, "spec");
-        json_field_string(w, "nodeName", mirror->node_name);
+        json_field_string(w, "nodeName", mirror->options.node_name);
         json_field_bool(w, "hostNetwork", true);
         json_field_bool(w, "automountServiceAccountToken", false);
         write_containers(w, program);
@@ -121,13 +118,13 @@ static void write_condition(struct json_writer *w, const char *type, const char 
         json_end_object(w);
 }
 
-static void write_deployment_status(struct json_writer *w, const struct mirrored_program *program,
-                                    const char *now)
+static void write_deployment_status(struct json_writer *w, const struct mirror *mirror,
+                                    const struct mirrored_program *program, const char *now)
 {
         static const char *const counts[] = { "replicas", "updatedReplicas", "readyReplicas",
                                               "availableReplicas", "observedGeneration" };
 
-        (void)program;
+        (void)mirror, (void)program;
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
                 json_field_int(w, counts[i], 1);
         json_field_array(w, "conditions");
@@ -135,13 +132,29 @@ static void write_deployment_status(struct json_writer *w, const struct mirrored
         json_end_array(w);
 }
 
-static void write_pod_status(struct json_writer *w, const struct mirrored_program *program,
-                             const char *now)
+/* As of a Pod with hostNetwork: its address is the Node's. */
+static void write_addresses(struct json_writer *w, struct str address)
+{
+        static const char *const fields[][2] = { { "hostIP", "hostIPs" }, { "podIP", "podIPs" } };
+
+        for (size_t i = 0; address.length > 0 && i < ARRAY_SIZE(fields); i++) {
+                json_field_string(w, fields[i][0], address);
+                json_field_array(w, fields[i][1]);
+                json_begin_object(w);
+                json_field_string(w, "ip", address);
+                json_end_object(w);
+                json_end_array(w);
+        }
+}
+
+static void write_pod_status(struct json_writer *w, const struct mirror *mirror,
+                             const struct mirrored_program *program, const char *now)
 {
         static const char *const conditions[] = { "PodScheduled", "Initialized", "ContainersReady",
                                                   "Ready" };
 
         json_field_string(w, "phase", STR("Running"));
+        write_addresses(w, mirror->options.address);
         json_field_string(w, "startTime", str_from(now));
         json_field_array(w, "conditions");
         for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
@@ -168,10 +181,10 @@ static void write_pod_status(struct json_writer *w, const struct mirrored_progra
 
 static void settle(struct mirror *mirror)
 {
-        if (--mirror->waiting > 0 || !mirror->done)
+        if (--mirror->waiting > 0 || !mirror->options.done)
                 return;
-        mirror->done(mirror->user);
-        mirror->done = NULL;
+        mirror->options.done(mirror->options.user);
+        mirror->options.done = NULL;
 }
 
 static void answered(void *user, unsigned code, struct json_doc *doc)
@@ -197,7 +210,7 @@ static int send_request(struct mirror *mirror, struct internal_request *request,
         request->done = answered;
         request->user = mirror;
         mirror->waiting++;
-        r = internal_call_start(mirror->server, request, NULL);
+        r = internal_call_start(mirror->options.server, request, NULL);
         if (r < 0)
                 mirror->waiting--;
         return r;
@@ -221,8 +234,8 @@ static int create(struct mirror *mirror, struct str group, struct str plural,
 }
 
 static int set_status(struct mirror *mirror, struct str group, struct str plural, const char *name,
-                      void (*write)(struct json_writer *w, const struct mirrored_program *program,
-                                    const char *now),
+                      void (*write)(struct json_writer *w, const struct mirror *mirror,
+                                    const struct mirrored_program *program, const char *now),
                       const struct mirrored_program *program, const char *now)
 {
         _cleanup_buffer_ struct buffer text = {};
@@ -239,7 +252,7 @@ static int set_status(struct mirror *mirror, struct str group, struct str plural
         json_writer_init(&w, &text);
         json_begin_object(&w);
         json_field_object(&w, "status");
-        write(&w, program, now);
+        write(&w, mirror, program, now);
         json_end_object(&w);
         json_end_object(&w);
         int r = json_writer_finish(&w);
@@ -290,7 +303,7 @@ static int start_feeds(struct mirror *mirror)
 
         for (size_t i = 0; i < ARRAY_SIZE(mirror->feeds); i++) {
                 const struct local_feed_options options = {
-                        .server = mirror->server,
+                        .server = mirror->options.server,
                         .kind = kinds[i],
                         .name_space = STR(MIRRORED_NAMESPACE),
                         .handler = on_event,
@@ -303,8 +316,7 @@ static int start_feeds(struct mirror *mirror)
         return 0;
 }
 
-int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void *user), void *user,
-               struct mirror **ret_mirror)
+int mirror_new(const struct mirror_options *options, struct mirror **ret_mirror)
 {
         struct mirror *mirror = calloc(1, sizeof(*mirror));
         char now[RFC3339_SECONDS_SIZE];
@@ -312,9 +324,7 @@ int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void
 
         if (!mirror)
                 return -ENOMEM;
-        *mirror = (struct mirror){
-                .server = server, .node_name = node_name, .waiting = 1, .done = done, .user = user
-        };
+        *mirror = (struct mirror){ .options = *options, .waiting = 1 };
         rfc3339_format_seconds(clock_realtime_ns(), now);
         for (size_t i = 0; r == 0 && i < MIRRORED_PROGRAMS; i++)
                 r = show(mirror, &mirrored_programs[i], now);

@@ -11,10 +11,16 @@
  */
 struct mirror;
 
-/*
- * Makes what is missing, or brings its status up to date. `done` is called once, when everything
- * was answered, perhaps from within; failures are logged. 0 or -ENOMEM.
- */
-int mirror_new(struct apiserver *server, struct str node_name, void (*done)(void *user), void *user,
-               struct mirror **ret_mirror);
+struct mirror_options {
+        struct apiserver *server; /* borrowed */
+        struct str node_name;     /* borrowed; of this machine's Node */
+        struct str address;       /* borrowed; the Node's, which its Pods have too; empty: none */
+
+        /* Called once, when everything was answered, perhaps from within mirror_new(). */
+        void (*done)(void *user);
+        void *user;
+};
+
+/* Makes what is missing, or brings its status up to date. Failures are logged. 0 or -ENOMEM. */
+int mirror_new(const struct mirror_options *options, struct mirror **ret_mirror);
 void mirror_free(struct mirror *mirror);

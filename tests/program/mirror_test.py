@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import objects, tap  # noqa: E402
@@ -63,6 +64,18 @@ def test_the_router_is_reached_by_service_deployment_and_pod(instance, _):
     for target in ("svc/sandbox-router-svc", "deployment/sandbox-router", f"pod/{ROUTER}"):
         with forwarding(instance, target, 8080) as (_, port):
             check_router(port)
+
+
+def test_the_service_leads_to_the_pod(instance, api):
+    """Go clients find the Pod by the Service's EndpointSlice."""
+    _, slices = api.get(f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+                        "?labelSelector=kubernetes.io/service-name=sandbox-router-svc")
+    found = [(endpoint["targetRef"]["kind"], endpoint["targetRef"]["name"],
+              endpoint["conditions"]["ready"], each["ports"][0]["port"])
+             for each in slices["items"] for endpoint in each.get("endpoints") or []]
+    assert found == [("Pod", ROUTER, True, 8080)], slices
+    node = api.get("/api/v1/nodes")[1]["items"][0]["status"]["addresses"][0]["address"]
+    assert api.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{ROUTER}")[1]["status"]["podIP"] == node
 
 
 def test_the_router_is_reached_by_spdy(instance, _):
@@ -151,6 +164,8 @@ def test_logs_are_followed(instance, _):
     command = ["kubectl", "-n", NAMESPACE, "logs", "-f", ROUTER, "--tail=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
                           env=environment(instance.kubeconfig)) as following:
+        too_late = threading.Timer(30, following.kill)  # what is awaited then does not come
+        too_late.start()
         try:
             assert following.stdout.readline()
             for number in range(3):
@@ -158,6 +173,7 @@ def test_logs_are_followed(instance, _):
                     file.write(f"line {number}\n")
                 assert following.stdout.readline() == f"line {number}\n"
         finally:
+            too_late.cancel()
             following.kill()
 
 
