@@ -13,6 +13,8 @@
 #include "controller/controller.h"
 #include "net/loop.h"
 
+enum { CLOSING_TURNS = 8 };
+
 struct process {
         const struct cluster_controller_config *config;
         uv_loop_t uv;
@@ -109,7 +111,9 @@ int cluster_controller_run(const struct cluster_controller_config *config, struc
         for (size_t i = 0; i < ARRAY_SIZE(process.signals); i++)
                 uv_close((uv_handle_t *)&process.signals[i], NULL);
         net_loop_free(process.loop);
-        uv_run(&process.uv, UV_RUN_NOWAIT);
+        /* Closing takes a turn or two; what would take longer is not worth an end that hangs. */
+        for (int turn = 0; turn < CLOSING_TURNS && uv_loop_close(&process.uv) == UV_EBUSY; turn++)
+                uv_run(&process.uv, UV_RUN_NOWAIT);
         kube_config_deinit(&process.kubeconfig);
         return 0;
 }

@@ -5,8 +5,8 @@
 usage: on_control_plane.py [--controllers] PROGRAM [ARGUMENT…]
 
 The program finds KUBECONFIG and KUBECTL in its environment. With --controllers `cay controller`
-and a fake node run, too; it fails if the controller was refused anything, or has rights that it
-never used.
+and a fake node run, too; it fails if the controller did not run to its orderly end, was refused
+anything, or has rights that it never used.
 """
 
 import os
@@ -58,6 +58,8 @@ def main():
                                    "KUBECTL": str(plane.programs / "kubectl")})
         if controllers:
             plane.end(controller)  # only then its watches are in the log
+            if controller.returncode != 0:
+                raise AssertionError(f"the controller ended with {controller.returncode}")
             if not judge_rights(plane):
                 sys.exit(1)
         sys.exit(done.returncode)
