@@ -25,6 +25,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def free_network():
+    """A network of Pods that no instance which runs at the same time has."""
+    routes = subprocess.run(["ip", "-4", "-o", "route"], check=True, text=True,
+                            capture_output=True).stdout.split()
+    while True:
+        network = f"10.{random.randrange(90, 250)}.{random.randrange(256)}.0/24"
+        if network not in routes:
+            return network
+
+
 def wait_for(condition, timeout=30.0, what="the condition", pause=0.02):
     """Polls until condition() is true and returns what it returned."""
     deadline = time.monotonic() + timeout
@@ -130,8 +140,7 @@ class Instance:
         os.chmod(self.folder, 0o755)  # the roles, which are not root, pass through it
         self.data = os.path.join(self.folder, "data")
         self.api_port, self.router_port = free_port(), free_port()
-        # Instances that run at the same time must not share addresses.
-        self.pod_cidr = f"10.{random.randrange(90, 250)}.{random.randrange(256)}.0/24"
+        self.pod_cidr = free_network()
         self.options = list(options)
         self.pid = None
 
