@@ -370,6 +370,19 @@ static void failed(struct kube_call *call, int error, bool timed_out, const char
         finish(call, &response);
 }
 
+static void withheld(struct kube_call *call)
+{
+        call->attempts_left = 0;
+        failed(call, KUBE_WITHHELD, false, "it was not sent, as it is no longer allowed");
+}
+
+static bool may_send(void *user)
+{
+        const struct kube_call *call = user;
+
+        return !call->request.may_send || call->request.may_send(call->request.may_send_user);
+}
+
 /* ---- what HTTP tells ---- */
 
 static void on_timeout(struct net_timer *timer)
@@ -488,6 +501,10 @@ static void on_error(struct http_call *http _unused_, void *user, enum http_erro
 
         switch (error) {
         case HTTP_ERROR_DIAL:
+                if (code == -ECANCELED) {
+                        withheld(call);
+                        return;
+                }
                 failed(call, KUBE_UNREACHABLE, code == -ETIMEDOUT, strerror(-code));
                 return;
         case HTTP_ERROR_TLS:
@@ -512,6 +529,7 @@ static void on_error(struct http_call *http _unused_, void *user, enum http_erro
 }
 
 static const struct http_call_callbacks callbacks = {
+        .may_send = may_send,
         .on_head = on_head,
         .on_body = on_body,
         .on_end = on_end,
@@ -578,7 +596,9 @@ static void on_begin_failed(struct net_task *task)
 
         call->attempts_left = 0;
         call->awaits_credential = false;
-        if (call->failure == -EACCES)
+        if (call->failure == -ECANCELED)
+                withheld(call);
+        else if (call->failure == -EACCES)
                 failed(call, KUBE_UNTRUSTED, false, client->plugin_failure.message);
         else
                 failed(call, call->failure == -ENOMEM ? -ENOMEM : KUBE_UNREACHABLE, false,
@@ -668,8 +688,11 @@ static void send_attempt(struct kube_call *call)
                 .upgrade = call->events.on_upgrade != NULL,
         };
 
-        client->counters.requests++;
-        int r = http_call_start(client->http, &request, &callbacks, call, &call->http);
+        int r = may_send(call) ? 0 : -ECANCELED;
+        if (r == 0) {
+                client->counters.requests++;
+                r = http_call_start(client->http, &request, &callbacks, call, &call->http);
+        }
         if (r < 0) {
                 call->http = NULL;
                 call->failure = r;

@@ -48,6 +48,10 @@ struct kube_request {
         unsigned attempts;        /* in all; 0: 1 for writes, 5 for GET */
         const struct http_header *headers; /* besides those that the client gives; copied */
         size_t header_count;
+        /* Asked each time just before it is sent, however long it waited for a connection: false
+         * ends it as KUBE_WITHHELD. NULL: always. For writes that only a leader may do. */
+        bool (*may_send)(void *user);
+        void *may_send_user;
 };
 
 /* Why there is no answer; as kube_response.error. The only other one is -ENOMEM. */
@@ -56,6 +60,7 @@ enum {
         KUBE_UNTRUSTED = -1002,   /* TLS verification failed, ours or theirs: not sent */
         KUBE_LOST = -1003,        /* the connection ended or time ran out: it may have happened */
         KUBE_MALFORMED = -1004,   /* an answer that is no HTTP or no JSON */
+        KUBE_WITHHELD = -1005,    /* kube_request.may_send said no: not sent */
 };
 
 struct kube_response {

@@ -234,6 +234,46 @@ static void no_more_than_the_limit_are_in_flight(void **state)
         fake_tear_down(&api);
 }
 
+static bool look_up_permission(void *user)
+{
+        return *(const bool *)user;
+}
+
+/* Allowed when it is asked for, but no longer when it could go out. */
+static void what_is_no_longer_allowed_is_not_sent(void **state)
+{
+        static const struct fake_reply replies[] = { { FAKE_HOLD } };
+        struct fake_api api;
+        struct answer held = {}, dialing = {}, waiting = {};
+        bool allowed = true;
+        struct kube_request request = POST("/w", "{}");
+
+        (void)state;
+        request.may_send = look_up_permission;
+        request.may_send_user = &allowed;
+        request.attempts = 3;
+        fake_listen(&api, NULL);
+        fake_connect(&api, "http", "", "token: secret",
+                     (struct kube_client_options){ .in_flight_limit = 2 });
+        fake_expect(&api, replies);
+        assert_int_equal(kube_client_request(api.client, &GET("/a"), on_answer, &held, NULL), 0);
+        assert_int_equal(kube_client_request(api.client, &request, on_answer, &dialing, NULL), 0);
+        assert_int_equal(kube_client_request(api.client, &request, on_answer, &waiting, NULL), 0);
+        allowed = false;
+        test_run_until(&api.t, waiting.count == 1 && api.held_count == 1);
+        assert_int_equal(dialing.error, KUBE_WITHHELD);
+        assert_int_equal(waiting.error, KUBE_WITHHELD);
+        fake_asked(&api, "GET /a\n");
+        fake_answer(api.held[0], &(struct fake_reply){ FAKE_ANSWER, 200, "{}" });
+        test_run_until(&api.t, held.count == 1);
+
+        /* On the connection that stands by now. */
+        ask(&api, request, &waiting);
+        assert_int_equal(waiting.error, KUBE_WITHHELD);
+        fake_asked(&api, "");
+        fake_tear_down(&api);
+}
+
 static void a_refused_token_is_read_again_once(void **state)
 {
         static const char *const show[] = { "authorization", NULL };
@@ -551,6 +591,7 @@ int main(void)
                 cmocka_unit_test(a_server_that_is_not_there_is_unreachable),
                 cmocka_unit_test(silence_ends_at_the_deadline),
                 cmocka_unit_test(no_more_than_the_limit_are_in_flight),
+                cmocka_unit_test(what_is_no_longer_allowed_is_not_sent),
                 cmocka_unit_test(a_refused_token_is_read_again_once),
                 cmocka_unit_test(streams_come_piece_by_piece),
                 cmocka_unit_test(plugins_give_credentials_when_asked),

@@ -13,6 +13,8 @@ struct wire_executor {
         struct kube_client *client;
         void (*on_answer)(void *user);
         void *user;
+        bool (*may_write)(void *user);
+        void *may_write_user;
         struct list submissions;
 };
 
@@ -29,6 +31,7 @@ static int error_status(int error)
         switch (error) {
         case KUBE_UNREACHABLE:
         case KUBE_UNTRUSTED:
+        case KUBE_WITHHELD:
                 return -ECONNREFUSED;
         default:
                 return -ETIMEDOUT;
@@ -104,6 +107,8 @@ static void submit(void *context, struct submission *submission)
         assert(submission->count == 1);
         int r = sent ? fill_request(action, &path, &request) : -ENOMEM;
         if (r == 0) {
+                request.may_send = executor->may_write;
+                request.may_send_user = executor->may_write_user;
                 sent->executor = executor;
                 sent->submission = submission;
                 sent->is_delete = action->type == ACTION_DELETE;
@@ -132,6 +137,13 @@ int wire_executor_new(struct kube_client *client, void (*on_answer)(void *user),
         list_init(&executor->submissions);
         *ret_executor = executor;
         return 0;
+}
+
+void wire_executor_set_fence(struct wire_executor *executor, bool (*may_write)(void *user),
+                             void *user)
+{
+        executor->may_write = may_write;
+        executor->may_write_user = user;
 }
 
 void wire_executor_free(struct wire_executor *executor)

@@ -15,6 +15,14 @@ struct wire_executor;
 int wire_executor_new(struct kube_client *client, void (*on_answer)(void *user), void *user,
                       struct wire_executor **ret_executor);
 
+/*
+ * Writes are sent only while `may_write` says so, asked just before each goes out; the others are
+ * told as -ECONNREFUSED. For leaders: a process that was paused until somebody else leads writes
+ * nothing when it wakes. Before the first submission.
+ */
+void wire_executor_set_fence(struct wire_executor *executor, bool (*may_write)(void *user),
+                             void *user);
+
 /* Withdraws what is on its way, without answers. */
 void wire_executor_free(struct wire_executor *executor);
 

@@ -255,6 +255,10 @@ void http_call_opened(struct http_call *call)
 {
         struct stream *stream = call->connection->stream;
 
+        if (call->on->may_send && !call->on->may_send(call->user)) {
+                fail(call, HTTP_ERROR_DIAL, -ECANCELED);
+                return;
+        }
         call->state = WAITING_FOR_HEAD;
         net_timer_stop(&call->timer);
         stream_write_str(stream, buffer_str(&call->outgoing));

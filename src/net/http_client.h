@@ -98,6 +98,13 @@ struct http_call_callbacks {
 
         /* It failed. The last callback. `code` is a negative errno. */
         void (*on_error)(struct http_call *call, void *user, enum http_error error, int code);
+
+        /*
+         * Asked when a new connection stands, just before the request is sent: false ends the call
+         * with HTTP_ERROR_DIAL and -ECANCELED. May be NULL. On a kept connection the request goes
+         * out within http_call_start(), unasked.
+         */
+        bool (*may_send)(void *user);
 };
 
 /*
