@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "client/resource.h"
 #include "net/loop.h"
@@ -38,6 +39,8 @@ struct leader {
         uint64_t seen_ns;       /* monotonic: when it was last seen to have changed */
         uint64_t asked_ns;      /* monotonic: when the write on its way was begun */
         uint64_t renewed_ns;    /* monotonic: begin of the last write that succeeded */
+        uint64_t read_ns;       /* monotonic: when the lease could be read or written; 0: never */
+        char trouble[128];      /* why not, the last time; empty: it could */
         bool refetch;           /* our copy is not the newest */
 };
 
@@ -61,6 +64,21 @@ static uint64_t deadline_ns(const struct leader *leader)
 bool leader_is_leading(const struct leader *leader)
 {
         return leader->state == LEADING && clock_monotonic_ns() < deadline_ns(leader);
+}
+
+bool leader_is_well(const struct leader *leader, char why[static 128])
+{
+        if (leader_is_leading(leader))
+                return true;
+        if (leader->state == SEEKING && leader->read_ns > 0 &&
+            clock_monotonic_ns() - leader->read_ns < leader->options.deadline_ms * NS_PER_MS)
+                return true;
+        snprintf(why, 128, "%s",
+                 leader->trouble[0]       ? leader->trouble
+                 : leader->state == ENDED ? "leadership was given up"
+                 : leader->read_ns == 0   ? "the lease is not read yet"
+                                          : "the lease is out of reach");
+        return false;
 }
 
 static struct net_loop *loop_of(const struct leader *leader)
@@ -100,6 +118,7 @@ static void retry_later(struct leader *leader)
         uint32_t random;
 
         if (leader->state == SEEKING) {
+                delay_ms = leader->options.seek_ms;
                 random_bytes(&random, sizeof(random));
                 delay_ms += random % (delay_ms / 5 + 1);
         }
@@ -128,6 +147,26 @@ static void hold(struct leader *leader)
 }
 
 /* ---- answers ---- */
+
+/* Remembers whether the lease is in reach, and says it when that changes. */
+static void note(struct leader *leader, const struct kube_response *response)
+{
+        bool had_trouble = leader->trouble[0] != '\0';
+
+        if (kube_response_ok(response) || response->status == 404 || response->status == 409) {
+                leader->read_ns = clock_monotonic_ns();
+                leader->trouble[0] = '\0';
+                if (had_trouble)
+                        log_info("the lease %s/%s is in reach again", leader->name_space,
+                                 leader->name);
+                return;
+        }
+        snprintf(leader->trouble, sizeof(leader->trouble), "%.*s", STR_FORMAT(response->message));
+        if (!had_trouble)
+                log_warning("cannot %s the lease %s/%s: %.*s",
+                            leader->state == LEADING ? "renew" : "take", leader->name_space,
+                            leader->name, STR_FORMAT(response->message));
+}
 
 static void see(struct leader *leader, struct json_doc *doc)
 {
@@ -158,6 +197,7 @@ static void on_written(void *user, const struct kube_response *response)
         struct leader *leader = user;
 
         leader->call = NULL;
+        note(leader, response);
         if (kube_response_ok(response) && response->doc) {
                 see(leader, response->doc);
                 hold(leader);
@@ -177,6 +217,7 @@ static void on_read(void *user, const struct kube_response *response)
         struct leader *leader = user;
 
         leader->call = NULL;
+        note(leader, response);
         if (response->error == 0 && response->status == 404) {
                 if (leader->state == LEADING) {
                         lose(leader, "the lease was deleted");
@@ -294,6 +335,11 @@ static void step(struct leader *leader)
 {
         struct kube_request request = { .method = STR("GET"), .path = buffer_str(&leader->object) };
 
+        /* The process was paused, and this timer came before that of the deadline. */
+        if (leader->state == LEADING && !leader_is_leading(leader)) {
+                lose(leader, "the lease could not be renewed in time");
+                return;
+        }
         if (leader->state == LEADING && !leader->refetch)
                 write_lease(leader);
         else if (begin(leader, &request, on_read) < 0)
@@ -314,6 +360,8 @@ static int prepare(struct leader *leader, const struct leader_options *options)
                 leader->options.deadline_ms = DEADLINE_MS;
         if (leader->options.retry_ms == 0)
                 leader->options.retry_ms = RETRY_MS;
+        if (leader->options.seek_ms == 0)
+                leader->options.seek_ms = MAX(leader->options.retry_ms / 4, UINT64_C(1));
         if (leader->options.deadline_ms >= leader->options.duration_ms ||
             leader->options.retry_ms >= leader->options.deadline_ms ||
             leader->options.duration_ms < 1000)

@@ -25,7 +25,8 @@ struct leader_options {
         struct str identity;  /* unique: "host_uuid" */
         uint64_t duration_ms; /* for which others wait; 0: 15 s */
         uint64_t deadline_ms; /* after which we stop; less than duration; 0: 10 s */
-        uint64_t retry_ms;    /* between attempts; 0: 2 s */
+        uint64_t retry_ms;    /* between renewals; 0: 2 s */
+        uint64_t seek_ms;     /* between looks while another one leads; 0: a quarter of retry_ms */
         void (*on_lead)(void *user);
         /* Leadership was lost, with a sentence. It is not sought again. */
         void (*on_lost)(void *user, struct str why);
@@ -38,6 +39,12 @@ void leader_free(struct leader *leader);
 
 /* Whether we lead now, by the monotonic clock. */
 bool leader_is_leading(const struct leader *leader);
+
+/*
+ * Whether all is well with the election: we lead, or the lease could be read lately and is
+ * another's. If not, `why` says in a few words what is wrong.
+ */
+bool leader_is_well(const struct leader *leader, char why[static 128]);
 
 /* Who leads, as far as is known; empty if nobody. Lives until the loop runs again. */
 struct str leader_holder(const struct leader *leader);

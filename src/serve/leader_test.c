@@ -89,9 +89,13 @@ static void who_makes_the_lease_leads_until_it_cannot_renew(void **state)
 
         (void)state;
         set_up(&f, replies, ARRAY_SIZE(replies));
+        char why[128];
         assert_false(leader_is_leading(f.leader));
+        assert_false(leader_is_well(f.leader, why));
+        assert_string_equal(why, "the lease is not read yet");
         test_run_until(&f.api.t, f.leads == 1);
         assert_true(leader_is_leading(f.leader));
+        assert_true(leader_is_well(f.leader, why));
         assert_true(asked(&f, "GET " LEASES "/l\nPOST " LEASES " {\"apiVersion\""));
         test_run_until(&f.api.t, f.api.held_count == 1);
         assert_true(leader_is_leading(f.leader));
@@ -180,6 +184,32 @@ static void a_pause_over_the_deadline_ends_leading_at_once(void **state)
         assert_int_equal(f.losses, 0);
         assert_false(leader_is_leading(f.leader));
         test_run_until(&f.api.t, f.losses == 1);
+        /* Its time to renew had come before the deadline. */
+        assert_false(asked(&f, "PUT"));
+        char why[128];
+        assert_false(leader_is_well(f.leader, why));
+        assert_string_equal(why, "leadership was given up");
+        tear_down(&f);
+}
+
+/* Reads its lease well at first, then not. */
+static void a_lease_out_of_reach_is_told(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 200, LEASE("you", "60", "1") },
+                { FAKE_ANSWER, 403, "{\"message\":\"leases is forbidden\"}" },
+        };
+        struct fixture f;
+        char why[128];
+
+        (void)state;
+        set_up(&f, replies, 1);
+        test_run_until(&f.api.t, leader_is_well(f.leader, why));
+        assert_int_equal(f.leads, 0);
+        f.api.replies = replies;
+        f.api.reply_count = 2;
+        test_run_until(&f.api.t, !leader_is_well(f.leader, why));
+        assert_string_equal(why, "leases is forbidden");
         tear_down(&f);
 }
 
@@ -237,6 +267,7 @@ int main(void)
                 cmocka_unit_test(a_lease_of_ours_is_taken_up_again),
                 cmocka_unit_test(a_leader_that_is_replaced_stops),
                 cmocka_unit_test(a_pause_over_the_deadline_ends_leading_at_once),
+                cmocka_unit_test(a_lease_out_of_reach_is_told),
                 cmocka_unit_test(releasing_empties_the_lease),
                 cmocka_unit_test(impossible_times_are_refused),
         };
