@@ -17,6 +17,7 @@ static struct {
 } log_state = { .role = "cay", .level = LOG_LEVEL_INFO };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
+static const char *const zap_names[] = { "error", "warn", "info", "debug" };
 
 void log_configure(const char *role, enum log_level level, enum log_format format)
 {
@@ -62,8 +63,8 @@ void log_at(enum log_level level, const char *format, ...)
                 escape(message, escaped, sizeof(escaped));
                 length = snprintf(
                         line, sizeof(line),
-                        "{\"ts\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"msg\":\"%s\"}\n", now,
-                        level_names[level], log_state.role, escaped);
+                        "{\"level\":\"%s\",\"ts\":\"%s\",\"logger\":\"%s\",\"msg\":\"%s\"}\n",
+                        zap_names[level], now, log_state.role, escaped);
         } else {
                 length = snprintf(line, sizeof(line), "%s %s %s: %s\n", now, level_names[level],
                                   log_state.role, message);

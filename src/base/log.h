@@ -4,6 +4,7 @@
 #include "base/macro.h"
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+/* Text is for people; JSON is as Go's zap writes it, with the role as "logger". */
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /*
