@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "cli/command.h"
-#include "control/cluster.h"
 #include "control/control.h"
 #include "node/node.h"
 #include "router/router.h"
@@ -118,41 +117,6 @@ int command_node(int argc, char **argv, struct error *error)
         config.overcommit_memory = (unsigned)memory;
         log_configure("node", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         return node_run(&config, error);
-}
-
-int command_controller(int argc, char **argv, struct error *error)
-{
-        struct cluster_controller_config config = { .extensions = true };
-        const struct option_spec specs[] = {
-                OPTION_STRING("kubeconfig", 0, &config.kubeconfig, "FILE",
-                              "the cluster ($KUBECONFIG, or the Pod's ServiceAccount)"),
-                OPTION_STRING("namespace", 'n', &config.name_space, "NAME",
-                              "only this namespace (all)"),
-                OPTION_STRING("cluster-domain", 0, &config.cluster_domain, "DOMAIN",
-                              "of Service names (cluster.local)"),
-                OPTION_FLAG("extensions", 0, &config.extensions,
-                            "templates, pools and claims too (true)"),
-                OPTION_NUMBER("sandbox-warm-pool-max-batch-size", 0, &config.pool_batch, "N",
-                              "members made at once (300)"),
-                OPTION_DURATION("sandbox-warm-pool-replenish-delay", 0, &config.replenish_delay_ns,
-                                "before a taken member is replaced (0)"),
-                OPTION_NUMBER("sandbox-warm-pool-max-refill-rate", 0, &config.refill_rate, "N",
-                              "members a second and pool (no limit)"),
-                OPTION_DURATION("sandbox-warm-pool-readiness-grace-period", 0,
-                                &config.readiness_grace_ns,
-                                "before a member that is not ready is replaced (5m)"),
-                OPTION_END,
-        };
-        bool done;
-
-        int r = parse("controller", specs, argc, argv, error, &done);
-        if (r < 0 || done)
-                return r;
-        if (config.pool_batch < 0 || config.pool_batch > 10000 || config.refill_rate < 0 ||
-            config.refill_rate > 1000000)
-                return error_set(error, -EINVAL, "a batch size or refill rate is out of range");
-        log_configure("controller", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-        return cluster_controller_run(&config, error);
 }
 
 int command_router(int argc, char **argv, struct error *error)

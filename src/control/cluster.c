@@ -3,28 +3,266 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "client/client.h"
 #include "client/config.h"
 #include "control/host.h"
+#include "control/process_metrics.h"
 #include "controller/controller.h"
 #include "net/loop.h"
+#include "serve/endpoint.h"
+#include "serve/health.h"
+#include "serve/leader.h"
+#include "serve/metrics.h"
+
+/* A Pod has 30 s by default before it is killed; the Lease must be given up within them. */
+enum { DRAIN_MS = 10 * 1000, HOST_NAME_SIZE = 256 };
 
 enum { CLOSING_TURNS = 8 };
 
 struct process {
         const struct cluster_controller_config *config;
+        struct error *error;
+        int result;
+        bool ending; /* a signal came */
+        bool drained;
         uv_loop_t uv;
         struct net_loop *loop;
         uv_signal_t signals[2];
+        struct net_timer drain;
         struct kube_config kubeconfig;
         struct kube_client *client;
         struct controller_host *host;
         struct sandbox_controllers *controllers;
+        struct leader *leader; /* NULL: no election */
+        struct health health;
+        struct metrics *metrics;
+        struct process_metrics *process_metrics;
+        struct endpoint *endpoints[2];
 };
+
+static void end(struct process *process, int result)
+{
+        process->result = result;
+        uv_stop(&process->uv);
+}
+
+/* ---- leading ---- */
+
+static bool may_act(void *user)
+{
+        const struct process *process = user;
+
+        return !process->config->elects || (process->leader && leader_is_leading(process->leader));
+}
+
+static void on_lead(void *user)
+{
+        struct process *process = user;
+
+        log_info("leading");
+        controller_host_wake(process->host);
+}
+
+/* Another process may act from now on. What is known here may be old by then, so it begins anew. */
+static void on_lost(void *user, struct str why)
+{
+        struct process *process = user;
+
+        end(process,
+            error_set(process->error, -ESTALE, "leadership was lost: %.*s", STR_FORMAT(why)));
+}
+
+static struct str lease_space(const struct process *process)
+{
+        const char *given = process->config->lease_space;
+        const struct kube_config *kubeconfig = &process->kubeconfig;
+
+        if (given && given[0])
+                return str_from(given);
+        /* Only what a container finds has no context. */
+        return kubeconfig->context.length == 0 ? kubeconfig->name_space
+                                               : STR(CLUSTER_LEASE_NAMESPACE);
+}
+
+static int start_election(struct process *process)
+{
+        const struct cluster_controller_config *config = process->config;
+        char identity[HOST_NAME_SIZE + 1 + UUID_SIZE], uuid[UUID_SIZE];
+
+        if (!config->elects)
+                return 0;
+        if (gethostname(identity, HOST_NAME_SIZE) < 0)
+                identity[0] = '\0';
+        identity[HOST_NAME_SIZE - 1] = '\0';
+        random_uuid(uuid);
+        strcat(strcat(identity, "_"), uuid);
+        const struct leader_options options = {
+                .client = process->client,
+                .name_space = lease_space(process),
+                .name = STR(CLUSTER_LEASE_NAME),
+                .identity = str_from(identity),
+                .duration_ms = config->lease_ns / NS_PER_MS,
+                .deadline_ms = config->renew_deadline_ns / NS_PER_MS,
+                .retry_ms = config->retry_ns / NS_PER_MS,
+                .on_lead = on_lead,
+                .on_lost = on_lost,
+                .user = process,
+        };
+        int r = leader_new(&options, &process->leader);
+        if (r == -EINVAL)
+                return error_set(process->error, r,
+                                 "a Lease must last a second at least and longer than the renew "
+                                 "deadline, and that longer than the retry period");
+        if (r < 0)
+                return error_set(process->error, r, "out of memory");
+        log_info("%s takes part in the election for the lease %.*s/%s", identity,
+                 STR_FORMAT(options.name_space), CLUSTER_LEASE_NAME);
+        return 0;
+}
+
+/* ---- health and metrics ---- */
+
+static bool is_alive(void *user _unused_, char why[static HEALTH_WHY_SIZE] _unused_)
+{
+        return true;
+}
+
+static bool has_caches(void *user, char why[static HEALTH_WHY_SIZE])
+{
+        const struct process *process = user;
+
+        return controller_host_is_synced(process->host, why);
+}
+
+static bool is_elected(void *user, char why[static HEALTH_WHY_SIZE])
+{
+        const struct process *process = user;
+
+        return !process->leader || leader_is_well(process->leader, why);
+}
+
+static bool is_staying(void *user, char why[static HEALTH_WHY_SIZE])
+{
+        const struct process *process = user;
+
+        snprintf(why, HEALTH_WHY_SIZE, "it is about to end");
+        return !process->ending;
+}
+
+static int open_endpoint(struct process *process, const char *what, const char *address,
+                         struct endpoint_options options, struct endpoint **ret_endpoint)
+{
+        char text[NET_ADDRESS_SIZE];
+
+        if (!address || !address[0] || strcmp(address, "0") == 0)
+                return 0;
+        if (net_address_parse(str_from(address), &options.address) < 0)
+                return error_set(process->error, -EINVAL,
+                                 "'%s' is no address for %s; write :8080 or 127.0.0.1:8080",
+                                 address, what);
+        options.loop = process->loop;
+        int r = endpoint_new(&options, process->error, ret_endpoint);
+        if (r < 0)
+                return r;
+        net_address_format(endpoint_address(*ret_endpoint), text);
+        log_info("%s on %s", what, text);
+        return 0;
+}
+
+static int serve(struct process *process)
+{
+        const struct cluster_controller_config *config = process->config;
+        struct health *health = &process->health;
+
+        int r = health_add(health, "ping", HEALTH_LIVE, is_alive, process);
+        if (r == 0)
+                r = health_add(health, "caches", HEALTH_READY, has_caches, process);
+        if (r == 0)
+                r = health_add(health, "leader-election", HEALTH_READY, is_elected, process);
+        if (r == 0)
+                r = health_add(health, "staying", HEALTH_READY, is_staying, process);
+        if (r < 0)
+                return error_set(process->error, r, "out of memory");
+        r = open_endpoint(process, "health", config->health_address,
+                          (struct endpoint_options){ .health = health }, &process->endpoints[0]);
+        return r < 0 ? r
+                     : open_endpoint(process, "metrics", config->metrics_address,
+                                     (struct endpoint_options){ .metrics = process->metrics },
+                                     &process->endpoints[1]);
+}
+
+static int observe(struct process *process)
+{
+        const struct process_metrics_options options = {
+                .metrics = process->metrics,
+                .host = process->host,
+                .client = process->client,
+                .version = process->config->version,
+                .lease = process->config->elects ? CLUSTER_LEASE_NAME : NULL,
+                .is_leading = may_act,
+                .user = process,
+        };
+
+        int r = process_metrics_new(&options, &process->process_metrics);
+        return r < 0 ? error_set(process->error, r, "out of memory") : 0;
+}
+
+/* ---- the end ---- */
+
+static void on_released(void *user)
+{
+        end(user, 0);
+}
+
+static void leave(struct process *process)
+{
+        if (process->drained)
+                return;
+        process->drained = true;
+        net_timer_stop(&process->drain);
+        if (process->leader)
+                leader_release(process->leader, on_released, process);
+        else
+                end(process, 0);
+}
+
+static void on_drained(void *user)
+{
+        leave(user);
+}
+
+static void on_drain_time(struct net_timer *timer)
+{
+        struct process *process = container_of(timer, struct process, drain);
+
+        log_warning("%zu writes have no answer yet, ending nevertheless",
+                    controllers_in_flight(controller_host_set(process->host)));
+        leave(process);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+        struct process *process = signal->data;
+
+        if (process->ending) {
+                end(process,
+                    error_set(process->error, -EINTR, "signal %d, ending at once", number));
+                return;
+        }
+        process->ending = true;
+        log_info("signal %d, ending when what is on its way was answered", number);
+        net_timer_start(process->loop, &process->drain, DRAIN_MS, on_drain_time);
+        controller_host_drain(process->host, on_drained);
+}
+
+/* ---- the beginning ---- */
 
 static int setup(void *user, struct controllers *set)
 {
@@ -45,69 +283,90 @@ static int setup(void *user, struct controllers *set)
 static void on_synced(void *user)
 {
         (void)user;
-        log_info("every kind is listed, controllers run");
+        log_info("every kind is listed");
 }
 
-static void on_signal(uv_signal_t *signal, int number)
-{
-        log_info("signal %d, ending", number);
-        uv_stop(signal->loop);
-}
-
-static int begin(struct process *process, struct error *error)
+static int open_loop(struct process *process)
 {
         static const int numbers[] = { SIGTERM, SIGINT };
 
-        int r = kube_config_find(process->config->kubeconfig, STR_EMPTY, error,
-                                 &process->kubeconfig);
-        if (r < 0)
-                return r;
-        r = uv_loop_init(&process->uv);
+        int r = uv_loop_init(&process->uv);
         if (r == 0)
                 r = net_loop_new(&process->uv, &process->loop);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(numbers); i++) {
                 r = uv_signal_init(&process->uv, &process->signals[i]);
+                process->signals[i].data = process;
                 if (r == 0)
                         r = uv_signal_start(&process->signals[i], on_signal, numbers[i]);
         }
-        if (r < 0)
-                return error_set(error, r, "cannot make an event loop: %s", strerror(-r));
+        if (r == 0)
+                r = metrics_new(&process->metrics);
+        return r < 0 ? error_set(process->error, r, "cannot make an event loop: %s", strerror(-r))
+                     : 0;
+}
 
+static int open_host(struct process *process)
+{
+        const struct cluster_controller_config *config = process->config;
         const struct kube_client_options client = {
                 .loop = process->loop,
                 .config = &process->kubeconfig,
                 .user_agent = STR("cay-controller"),
         };
-        r = kube_client_new(&client, error, &process->client);
+        int r = kube_client_new(&client, process->error, &process->client);
         if (r < 0)
                 return r;
         const struct controller_host_options host = {
                 .loop = process->loop,
                 .client = process->client,
-                .name_space = str_from(process->config->name_space),
+                .name_space = str_from(config->name_space),
                 .setup = setup,
-                .kinds = sandbox_controllers_kinds,
+                .kinds = config->extensions ? sandbox_controllers_kinds
+                                            : sandbox_controllers_core_kinds,
                 .on_synced = on_synced,
+                .may_act = may_act,
                 .user = process,
         };
-        return controller_host_new(&host, error, &process->host);
+        return controller_host_new(&host, process->error, &process->host);
+}
+
+static int begin(struct process *process)
+{
+        int r = kube_config_find(process->config->kubeconfig, STR_EMPTY, process->error,
+                                 &process->kubeconfig);
+        if (r < 0)
+                return r;
+        log_info("controller for %.*s", STR_FORMAT(process->kubeconfig.server));
+        r = open_loop(process);
+        if (r == 0)
+                r = open_host(process);
+        if (r == 0)
+                r = start_election(process);
+        if (r == 0)
+                r = observe(process);
+        return r < 0 ? r : serve(process);
 }
 
 int cluster_controller_run(const struct cluster_controller_config *config, struct error *error)
 {
-        struct process process = { .config = config };
+        struct process process = { .config = config, .error = error };
 
         signal(SIGPIPE, SIG_IGN);
-        fd_raise_limit();
-        int r = begin(&process, error);
+        int r = begin(&process);
         if (r < 0)
                 return r;
-        log_info("controller for %.*s", STR_FORMAT(process.kubeconfig.server));
         uv_run(&process.uv, UV_RUN_DEFAULT);
 
+        for (size_t i = 0; i < ARRAY_SIZE(process.endpoints); i++)
+                endpoint_free(process.endpoints[i]);
+        leader_free(process.leader);
+        process_metrics_free(process.process_metrics);
         controller_host_free(process.host);
         sandbox_controllers_free(process.controllers);
         kube_client_free(process.client);
+        metrics_free(process.metrics);
+        health_deinit(&process.health);
+        net_timer_stop(&process.drain);
         for (size_t i = 0; i < ARRAY_SIZE(process.signals); i++)
                 uv_close((uv_handle_t *)&process.signals[i], NULL);
         net_loop_free(process.loop);
@@ -115,5 +374,5 @@ int cluster_controller_run(const struct cluster_controller_config *config, struc
         for (int turn = 0; turn < CLOSING_TURNS && uv_loop_close(&process.uv) == UV_EBUSY; turn++)
                 uv_run(&process.uv, UV_RUN_NOWAIT);
         kube_config_deinit(&process.kubeconfig);
-        return 0;
+        return process.result;
 }

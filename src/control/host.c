@@ -22,6 +22,7 @@ struct feed {
         struct local_feed *local;
         bool synced;
         bool complained; /* that it cannot be watched: said once until it can */
+        char trouble[80];
 };
 
 struct controller_host {
@@ -32,6 +33,8 @@ struct controller_host {
         struct net_task run;   /* something has changed */
         struct net_timer wake; /* something is due */
         void (*on_synced)(void *user);
+        bool (*may_act)(void *user);
+        void (*drained)(void *user); /* NULL: it is not being drained */
         void *user;
         uint64_t version; /* the newest that any feed told */
         size_t unsynced;
@@ -41,18 +44,36 @@ struct controller_host {
 
 enum { PLANS_A_PIECE = 4, PIECE_NS = 500 * 1000 };
 
+static struct instant now_of_both(void)
+{
+        return (struct instant){ .monotonic_ns = clock_monotonic_ns(),
+                                 .realtime_ns = clock_realtime_ns() };
+}
+
+static bool end_drain(struct controller_host *host)
+{
+        void (*drained)(void *user) = host->drained;
+
+        if (!drained || controllers_in_flight(host->set) > 0)
+                return false;
+        host->drained = NULL;
+        drained(host->user);
+        return true;
+}
+
 static void run_host(struct controller_host *host)
 {
         uint64_t began = clock_monotonic_ns(), wake;
         struct instant now;
 
         net_timer_stop(&host->wake);
+        if (end_drain(host) || (host->may_act && !host->may_act(host->user)))
+                return;
         /* Feeds in the process are told in the order of commits: none is behind the others. */
         if (host->local)
                 controllers_advance(host->set, NULL, host->version);
         do {
-                now = (struct instant){ .monotonic_ns = clock_monotonic_ns(),
-                                        .realtime_ns = clock_realtime_ns() };
+                now = now_of_both();
                 wake = controllers_run(host->set, now);
         } while (wake <= now.monotonic_ns && now.monotonic_ns < began + PIECE_NS);
 
@@ -105,6 +126,7 @@ static void on_event(void *user, const struct kube_event *event)
         struct controller_host *host = feed->host;
         int r = 0;
 
+        controllers_tell_time(host->set, now_of_both());
         host->version = MAX(host->version, event->resource_version);
         switch (event->type) {
         case KUBE_LIST_BEGIN:
@@ -145,6 +167,8 @@ static void on_state(void *user, enum kube_reflector_state state, struct str mes
                             STR_FORMAT(message));
         if (failing || state == KUBE_REFLECTOR_WATCHING)
                 feed->complained = failing;
+        if (failing)
+                snprintf(feed->trouble, sizeof(feed->trouble), "%.*s", STR_FORMAT(message));
 }
 
 /* Answers arrive at the executor, which may then have more to send: see to it in this turn. */
@@ -210,8 +234,10 @@ static int start_executor(struct controller_host *host,
                         *ret_backend = local_executor_backend(host->local);
         } else {
                 r = wire_executor_new(options->client, on_answer, host, &host->executor);
-                if (r == 0)
+                if (r == 0) {
+                        wire_executor_set_fence(host->executor, options->may_act, options->user);
                         *ret_backend = wire_executor_backend(host->executor);
+                }
         }
         return r;
 }
@@ -229,6 +255,7 @@ int controller_host_new(const struct controller_host_options *options, struct er
                 return error_set(error, -ENOMEM, "out of memory");
         host->loop = options->loop;
         host->on_synced = options->on_synced;
+        host->may_act = options->may_act;
         host->user = options->user;
         host->run.run = on_run;
         host->wake.expire = on_wake;
@@ -275,13 +302,28 @@ struct controllers *controller_host_set(struct controller_host *host)
         return host->set;
 }
 
+void controller_host_wake(struct controller_host *host)
+{
+        net_loop_defer(host->loop, &host->run);
+}
+
+void controller_host_drain(struct controller_host *host, void (*drained)(void *user))
+{
+        host->drained = drained;
+        controllers_stop(host->set);
+        controller_host_wake(host);
+}
+
 bool controller_host_is_synced(const struct controller_host *host, char why[static 128])
 {
         for (size_t i = 0; i < host->feed_count; i++) {
-                if (host->feeds[i].synced)
+                const struct feed *feed = &host->feeds[i];
+
+                if (feed->synced && !feed->complained)
                         continue;
-                snprintf(why, 128, "%.*s are not listed yet",
-                         STR_FORMAT(host->feeds[i].kind->plural));
+                snprintf(why, 128, "%.*s are not %s%s%s", STR_FORMAT(feed->kind->plural),
+                         feed->synced ? "watched" : "listed yet", feed->complained ? ": " : "",
+                         feed->complained ? feed->trouble : "");
                 return false;
         }
         return true;

@@ -26,6 +26,9 @@ struct controller_host_options {
         const struct kind *const *kinds;
         /* Called once when every kind was listed; may be NULL. */
         void (*on_synced)(void *user);
+        /* Whether to plan and write now; NULL: always. Asked before each round of plans and, over
+         * the wire, just before each write is sent. When it turns true: controller_host_wake(). */
+        bool (*may_act)(void *user);
         void *user;
 };
 
@@ -37,5 +40,14 @@ void controller_host_free(struct controller_host *host);
 /* For metrics and `cay why`. */
 struct controllers *controller_host_set(struct controller_host *host);
 
-/* Whether every kind was listed. If not, `why` names the first that was not. */
+/* Looks soon what is to be done. */
+void controller_host_wake(struct controller_host *host);
+
+/*
+ * Plans nothing any more and calls `drained` from the loop when every write on its way was
+ * answered. Watches go on.
+ */
+void controller_host_drain(struct controller_host *host, void (*drained)(void *user));
+
+/* Whether every kind was listed and is being watched. If not, `why` names the first that is not. */
 bool controller_host_is_synced(const struct controller_host *host, char why[static 128]);

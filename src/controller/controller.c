@@ -13,7 +13,7 @@ const struct kind *const sandbox_controllers_kinds[] = {
         NULL,
 };
 
-static const struct kind *const sandbox_kinds[] = {
+const struct kind *const sandbox_controllers_core_kinds[] = {
         &kind_sandbox, &kind_pod, &kind_service, &kind_persistent_volume_claim, NULL,
 };
 static const struct kind *const template_kinds[] = {
@@ -146,7 +146,7 @@ static const struct controller controllers[] = {
         },
         {
                 .name = "sandbox",
-                .kinds = sandbox_kinds,
+                .kinds = sandbox_controllers_core_kinds,
                 .map = sandbox_map,
                 .plan = sandbox_plan,
                 .priority = 1,

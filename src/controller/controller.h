@@ -34,3 +34,5 @@ DEFINE_POINTER_CLEANUP(sandbox_controllers_freep, struct sandbox_controllers,
 
 /* The kinds whose events must be fed, NULL-terminated. */
 extern const struct kind *const sandbox_controllers_kinds[];
+/* The same for sandbox_options.without_extensions. */
+extern const struct kind *const sandbox_controllers_core_kinds[];

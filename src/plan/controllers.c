@@ -372,6 +372,19 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
                    set->missed ? set->resync_ns : UINT64_MAX);
 }
 
+void controllers_tell_time(struct controllers *set, struct instant now)
+{
+        set->now = now;
+}
+
+struct queue_figures controllers_queue(const struct controllers *set)
+{
+        return (struct queue_figures){ .keys = set->queue.keys.count,
+                                       .ready = set->queue.ready_count,
+                                       .delayed = set->queue.heap_count,
+                                       .added = set->queue.added };
+}
+
 bool controllers_is_due(const struct controllers *set, struct instant now)
 {
         if (set->stopped)

@@ -101,6 +101,9 @@ void controllers_list_end(struct controllers *set, const struct kind *kind,
  */
 uint64_t controllers_run(struct controllers *set, struct instant now);
 
+/* Tells the time without planning, for what is fed meanwhile: delays are counted from it. */
+void controllers_tell_time(struct controllers *set, struct instant now);
+
 /* Looks at every object anew, as if it had just come. */
 void controllers_resync(struct controllers *set);
 
@@ -112,6 +115,14 @@ void controllers_stop(struct controllers *set);
 size_t controllers_in_flight(const struct controllers *set);
 
 const struct executor_counters *controllers_counters(const struct controllers *set);
+
+struct queue_figures {
+        size_t keys;    /* of which something is known or planned */
+        size_t ready;   /* to be planned now */
+        size_t delayed; /* to be planned at a time */
+        uint64_t added; /* times that a key became ready, since the start */
+};
+struct queue_figures controllers_queue(const struct controllers *set);
 
 /* Writes the remembered decisions about a key (all with NULL data), newest last, one JSON object a
  * line: time, controller, key, notes, actions, outcome. */

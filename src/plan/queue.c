@@ -160,6 +160,8 @@ static void make_ready(struct queue *queue, struct key *key)
         list_remove(&key->list);
         list_append(&queue->ready[key->controller->priority], &key->list);
         key->state = KEY_READY;
+        queue->ready_count++;
+        queue->added++;
 }
 
 void queue_push(struct queue *queue, struct key *key)
@@ -219,6 +221,7 @@ struct key *queue_pop(struct queue *queue)
                         struct key *key = list_entry(queue->ready[i].next, struct key, list);
 
                         list_remove(&key->list);
+                        queue->ready_count--;
                         heap_remove(queue, key);
                         key->state = KEY_IDLE;
                         return key;

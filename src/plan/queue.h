@@ -45,6 +45,8 @@ struct queue {
         uint64_t seed;
         struct table keys;
         struct list ready[CONTROLLER_PRIORITIES];
+        size_t ready_count;
+        uint64_t added;    /* to the ready lists, since the start */
         struct key **heap; /* by due_ns; heap[0] is unused */
         size_t heap_count, heap_capacity;
 };

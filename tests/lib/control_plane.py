@@ -25,39 +25,8 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
 CONTROLLERS = ("garbage-collector-controller,namespace-controller,serviceaccount-controller,"
                "clusterrole-aggregation-controller,persistentvolumeclaim-protection-controller")
 
-OURS, EXTENSIONS = "agents.x-k8s.io", "extensions.agents.x-k8s.io"
-
-
-def rule(group, resources, verbs):
-    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
-
-
-# What `cay controller` needs, and no more: tests/program/on_control_plane.py compares.
-CONTROLLER_ROLE = {
-    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-    "metadata": {"name": "cay-controller"},
-    "rules": [
-        rule(OURS, "sandboxes", "list watch create patch delete"),
-        rule(EXTENSIONS, "sandboxclaims", "list watch delete"),
-        rule(EXTENSIONS, "sandboxtemplates", "list watch"),
-        rule(EXTENSIONS, "sandboxwarmpools", "list watch patch"),
-        rule(OURS, "sandboxes/status", "patch"),
-        rule(EXTENSIONS, "sandboxclaims/status sandboxwarmpools/status", "patch"),
-        rule("", "pods services persistentvolumeclaims", "list watch create patch delete"),
-        rule("networking.k8s.io", "networkpolicies", "list watch create patch delete"),
-        rule("", "events", "create"),
-        # To be named in an ownerReference that blocks the owner's deletion.
-        rule(OURS, "sandboxes/finalizers", "update"),
-        rule(EXTENSIONS, "sandboxclaims/finalizers sandboxtemplates/finalizers "
-                         "sandboxwarmpools/finalizers", "update"),
-    ]}
-CONTROLLER_BINDING = {
-    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-    "metadata": {"name": "cay-controller"},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                "name": "cay-controller"},
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
-                  "name": "cay-controller"}]}
+# As whom deploy/rbac.yaml lets `cay controller` act.
+CONTROLLER_USER = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller"
 
 
 def programs():
@@ -174,7 +143,7 @@ class ControlPlane:
 
     def prepare(self):
         lines = [f'{self.tokens["admin"]},admin,admin,"system:masters"',
-                 f'{self.tokens["cay-controller"]},cay-controller,cay-controller']
+                 f'{self.tokens["cay-controller"]},{CONTROLLER_USER},cay-controller']
         self.write("tokens.csv", "\n".join(lines) + "\n")
         self.write("audit-policy.json", json.dumps(AUDIT_POLICY))
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
@@ -244,9 +213,7 @@ class ControlPlane:
             if count != 1:
                 raise AssertionError(f"{path.name}: no v1alpha1 that is served")
             self.apply_yaml(text)
-        for name in ("roles", "rolebindings"):
-            api.create(f"/apis/rbac.authorization.k8s.io/v1/cluster{name}",
-                       CONTROLLER_ROLE if name == "roles" else CONTROLLER_BINDING)
+        self.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
         for path in ("/apis/agents.x-k8s.io/v1beta1/sandboxes",
                      "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxclaims",
                      "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxtemplates",
@@ -279,6 +246,16 @@ class ControlPlane:
                            answer["code"])] += 1
         return found
 
-    def start_controller(self, cay, *options):
-        return self.start("controller", cay, "controller", "--kubeconfig",
-                          self.controller_kubeconfig, *options)
+    def kubectl(self, *arguments):
+        """Runs it as the administrator; what it printed."""
+        done = subprocess.run([self.programs / "kubectl", "--kubeconfig", self.kubeconfig,
+                               *map(str, arguments)], text=True, capture_output=True, check=False,
+                              env={**os.environ, "HOME": str(self.folder)})
+        if done.returncode != 0:
+            raise AssertionError(f"kubectl {arguments}: {done.stderr}")
+        return done.stdout
+
+    def start_controller(self, cay, *options, name="controller"):
+        return self.start(name, cay, "controller", "--kubeconfig", self.controller_kubeconfig,
+                          "--extensions", "--metrics-bind-address=127.0.0.1:0",
+                          "--health-probe-bind-address=127.0.0.1:0", *options)

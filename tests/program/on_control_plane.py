@@ -9,6 +9,7 @@ and a fake node run, too; it fails if the controller did not run to its orderly 
 anything, or has rights that it never used.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -16,7 +17,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib.control_plane import CONTROLLER_ROLE, ControlPlane  # noqa: E402
+from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 
 
@@ -29,12 +30,18 @@ def is_exempt(right):
             (verb, resource) == ("patch", "sandboxwarmpools"))  # those of the first generation
 
 
+def rules(plane):
+    """Of every role in deploy/rbac.yaml."""
+    found = json.loads(plane.kubectl("get", "-f", ROOT / "deploy/rbac.yaml", "-o", "json"))
+    return [rule for each in found["items"] for rule in each.get("rules", ())]
+
+
 def judge_rights(plane):
-    """Whether the role of the controller is what it needs: all of it, and nothing else."""
-    requests = plane.requests("cay-controller")
+    """Whether the roles of the controller are what it needs: all of it, and nothing else."""
+    requests = plane.requests(CONTROLLER_USER)
     refused = {request[:3] for request in requests if request[3] == 403}
     used = {request[:3] for request in requests}
-    granted = {(verb, group, resource) for rule in CONTROLLER_ROLE["rules"]
+    granted = {(verb, group, resource) for rule in rules(plane)
                for group in rule["apiGroups"] for resource in rule["resources"]
                for verb in rule["verbs"]}
     unused = {right for right in granted - used if not is_exempt(right)}

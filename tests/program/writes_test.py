@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
-from lib.control_plane import ControlPlane  # noqa: E402
+from lib.control_plane import CONTROLLER_USER, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import Scene, blueprint  # noqa: E402
@@ -45,7 +45,7 @@ class Audit:
                 return len(self.writes) - before
             entry = json.loads(line)
             target = entry.get("objectRef", {})
-            if (entry["verb"] not in WRITES or entry["user"]["username"] != "cay-controller" or
+            if (entry["verb"] not in WRITES or entry["user"]["username"] != CONTROLLER_USER or
                     target.get("namespace") != self.namespace or
                     entry["responseStatus"]["code"] >= 300):
                 continue

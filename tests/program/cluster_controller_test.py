@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cay controller` as a process on a real kube-apiserver, with the rights of deploy/rbac.yaml."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import tap  # noqa: E402
+from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
+from lib.fake_node import FakeNode  # noqa: E402
+from lib.instance import wait_for  # noqa: E402
+from lib.scene import Scene, blueprint, same  # noqa: E402
+
+CAY = os.environ.get("CAY")
+LEASE = ("/apis/coordination.k8s.io/v1/namespaces/agent-sandbox-system/leases/"
+         "a3317529.agent-sandbox.x-k8s.io")
+LEASE_SECONDS, DEADLINE_SECONDS = 3, 2
+SHORT = (f"--leader-elect-lease-duration={LEASE_SECONDS}s",
+         f"--leader-elect-renew-deadline={DEADLINE_SECONDS}s", "--leader-elect-retry-period=400ms")
+WRITES = ("create", "update", "patch", "delete")
+UPSTREAM_METRICS = (
+    'agent_sandbox_build_info{git_version="',
+    'leader_election_master_status{name="a3317529.agent-sandbox.x-k8s.io"} 1',
+)
+
+
+class Controller:
+    """One process, ended with its test."""
+
+    count = 0
+
+    def __init__(self, plane, *options):
+        Controller.count += 1
+        self.plane = plane
+        self.name = f"controller-{Controller.count}"
+        self.process = plane.start_controller(CAY, *options, name=self.name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+        self.plane.end(self.process)
+
+    def log(self):
+        text = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def said(self, text):
+        return [line for line in self.log() if text in line["msg"]]
+
+    def get(self, path):
+        """(status, text) of its own endpoints."""
+        what = "metrics" if path == "/metrics" else "health"
+        line = wait_for(lambda: self.said(f"{what} on "), 10, f"{what} to be served")[0]
+        address = line["msg"].split()[-1]
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name):
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        return float(found.group(1)) if found else None
+
+    def leads(self):
+        return self.said("leading")
+
+    def until_ready(self):
+        wait_for(lambda: self.get("/readyz")[0] == 200, 30, f"{self.name} to be ready")
+        return self
+
+    def until_leading(self, timeout=30):
+        wait_for(self.leads, timeout, f"{self.name} to lead", pause=0.01)
+        return self
+
+    def until_ended(self, timeout=10):
+        return self.process.wait(timeout)
+
+
+def audit(plane):
+    """What the controllers asked for, whoever of them."""
+    with open(plane.audit_log, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                entry = json.loads(line)
+                if entry["user"]["username"] == CONTROLLER_USER:
+                    yield entry
+
+
+def holder(plane):
+    status, lease = plane.api().get(LEASE)
+    return lease["spec"].get("holderIdentity", "") if status == 200 else None
+
+
+def warm_claim(scene, name):
+    scene.make("sandboxtemplates", name, blueprint())
+    scene.make("sandboxwarmpools", name, {"replicas": 1, "sandboxTemplateRef": {"name": name}})
+    scene.until("sandboxwarmpools", name, lambda pool: (pool.get("status") or {}).get(
+        "readyReplicas", 0) == 1, "a ready member")
+    scene.make("sandboxclaims", name, {"warmPoolRef": {"name": name}})
+    scene.until_ready("sandboxclaims", name)
+
+
+# ---- options ----
+
+def run(*options):
+    return subprocess.run([CAY, "controller", *options], text=True, capture_output=True, timeout=10,
+                          check=False)
+
+
+def test_options_are_refused_with_a_sentence(plane):
+    for option, said in (("--leader-elction", "there is no option --leader-elction"),
+                         ("--leader-elect=maybe", "--leader-elect takes true or false"),
+                         ("--kube-api-qps=fast", "--kube-api-qps takes a number"),
+                         ("--zap-encoder=xml", "--zap-encoder takes json or console"),
+                         ("--zap-log-level=loud", "--zap-log-level takes"),
+                         ("--metrics-bind-address=here", "'here' is no address for metrics"),
+                         ("--leader-elect-renew-deadline=20s", "longer than the renew deadline"),
+                         ("operand", "no operand is taken")):
+        done = run("--kubeconfig", plane.controller_kubeconfig, "--health-probe-bind-address=0",
+                   "--metrics-bind-address=0", option)
+        assert done.returncode == 2 and said in done.stderr, (option, done)
+
+
+def test_help_tells_which_options_have_no_effect(plane):
+    text = run("--help").stdout
+    for option in ("kube-api-qps", "kube-api-burst", "sandbox-concurrent-workers",
+                   "sandbox-claim-concurrent-workers", "webhook-port", "enable-tracing"):
+        line = next(line for line in text.splitlines() if f"--{option} " in line)
+        assert "without effect" in line, line
+    for option in ("leader-elect", "metrics-bind-address", "cluster-domain"):
+        line = next(line for line in text.splitlines() if f"--{option} " in line)
+        assert "without effect" not in line, line
+
+
+# ---- health ----
+
+def test_is_ready_only_when_all_is_listed(plane):
+    plane.kubectl("delete", "clusterrolebinding", "agent-sandbox-controller-extensions")
+    try:
+        with Controller(plane) as controller:
+            wait_for(lambda: controller.said("cannot watch sandboxclaims"), 20, "a refusal")
+            status, text = controller.get("/readyz")
+            same(500, status)
+            assert "[-]caches failed: sandboxclaims are not listed yet: " in text, text
+            assert "forbidden" in text and "[+]leader-election ok" in text, text
+            same((200, "ok"), controller.get("/healthz"))
+            same(1, len(controller.said("cannot watch sandboxclaims")))
+            same(0.0, controller.metric("cay_controller_synced"))
+            plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+            controller.until_ready()
+            assert "[+]caches ok" in controller.get("/readyz?verbose")[1]
+    finally:
+        plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+
+
+def test_is_not_ready_without_the_lease(plane):
+    binding = "agent-sandbox-controller-leader-election"
+    plane.kubectl("delete", "rolebinding", binding, "-n", "agent-sandbox-system")
+    scene = Scene()
+    try:
+        with Controller(plane, *SHORT) as controller:
+            wait_for(lambda: controller.said("cannot take the lease"), 20, "a refusal")
+            scene.make("sandboxes", "waits", blueprint())
+            wait_for(lambda: controller.said("every kind is listed"), 20, "the caches")
+            status, text = controller.get("/readyz")
+            same(500, status)
+            assert "[-]leader-election failed: " in text and "forbidden" in text, text
+            assert not controller.leads()
+            same(0.0, controller.metric("cay_controller_writes_total"))
+            plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+            controller.until_leading().until_ready()
+            scene.until_ready("sandboxes", "waits")
+    finally:
+        plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+
+
+# ---- the election ----
+
+def two(plane, *options):
+    first = Controller(plane, *options).until_leading()
+    second = Controller(plane, *options).until_ready()
+    return first, second
+
+
+def test_one_of_two_leads(plane):
+    scene = Scene()
+    first, second = two(plane)
+    with first, second:
+        warm_claim(scene, "one")
+        assert not second.leads()
+        same((1.0, 0.0), tuple(each.metric(
+            'leader_election_master_status{name="a3317529.agent-sandbox.x-k8s.io"}')
+            for each in (first, second)))
+        same(0.0, second.metric("cay_controller_writes_total"))
+        assert first.metric("cay_controller_writes_total") > 0
+        assert first.said("takes part")[0]["msg"].split()[0] == holder(plane), holder(plane)
+
+
+def test_another_leads_after_a_killed_one(plane):
+    scene = Scene()
+    first, second = two(plane, *SHORT)
+    with first, second:
+        before = time.monotonic()
+        first.process.kill()
+        scene.make("sandboxes", "orphan", blueprint())
+        second.until_leading()
+        took = time.monotonic() - before
+        assert LEASE_SECONDS - 1 < took < LEASE_SECONDS + 2, took
+        scene.until_ready("sandboxes", "orphan")
+
+
+def test_a_paused_leader_writes_nothing_when_it_wakes(plane):
+    scene = Scene()
+    with Controller(plane, *SHORT) as controller:
+        controller.until_leading().until_ready()
+        warm_claim(scene, "before")
+        controller.process.send_signal(signal.SIGSTOP)
+        for number in range(10):
+            scene.make("sandboxes", f"tempting-{number}", blueprint())
+        time.sleep(DEADLINE_SECONDS + 0.5)  # the pause is what is tested
+        written = sum(entry["verb"] in WRITES for entry in audit(plane))
+        controller.process.send_signal(signal.SIGCONT)
+        same(1, controller.until_ended())
+        same("leadership was lost: the lease could not be renewed in time",
+             controller.log()[-1]["msg"])
+        same("error", controller.log()[-1]["level"])
+        same(written, sum(entry["verb"] in WRITES for entry in audit(plane)))
+        assert scene.read("pods", "tempting-0") is None
+    with Controller(plane, *SHORT) as controller:
+        controller.until_leading()
+        for number in range(10):
+            scene.until_ready("sandboxes", f"tempting-{number}")
+
+
+def test_sigterm_hands_over_within_a_second(plane):
+    scene = Scene()
+    first, second = two(plane)
+    with first, second:
+        for number in range(30):
+            scene.make("sandboxes", f"s-{number}", blueprint())
+        before = time.monotonic()
+        first.process.terminate()
+        same(0, first.until_ended())
+        second.until_leading()
+        took = time.monotonic() - before
+        assert took < 1, took
+        for number in range(30):
+            scene.until_ready("sandboxes", f"s-{number}")
+        same([], first.said("have no answer yet"))
+        second.process.terminate()
+        same(0, second.until_ended())
+        same("", holder(plane))
+
+
+# ---- metrics, logs, namespaces, rights ----
+
+def test_metrics_have_upstreams_names(plane):
+    scene = Scene()
+    with Controller(plane) as controller:
+        controller.until_leading()
+        warm_claim(scene, "measured")
+        status, text = controller.get("/metrics")
+        same(200, status)
+        for name in UPSTREAM_METRICS:
+            assert f"\n{name}" in text, name
+        for name in ("cay_controller_plans_total", "cay_controller_writes_total",
+                     "cay_controller_queue_adds_total", "cay_client_requests_total",
+                     "process_resident_memory_bytes", "process_cpu_seconds_total"):
+            assert controller.metric(name) > 0, name
+
+
+def test_logs_are_json_or_text(plane):
+    with Controller(plane, "--leader-elect=false") as controller:
+        controller.until_ready()
+        line = controller.said("every kind is listed")[0]
+        same(["level", "ts", "logger", "msg"], list(line))
+        same(("info", "controller"), (line["level"], line["logger"]))
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["ts"]), line
+    plain = plane.start_controller(CAY, "--leader-elect=false", "--zap-encoder=console",
+                                   name="plain")
+    try:
+        wait_for(lambda: " info controller: every kind is listed\n" in
+                 (plane.folder / "plain.log").read_text(encoding="utf-8"), 20, "a line of text")
+    finally:
+        plane.end(plain)
+
+
+def test_one_namespace_needs_no_rights_in_others(plane):
+    ours, other = Scene(), Scene()
+    roles = ("agent-sandbox-controller", "agent-sandbox-controller-extensions")
+    account = "--serviceaccount=agent-sandbox-system:agent-sandbox-controller"
+    for role in roles:
+        plane.kubectl("delete", "clusterrolebinding", role)
+        plane.kubectl("create", "rolebinding", role, f"--clusterrole={role}", account,
+                      "-n", ours.namespace)
+    try:
+        with Controller(plane, f"--namespace={ours.namespace}") as controller:
+            controller.until_leading().until_ready()
+            other.make("sandboxes", "elsewhere", blueprint())
+            warm_claim(ours, "here")
+            assert other.read("pods", "elsewhere") is None
+    finally:
+        plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+
+
+def test_nothing_was_forbidden_but_on_purpose(plane):
+    """After all others: what they forbade on purpose is of our own kinds, or the Lease."""
+    forbidden = {(entry["verb"], entry["objectRef"]["resource"]) for entry in audit(plane)
+                 if entry["responseStatus"]["code"] == 403}
+    on_purpose = {(verb, resource) for verb in ("list", "watch")
+                  for resource in ("sandboxclaims", "sandboxtemplates", "sandboxwarmpools",
+                                   "networkpolicies")} | {("get", "leases")}
+    assert forbidden and forbidden <= on_purpose, forbidden
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a time limit: clean up, too
+    with ControlPlane(audit=True) as plane:
+        os.environ["KUBECONFIG"] = plane.kubeconfig
+        FakeNode(plane)
+        tap.main(globals(), (plane,))
+
+
+if __name__ == "__main__":
+    main()
