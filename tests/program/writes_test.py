@@ -60,6 +60,10 @@ class Audit:
                 since = time.monotonic()
             time.sleep(0.1)
 
+    def count(self, what):
+        """How many writes there were of a resource that is counted apart."""
+        return sum(resource == what for _, resource, _ in self.writes)
+
     def of(self, *names):
         """What was written to objects of these names, without what is counted apart."""
         return collections.Counter(text for name, what, text in self.writes
@@ -103,6 +107,13 @@ def claim(scene, name, pool):
     return scene.until_ready("sandboxclaims", name)["status"]["sandbox"]["name"]
 
 
+def judge_events(audit, claims):
+    """At most one for each claim."""
+    told = audit.count("events")
+    print(f"# Events: {told} for {claims} claims", flush=True)
+    assert told <= claims, audit.writes
+
+
 def test_cold_sandbox(bench):
     scene, audit = bench.scene()
     for number in range(ROUNDS):
@@ -118,6 +129,7 @@ def test_cold_claim(bench):
     for number in range(ROUNDS):
         claim(scene, f"c-{number}", "none")
     audit.settle()
+    judge_events(audit, ROUNDS)
     bench.judge("cold claim", [audit.of(f"c-{number}") for number in range(ROUNDS)], 6)
 
 
@@ -127,11 +139,17 @@ def test_warm_claim_and_refill(bench):
     audit.settle()
     first = {name for name, what, _ in audit.writes if what == "sandboxes"}
     audit.writes.clear()
+    began = time.monotonic()
     given = {}
     for number in range(ROUNDS):
         given[f"c-{number}"] = claim(scene, f"c-{number}", "p")
         filled(scene, "p", 3)
         audit.settle()
+    seconds = time.monotonic() - began
+    told = audit.count("sandboxwarmpools/status")
+    print(f"# status of the pool: {told} in {seconds:.0f} s", flush=True)
+    assert told <= seconds + 1, audit.writes
+    judge_events(audit, ROUNDS)
     refilled = {name for name, _, text in audit.writes if text == "create sandboxes"}
     same_members = {member["metadata"]["name"] for member in scene.owned("sandboxes", pool)}
     # A member that was given away again was written for two reasons: what is left is a refill.
