@@ -215,6 +215,32 @@ static int service_prepare_update(struct api_call *call _unused_, struct json_va
         return 0;
 }
 
+/* Several ports have names, each its own. */
+static void service_validate_ports(struct json_value ports, struct field_errors *errors)
+{
+        for (size_t i = 0; i < json_count(ports); i++) {
+                struct json_value port = json_element(ports, i), name = json_get(port, "name");
+                int64_t number = json_int64_or(json_get(port, "port"), 0);
+                char field[64];
+                snprintf(field, sizeof(field), "spec.ports[%zu].name", i);
+                if (json_count(ports) > 1 && json_string(name).length == 0)
+                        field_errors_add(errors, FIELD_REQUIRED, str_from(field),
+                                         (struct json_value){}, "%s", "");
+                for (size_t j = 0; j < i && json_string(name).length > 0; j++) {
+                        if (!json_string_is(json_get(json_element(ports, j), "name"),
+                                            json_string(name)))
+                                continue;
+                        field_errors_add(errors, FIELD_DUPLICATE, str_from(field), name, "%s", "");
+                        break;
+                }
+                snprintf(field, sizeof(field), "spec.ports[%zu].port", i);
+                if (number < 1 || number > 65535)
+                        field_errors_add(errors, FIELD_INVALID, str_from(field),
+                                         json_get(port, "port"),
+                                         "must be between 1 and 65535, inclusive");
+        }
+}
+
 static void service_validate(struct json_value object, struct json_value before,
                              struct field_errors *errors)
 {
@@ -224,6 +250,7 @@ static void service_validate(struct json_value object, struct json_value before,
         if (json_string(old).length > 0 && json_exists(ip) && !json_equal(ip, old))
                 field_errors_add(errors, FIELD_INVALID, STR("spec.clusterIP"), ip,
                                  "field is immutable");
+        service_validate_ports(json_get(object, "spec", "ports"), errors);
 }
 
 /* ---- Secrets and ConfigMaps ---- */

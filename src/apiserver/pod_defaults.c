@@ -4,12 +4,16 @@
 #include "apiserver/pod_defaults.h"
 
 #include <errno.h>
+#include <string.h>
+
+#include "kube/quantity.h"
 
 /* Where a default may go: the object there, its pointer, and whether memory ran out. */
 struct place {
         struct arena *arena;
         struct json_edit *edit;
         bool failed;
+        bool is_template; /* of a workload: a Pod has more defaults */
 };
 
 static const char *join(struct place *place, const char *pointer, const char *key)
@@ -107,26 +111,56 @@ static const char *pull_policy(struct str image)
                                                                                 : "IfNotPresent";
 }
 
-/* What is limited is requested, unless the request says otherwise. */
-static void default_requests(struct place *place, struct json_value container, const char *pointer)
+static void set_quantity(struct place *place, const char *pointer, struct str key,
+                         struct json_value value)
+{
+        const char *escaped = json_pointer_escape(place->arena, key);
+        const char *at = escaped ? join(place, pointer, escaped) : NULL;
+        struct quantity quantity;
+        char text[QUANTITY_SIZE];
+
+        if (!at)
+                place->failed = true;
+        else if (quantity_read(value, &quantity) == 0)
+                json_edit_set_string(place->edit, at, quantity_format(&quantity, text));
+        else
+                json_edit_set_value(place->edit, at, value);
+}
+
+/* As Go prints them: 1 and "1000m" are "1", 0.5 is "500m". */
+static void default_quantities(struct place *place, struct json_value resources,
+                               const char *pointer, const char *key)
+{
+        struct json_value quantities = json_member(resources, str_from(key));
+        const char *at = json_count(quantities) > 0 ? join(place, pointer, key) : NULL;
+
+        if (!at)
+                return;
+        json_for_each (it, quantities)
+                set_quantity(place, at, it.key, it.value);
+}
+
+static void default_resources(struct place *place, struct json_value container, const char *pointer)
 {
         struct json_value resources = json_get(container, "resources");
         struct json_value requests = json_get(resources, "requests");
         const char *at;
 
         set_raw(place, container, pointer, "resources", STR("{}"));
-        at = join(place, pointer, "resources/requests");
+        at = join(place, pointer, "resources");
+        if (!at)
+                return;
+        default_quantities(place, resources, at, "limits");
+        default_quantities(place, resources, at, "requests");
+        if (place->is_template)
+                return;
+        /* What is limited is requested, unless the request says otherwise. */
+        at = join(place, at, "requests");
         if (!at)
                 return;
         json_for_each (it, json_get(resources, "limits")) {
-                const char *key = json_pointer_escape(place->arena, it.key);
-                if (json_exists(json_member(requests, it.key)))
-                        continue;
-                key = key ? join(place, at, key) : NULL;
-                if (key)
-                        json_edit_set_value(place->edit, key, it.value);
-                else
-                        place->failed = true;
+                if (!json_exists(json_member(requests, it.key)))
+                        set_quantity(place, at, it.key, it.value);
         }
 }
 
@@ -170,7 +204,7 @@ static void default_containers(struct place *place, struct json_value spec, cons
                 set_text(place, container, at, "terminationMessagePolicy", "File");
                 set_text(place, container, at, "imagePullPolicy",
                          pull_policy(json_string(json_get(container, "image"))));
-                default_requests(place, container, at);
+                default_resources(place, container, at);
                 default_env(place, container, at);
                 default_ports(place, container, at);
                 default_probe(place, container, at, "livenessProbe");
@@ -214,7 +248,9 @@ static void default_volumes(struct place *place, struct json_value spec, const c
 int pod_set_defaults(struct arena *arena, struct json_value spec, const char *pointer,
                      struct json_edit *edit)
 {
-        struct place place = { .arena = arena, .edit = edit };
+        struct place place = { .arena = arena,
+                               .edit = edit,
+                               .is_template = strcmp(pointer, "/spec") != 0 };
         struct str account = json_string(json_get(spec, "serviceAccountName"));
 
         if (json_type(spec) != JSON_OBJECT)

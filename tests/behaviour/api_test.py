@@ -262,6 +262,28 @@ def test_defaults_are_filled_in(scene):
     scene.api.request("DELETE", scene.path("sandboxes", "defaults"))
 
 
+def test_quantities_are_written_in_one_way(scene):
+    container = {"name": "c", "image": "busybox:latest", "resources": {
+        "limits": {"cpu": 1, "memory": "1024Ki"}, "requests": {"cpu": 0.5}}}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
+    path = f"/apis/apps/v1/namespaces/{scene.namespace}/deployments?dryRun=All"
+    created = scene.api.create(path, {"metadata": {"name": "q"}, "spec": {
+        "replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}})
+    same({"limits": {"cpu": "1", "memory": "1Mi"}, "requests": {"cpu": "500m"}},
+         created["spec"]["template"]["spec"]["containers"][0]["resources"])
+
+
+def test_ports_of_services(scene):
+    for ports, field in (([{"port": 1}, {"name": "b", "port": 2}], "spec.ports[0].name"),
+                         ([{"name": "a", "port": 1}, {"name": "a", "port": 2}],
+                          "spec.ports[1].name"),
+                         ([{"port": 0}], "spec.ports[0].port"),
+                         ([{"port": 65536}], "spec.ports[0].port")):
+        answer = status(scene.api.request("POST", scene.path("services"), {
+            "metadata": {"name": "ports"}, "spec": {"ports": ports}}), 422, "Invalid")
+        assert field in {cause["field"] for cause in answer["details"]["causes"]}, answer
+
+
 def test_required_fields_and_enums(scene):
     document = objects.claim("invalid", "x")
     document["spec"] = {}
