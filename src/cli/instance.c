@@ -284,6 +284,14 @@ int instance_remove_run(const struct instance *instance)
         return nftw(instance->run, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
+void instance_remove_unused_run(const struct instance *instance)
+{
+        char path[PATH_MAX];
+
+        if (join(path, sizeof(path), instance->run, "node") == 0 && rmdir(path) == 0)
+                rmdir(instance->run);
+}
+
 int instance_write_addresses(const struct instance *instance,
                              const struct instance_addresses *addresses)
 {

@@ -60,6 +60,9 @@ bool instance_has_run(const struct instance *instance);
 /* Removes the run folder, when nothing of the instance runs any more. */
 int instance_remove_run(const struct instance *instance);
 
+/* Removes the run folder if nothing has been put into it yet: after a start that did not begin. */
+void instance_remove_unused_run(const struct instance *instance);
+
 /* Where the running instance listens: "127.0.0.1:6443". */
 struct instance_addresses {
         char api[64];

@@ -443,7 +443,10 @@ int command_up(int argc, char **argv, struct error *error)
         if (up.settings.overcommit_cpu < 0 || up.settings.overcommit_cpu > OVERCOMMIT_MOST ||
             up.settings.overcommit_memory < 0 || up.settings.overcommit_memory > OVERCOMMIT_MOST)
                 return error_set(error, -EINVAL, "an overcommit is from 1 to %d", OVERCOMMIT_MOST);
+        up.lock = -1;
         r = prepare(&up, error);
+        if (r < 0 && up.lock >= 0)
+                instance_remove_unused_run(&up.instance);
         if (r == -ENOSPC || r == -EDQUOT)
                 return add_cure(error, r, MAKE_ROOM);
         if (r < 0)

@@ -71,6 +71,7 @@ def test_port_taken():
              "in use", "--listen")
         fail(other.data, command(other.data, "--router-listen", instance.router),
              "in use", "--router-listen")
+        assert not leftovers.of(other.data), leftovers.of(other.data)
         fail(other.data, command(other.data, "--pod-cidr", instance.pod_cidr), "--pod-cidr")
 
 
