@@ -221,7 +221,7 @@ int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONT
 
 /* On disk the node's user is a container's root, and the first range of ids all its others: so a
  * volume outlives the slot of the sandbox that wrote it. */
-static int volume_users(struct launcher *launcher, struct sandbox *sandbox)
+int rootfs_prepare_volumes(struct launcher *launcher, struct sandbox *sandbox)
 {
         uint32_t base = launcher->id_base + sandbox->slot * IDS_PER_SLOT;
         const struct id_range users[] = { { launcher->config.node_user, base, 1 },
@@ -284,7 +284,7 @@ int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
 
         if (launch->mount_count == 0)
                 return 0;
-        r = volume_users(launcher, sandbox);
+        r = rootfs_prepare_volumes(launcher, sandbox);
         if (r == 0)
                 r = namespace_enter_mount(launcher->host_mount);
         if (r < 0)
