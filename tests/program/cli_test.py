@@ -55,6 +55,20 @@ def test_run_returns_output_and_exit_code(instance, api):
     expect_nothing_left(api)
 
 
+def test_keys_and_tokens_are_the_owners_alone(instance, _):
+    assert os.stat(instance.kubeconfig).st_mode & 0o777 == 0o600
+    secret = (b"PRIVATE KEY-----", b"token: ", b"client-key-data")
+    for folder, _, names in os.walk(instance.data):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not os.path.isfile(path):
+                continue  # a socket
+            with open(path, "rb") as file:
+                content = file.read(1 << 20)
+            if any(word in content for word in secret):
+                assert os.stat(path).st_mode & 0o007 == 0, path
+
+
 def test_run_sets_folder_and_limits(instance, api):
     assert instance.run("run", "-w", "/tmp", "--", "pwd").stdout == "/tmp\n"
     instance.run("run", "--keep", "--name", "small", "--cpu", "500m", "--memory", "96Mi", "--", "true")
