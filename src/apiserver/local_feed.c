@@ -161,6 +161,11 @@ int local_feed_new(const struct local_feed_options *options, struct local_feed *
         return 0;
 }
 
+uint64_t local_feed_position(const struct local_feed *feed)
+{
+        return feed->watch.active ? storage_watch_position(&feed->watch) : 0;
+}
+
 void local_feed_free(struct local_feed *feed)
 {
         if (!feed)

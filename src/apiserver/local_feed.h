@@ -28,5 +28,8 @@ int local_feed_new(const struct local_feed_options *options, struct local_feed *
  */
 void local_feed_relist(struct local_feed *feed);
 
+/* Every event up to this revision was told; 0 while it lists. */
+uint64_t local_feed_position(const struct local_feed *feed);
+
 /* Before apiserver_free(). */
 void local_feed_free(struct local_feed *feed);

@@ -6,6 +6,7 @@
 
 #include "apiserver/local_executor.h"
 #include "apiserver/local_feed.h"
+#include "apiserver/server.h"
 #include "apiserver/storage.h"
 
 /*
@@ -257,11 +258,13 @@ static void test_a_feed(void **state)
         post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}");
         assert_int_equal(local_feed_new(&options, &feed), 0);
         assert_string_equal(fed, ""); /* never from within */
+        assert_true(local_feed_position(feed) == 0);
         post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'b'}}");
         post(api, "/api/v1/namespaces/kube-system/configmaps", "{'metadata':{'name':'x'}}");
         merge(api, "/api/v1/namespaces/default/configmaps/a", "{'data':{'k':'v'}}");
         delete_it(api, "/api/v1/namespaces/default/configmaps/b", NULL);
         assert_string_equal(fed, "begin +a end +b ~a -b ");
+        assert_true(local_feed_position(feed) == storage_revision(api->server->storage));
 
         /* A handler that could not take it is told all of it again, and then what comes. */
         fed[0] = '\0';

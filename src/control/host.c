@@ -36,7 +36,6 @@ struct controller_host {
         bool (*may_act)(void *user);
         void (*drained)(void *user); /* NULL: it is not being drained */
         void *user;
-        uint64_t version; /* the newest that any feed told */
         size_t unsynced;
         size_t feed_count;
         struct feed feeds[];
@@ -61,6 +60,20 @@ static bool end_drain(struct controller_host *host)
         return true;
 }
 
+/*
+ * Feeds in the process need no bookmarks: each says how far it was told. One that the loop has cut
+ * short is behind the others, and what it has not told is not gone.
+ */
+static void advance(struct controller_host *host)
+{
+        uint64_t told = UINT64_MAX;
+
+        for (size_t i = 0; host->local && i < host->feed_count; i++)
+                told = MIN(told, local_feed_position(host->feeds[i].local));
+        if (host->local && told > 0)
+                controllers_advance(host->set, NULL, told);
+}
+
 static void run_host(struct controller_host *host)
 {
         uint64_t began = clock_monotonic_ns(), wake;
@@ -69,9 +82,7 @@ static void run_host(struct controller_host *host)
         net_timer_stop(&host->wake);
         if (end_drain(host) || (host->may_act && !host->may_act(host->user)))
                 return;
-        /* Feeds in the process are told in the order of commits: none is behind the others. */
-        if (host->local)
-                controllers_advance(host->set, NULL, host->version);
+        advance(host);
         do {
                 now = now_of_both();
                 wake = controllers_run(host->set, now);
@@ -127,7 +138,6 @@ static void on_event(void *user, const struct kube_event *event)
         int r = 0;
 
         controllers_tell_time(host->set, now_of_both());
-        host->version = MAX(host->version, event->resource_version);
         switch (event->type) {
         case KUBE_LIST_BEGIN:
                 controllers_list_begin(host->set, feed->kind);
