@@ -425,13 +425,20 @@ static void write_done(struct storage *storage, struct storage_write *write, int
                 finish(request, result < 0 ? result : request->result);
         }
         write_free(write);
-        if (storage_log_pump(storage))
-                storage_wake(storage);
 }
 
 static void on_store_done(void *user, struct store_write *row, int result)
 {
         write_done(user, container_of(row, struct storage_write, row), result);
+}
+
+/* All of a transaction together, so that what goes to one watch goes in one piece. */
+static void on_store_delivered(void *user)
+{
+        struct storage *storage = user;
+
+        if (storage_log_pump(storage))
+                storage_wake(storage);
 }
 
 /* Takes the object back to what is committed; what was only seen of the write goes to `again`. */
@@ -574,6 +581,7 @@ int storage_open(const struct storage_config *config, struct error *error,
                         .load = on_store_load,
                         .done = on_store_done,
                         .aborted = on_store_aborted,
+                        .delivered = on_store_delivered,
                         .user = storage,
                 };
                 uint64_t revision;

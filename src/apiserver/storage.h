@@ -122,6 +122,8 @@ struct storage_watch {
         /* One event. Returns whether more is wanted now; else storage_watch_resume() is due. It
          * may stop this watch. */
         bool (*event)(struct storage_watch *watch, const struct storage_event *event);
+        /* No more events for now; NULL: nothing waits for it. It may stop this watch. */
+        void (*flush)(struct storage_watch *watch);
         /* The watch is over (and stopped). */
         void (*end)(struct storage_watch *watch, enum storage_watch_end why);
 

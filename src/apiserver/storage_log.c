@@ -219,6 +219,8 @@ static void pump_watch(struct storage *storage, struct storage_watch *watch)
                 watch->paused = !more;
         }
         make_ready(watch);
+        if (watch->flush)
+                watch->flush(watch);
         storage->current = NULL;
 }
 

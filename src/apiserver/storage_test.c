@@ -393,7 +393,7 @@ static void test_watches_resume_and_filter(void **state)
         submit(f, &r[3], REMOVE, "", "y", 0);
         assert_noted(f, ""); /* nothing before it is durable */
         settle(f);
-        assert_noted(f, "=2 all+x2 once+x2 =3 all+y3 one+y3 =4 all~x4 =5 all-y5 one-y5 ");
+        assert_noted(f, "=2 =3 =4 =5 all+x2 all+y3 all~x4 all-y5 one+y3 one-y5 once+x2 ");
         assert_int_equal(storage_watch_position(&one.base), 5);
 
         assert_int_equal(watch(f, &old, "old", STR_EMPTY, 3), 0);

@@ -29,6 +29,8 @@ struct watching {
         struct net_task task;
         struct net_timer timer;
         struct buffer text;
+        struct stream_piece pieces[HTTP_PIECES_MAX]; /* of events that go out together */
+        size_t piece_count;
         uint64_t deadline_ms, next_bookmark_ms;
         bool listing, started;
         bool announce;     /* the end of the initial state, by a bookmark */
@@ -51,6 +53,7 @@ static void watching_free(struct api_call *call)
                 storage_watch_stop(&w->base);
         net_task_cancel(&w->task);
         net_timer_stop(&w->timer);
+        stream_release_pieces(w->pieces, w->piece_count);
         buffer_deinit(&w->text);
         call->server->counters.watches--;
         call->stream = NULL;
@@ -59,12 +62,23 @@ static void watching_free(struct api_call *call)
         free(w);
 }
 
+/* What was told since the last time, in one piece. */
+static void send_pieces(struct watching *w)
+{
+        size_t count = w->piece_count;
+
+        w->piece_count = 0;
+        if (count > 0)
+                http_exchange_send(w->call->exchange, w->pieces, count);
+}
+
 /* Ends the stream in order. */
 static void finish(struct watching *w)
 {
         struct api_call *call = w->call;
         struct http_exchange *exchange = call->exchange;
 
+        send_pieces(w);
         watching_free(call);
         api_call_release(call);
         http_exchange_end(exchange, NULL, 0);
@@ -115,20 +129,25 @@ static int send_event(struct watching *w, const char *type, struct json_doc *doc
                         return r;
                 pieces[1] =
                         (struct stream_piece){ json_doc_text(converted), release_doc, converted };
-        } else {
-                buffer_clear(&w->text);
-                r = render_single(call, doc, !w->columns_told, &w->text);
-                if (r < 0)
-                        return r;
-                w->columns_told = true;
-                pieces[1] = (struct stream_piece){ buffer_str(&w->text) };
+                memcpy(w->pieces + w->piece_count, pieces, sizeof(pieces));
+                w->piece_count += ARRAY_SIZE(pieces);
+                if (w->piece_count + ARRAY_SIZE(pieces) > HTTP_PIECES_MAX)
+                        send_pieces(w);
+                return 0;
         }
+        buffer_clear(&w->text);
+        r = render_single(call, doc, !w->columns_told, &w->text);
+        if (r < 0)
+                return r;
+        w->columns_told = true;
+        pieces[1] = (struct stream_piece){ buffer_str(&w->text) };
         http_exchange_send(call->exchange, pieces, 3);
         return 0;
 }
 
 static void send_text(struct watching *w)
 {
+        send_pieces(w);
         http_exchange_send(w->call->exchange, &(struct stream_piece){ buffer_str(&w->text) }, 1);
 }
 
@@ -222,6 +241,11 @@ static bool on_event(struct storage_watch *base, const struct storage_event *eve
         return !http_exchange_is_congested(w->call->exchange);
 }
 
+static void on_flush(struct storage_watch *base)
+{
+        send_pieces(watching_of(base));
+}
+
 static void on_end(struct storage_watch *base, enum storage_watch_end why)
 {
         struct watching *w = watching_of(base);
@@ -303,9 +327,12 @@ static void run_list(struct net_task *task)
                      json_string_is(json_get(json_root(doc), "metadata", "name"), w->base.name)) &&
                     send_event(w, "ADDED", doc) < 0)
                         r = -ENOMEM;
-                if (r == 1 && http_exchange_is_congested(w->call->exchange))
+                if (r == 1 && http_exchange_is_congested(w->call->exchange)) {
+                        send_pieces(w);
                         return; /* on_drain goes on */
+                }
         } while (r == 1 && clock_monotonic_ns() < deadline);
+        send_pieces(w);
         if (r == 1) {
                 net_loop_defer(w->call->server->loop, &w->task);
                 return;
@@ -423,6 +450,7 @@ void api_watch(struct api_call *call)
         w->call = call;
         w->task.run = run_list;
         w->base.event = on_event;
+        w->base.flush = on_flush;
         w->base.end = on_end;
         w->base.type = call->resource->storage;
         w->base.name_space = call->path.name_space;

@@ -168,9 +168,11 @@ static void deliver(struct store *store, bool all)
                 store->config.done(store->config.user, write, write->result);
                 if (!all && clock_monotonic_ns() > deadline) {
                         uv_async_send(&store->async);
-                        return;
+                        break;
                 }
         }
+        if (store->config.delivered)
+                store->config.delivered(store->config.user);
 }
 
 /* Ends everything that is on its way, then lets the writer go on, unless the cause is fatal. */

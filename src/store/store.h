@@ -57,6 +57,8 @@ struct store_config {
          * Writes submitted from within belong to what comes after.
          */
         void (*aborted)(void *user, int reason, bool fatal);
+        /* Some were done, and no more are for now; NULL: nobody wants to know. */
+        void (*delivered)(void *user);
 
         void *user;
 };
