@@ -474,6 +474,36 @@ static void empty_dirs_are_bounded(void **state)
                                 STR("Usage of EmptyDir volume \"d\" exceeds the limit \"4096\"")));
 }
 
+/* What a taken-over PID 1 may say: nothing that makes sense, or lies about lengths. */
+static void an_init_that_lies_is_killed(void **state)
+{
+        static const char *const lies[] = { "b'\\xff' * 4096", "b'\\0' * 4096",
+                                            "b'\\x01\\0\\0\\0\\xff\\xff\\xff\\x7f' * 64" };
+        struct world *world = *state;
+        char path[128], script[512], name[16];
+
+        snprintf(path, sizeof(path), "%s/liar", world->folder);
+        world->runtime.init = path;
+        for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+                snprintf(script, sizeof(script),
+                         "#!/usr/bin/python3\nimport socket, time\n"
+                         "peer = socket.socket(fileno=3)\npeer.setblocking(True)\n"
+                         "while True:\n    peer.accept()[0].sendall(%s)\n    time.sleep(0.1)\n",
+                         lies[i]);
+                assert_int_equal(file_write_atomic(AT_FDCWD, path, str_from(script), 0755), 0);
+                snprintf(name, sizeof(name), "liar%zu", i);
+                put_pod(world, name, SLEEP, "\"restartPolicy\":\"Never\",");
+                test_run_until(&world->loop, phase_is(world, name, "Failed"));
+                assert_int_equal(json_int64_or(json_get(main_of(world, name), "state", "terminated",
+                                                        "exitCode"),
+                                               0),
+                                 137);
+        }
+        world->runtime.init = init_path;
+        put_pod(world, "after", SLEEP, "");
+        test_run_until(&world->loop, is_ready(world, "after"));
+}
+
 static void a_restarted_node_finds_what_runs(void **state)
 {
         struct world *world = *state;
@@ -744,6 +774,7 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(hooks_run_at_both_ends, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(volumes_hold_what_they_name, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(empty_dirs_are_bounded, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(an_init_that_lies_is_killed, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_restarted_node_finds_what_runs, set_up,
                                                 tear_down),
                 cmocka_unit_test_setup_teardown(failures_are_tried_again, set_up, tear_down),
