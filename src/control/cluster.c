@@ -14,6 +14,7 @@
 #include "client/config.h"
 #include "control/host.h"
 #include "control/process_metrics.h"
+#include "control/sandbox_metrics.h"
 #include "controller/controller.h"
 #include "net/loop.h"
 #include "serve/endpoint.h"
@@ -32,6 +33,7 @@ struct process {
         int result;
         bool ending; /* a signal came */
         bool drained;
+        bool synced;
         uv_loop_t uv;
         struct net_loop *loop;
         uv_signal_t signals[2];
@@ -44,6 +46,7 @@ struct process {
         struct health health;
         struct metrics *metrics;
         struct process_metrics *process_metrics;
+        struct sandbox_metrics *sandbox_metrics;
         struct endpoint *endpoints[2];
 };
 
@@ -264,6 +267,14 @@ static void on_signal(uv_signal_t *signal, int number)
 
 /* ---- the beginning ---- */
 
+/* Until everything was listed, what comes is old. */
+static bool is_acting_on_all(void *user)
+{
+        const struct process *process = user;
+
+        return process->synced && may_act(user);
+}
+
 static int setup(void *user, struct controllers *set)
 {
         struct process *process = user;
@@ -277,12 +288,24 @@ static int setup(void *user, struct controllers *set)
                 .without_extensions = !config->extensions,
         };
 
-        return sandbox_controllers_new(set, &options, &process->controllers);
+        int r = sandbox_controllers_new(set, &options, &process->controllers);
+        if (r < 0)
+                return r;
+        const struct sandbox_metrics_options metrics = {
+                .metrics = process->metrics,
+                .set = set,
+                .extensions = config->extensions,
+                .counts = is_acting_on_all,
+                .user = process,
+        };
+        return sandbox_metrics_new(&metrics, &process->sandbox_metrics);
 }
 
 static void on_synced(void *user)
 {
-        (void)user;
+        struct process *process = user;
+
+        process->synced = true;
         log_info("every kind is listed");
 }
 
@@ -363,6 +386,7 @@ int cluster_controller_run(const struct cluster_controller_config *config, struc
         process_metrics_free(process.process_metrics);
         controller_host_free(process.host);
         sandbox_controllers_free(process.controllers);
+        sandbox_metrics_free(process.sandbox_metrics);
         kube_client_free(process.client);
         metrics_free(process.metrics);
         health_deinit(&process.health);

@@ -230,6 +230,13 @@ double metric_value(const struct metric *metric)
                                                                      : metric->value;
 }
 
+void metric_family_reset(struct metric_family *family)
+{
+        for (struct metric *metric = family->first; metric; metric = metric->next)
+                metric->value = 0;
+        family->other.value = 0;
+}
+
 /* ---- the page ---- */
 
 int metrics_on_render(struct metrics *metrics, void (*render)(void *user), void *user)

@@ -52,6 +52,9 @@ void metric_set(struct metric *metric, double value);
 void metric_observe(struct metric *metric, double value);
 double metric_value(const struct metric *metric); /* a histogram's: count of observations */
 
+/* Sets every gauge or counter of the family to 0. */
+void metric_family_reset(struct metric_family *family);
+
 /* `render` is called before each metrics_render(), to copy figures kept elsewhere. */
 int metrics_on_render(struct metrics *metrics, void (*render)(void *user), void *user);
 

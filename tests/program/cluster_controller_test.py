@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ from lib import tap  # noqa: E402
 from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
-from lib.scene import Scene, blueprint, same  # noqa: E402
+from lib.scene import PREFIX, Scene, blueprint, same  # noqa: E402
 
 CAY = os.environ.get("CAY")
 LEASE = ("/apis/coordination.k8s.io/v1/namespaces/agent-sandbox-system/leases/"
@@ -30,6 +31,19 @@ WRITES = ("create", "update", "patch", "delete")
 UPSTREAM_METRICS = (
     'agent_sandbox_build_info{git_version="',
     'leader_election_master_status{name="a3317529.agent-sandbox.x-k8s.io"} 1',
+    'agent_sandboxes{namespace="NAMESPACE",ready_condition="true",expired="false",'
+    'launch_type="warm",sandbox_template="measured",owned_by="SandboxClaim",'
+    'created_by="unknown"} 1',
+    'agent_sandbox_claim_creation_total{namespace="NAMESPACE",sandbox_template="measured",'
+    'launch_type="warm",warmpool_name="measured",pod_condition="ready",created_by="unknown"} 1',
+    'agent_sandbox_claim_startup_latency_ms_count{launch_type="warm",'
+    'sandbox_template="measured"} 1',
+    'agent_sandbox_claim_controller_startup_latency_ms_bucket{launch_type="warm",'
+    'sandbox_template="measured",le="240000"} 1',
+    'agent_sandbox_client_claim_startup_latency_ms_count{launch_type="warm",'
+    'sandbox_template="measured"} 1',
+    'agent_sandbox_creation_latency_ms_count{namespace="NAMESPACE",launch_type="warm",'
+    'sandbox_template="measured"} 1',
 )
 
 
@@ -104,12 +118,12 @@ def holder(plane):
     return lease["spec"].get("holderIdentity", "") if status == 200 else None
 
 
-def warm_claim(scene, name):
+def warm_claim(scene, name, **annotations):
     scene.make("sandboxtemplates", name, blueprint())
     scene.make("sandboxwarmpools", name, {"replicas": 1, "sandboxTemplateRef": {"name": name}})
     scene.until("sandboxwarmpools", name, lambda pool: (pool.get("status") or {}).get(
         "readyReplicas", 0) == 1, "a ready member")
-    scene.make("sandboxclaims", name, {"warmPoolRef": {"name": name}})
+    scene.make("sandboxclaims", name, {"warmPoolRef": {"name": name}}, annotations=annotations)
     scene.until_ready("sandboxclaims", name)
 
 
@@ -152,6 +166,7 @@ def test_is_ready_only_when_all_is_listed(plane):
     try:
         with Controller(plane) as controller:
             wait_for(lambda: controller.said("cannot watch sandboxclaims"), 20, "a refusal")
+            controller.until_leading()
             status, text = controller.get("/readyz")
             same(500, status)
             assert "[-]caches failed: sandboxclaims are not listed yet: " in text, text
@@ -271,11 +286,13 @@ def test_metrics_have_upstreams_names(plane):
     scene = Scene()
     with Controller(plane) as controller:
         controller.until_leading()
-        warm_claim(scene, "measured")
+        asked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        warm_claim(scene, "measured", **{f"{PREFIX}client-first-requested-at": asked,
+                                         f"{PREFIX}webhook-first-observed-at": asked})
         status, text = controller.get("/metrics")
         same(200, status)
         for name in UPSTREAM_METRICS:
-            assert f"\n{name}" in text, name
+            assert f"\n{name.replace('NAMESPACE', scene.namespace)}" in text, name
         for name in ("cay_controller_plans_total", "cay_controller_writes_total",
                      "cay_controller_queue_adds_total", "cay_client_requests_total",
                      "process_resident_memory_bytes", "process_cpu_seconds_total"):
@@ -314,6 +331,44 @@ def test_one_namespace_needs_no_rights_in_others(plane):
             assert other.read("pods", "elsewhere") is None
     finally:
         plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+
+
+def test_the_steps_of_the_guide(plane):
+    """Those of docs/cluster.md as they are printed, up to what a real node would do."""
+    text = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    steps = [textwrap.dedent(block) for block in
+             re.findall(r"^   ```sh\n(.*?)^   ```$", text, re.MULTILINE | re.DOTALL)]
+    same(5, len(steps))
+    folder = plane.folder / "guide"
+    folder.mkdir()
+    for name in ("api", "deploy"):
+        (folder / name).symlink_to(ROOT / name)
+    environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": plane.kubeconfig,
+                   "PATH": f"{plane.programs}:{os.environ['PATH']}"}
+    for crd in sorted((ROOT / "api/crds").glob("*.yaml")):
+        plane.kubectl("delete", "-f", crd)
+
+    def step(script):
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, text=True,
+                              env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, (script, done.stderr)
+        return done.stdout
+
+    for script in steps[:3]:
+        step(script)
+    command = steps[3].split()
+    same("build/cay", command[0])
+    with open(plane.folder / "guide.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [CAY, *command[1:], "--metrics-bind-address=0", "--health-probe-bind-address=0"],
+            cwd=folder, env=environment, stderr=log)
+    try:
+        lines = [line for line in steps[4].splitlines(True) if not line.startswith("kubectl exec")]
+        same(len(steps[4].splitlines()) - 1, len(lines))
+        assert "condition met" in step("".join(lines))
+    finally:
+        process.terminate()
+        same(0, process.wait(10))
 
 
 def test_nothing_was_forbidden_but_on_purpose(plane):
