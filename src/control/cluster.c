@@ -318,9 +318,10 @@ static int open_loop(struct process *process)
                 r = net_loop_new(&process->uv, &process->loop);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(numbers); i++) {
                 r = uv_signal_init(&process->uv, &process->signals[i]);
+                if (r < 0)
+                        break;
                 process->signals[i].data = process;
-                if (r == 0)
-                        r = uv_signal_start(&process->signals[i], on_signal, numbers[i]);
+                r = uv_signal_start(&process->signals[i], on_signal, numbers[i]);
         }
         if (r == 0)
                 r = metrics_new(&process->metrics);
@@ -370,33 +371,40 @@ static int begin(struct process *process)
         return r < 0 ? r : serve(process);
 }
 
+/* Also what was only begun. */
+static void finish(struct process *process)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(process->endpoints); i++)
+                endpoint_free(process->endpoints[i]);
+        leader_free(process->leader);
+        process_metrics_free(process->process_metrics);
+        controller_host_free(process->host);
+        sandbox_controllers_free(process->controllers);
+        sandbox_metrics_free(process->sandbox_metrics);
+        kube_client_free(process->client);
+        metrics_free(process->metrics);
+        health_deinit(&process->health);
+        net_timer_stop(&process->drain);
+        for (size_t i = 0; i < ARRAY_SIZE(process->signals); i++)
+                if (process->signals[i].data)
+                        uv_close((uv_handle_t *)&process->signals[i], NULL);
+        net_loop_free(process->loop);
+        uv_run(&process->uv, UV_RUN_NOWAIT);
+        uv_loop_close(&process->uv);
+}
+
 int cluster_controller_run(const struct cluster_controller_config *config, struct error *error)
 {
         struct process process = { .config = config, .error = error };
 
         signal(SIGPIPE, SIG_IGN);
         int r = begin(&process);
-        if (r < 0)
-                return r;
-        uv_run(&process.uv, UV_RUN_DEFAULT);
-
-        for (size_t i = 0; i < ARRAY_SIZE(process.endpoints); i++)
-                endpoint_free(process.endpoints[i]);
-        leader_free(process.leader);
-        process_metrics_free(process.process_metrics);
-        controller_host_free(process.host);
-        sandbox_controllers_free(process.controllers);
-        sandbox_metrics_free(process.sandbox_metrics);
-        kube_client_free(process.client);
-        metrics_free(process.metrics);
-        health_deinit(&process.health);
-        net_timer_stop(&process.drain);
-        for (size_t i = 0; i < ARRAY_SIZE(process.signals); i++)
-                uv_close((uv_handle_t *)&process.signals[i], NULL);
-        net_loop_free(process.loop);
-        /* Closing takes a turn or two; what would take longer is not worth an end that hangs. */
-        for (int turn = 0; turn < CLOSING_TURNS && uv_loop_close(&process.uv) == UV_EBUSY; turn++)
-                uv_run(&process.uv, UV_RUN_NOWAIT);
+        if (r == 0) {
+                uv_run(&process.uv, UV_RUN_DEFAULT);
+                r = process.result;
+        }
+        if (process.loop)
+                finish(&process);
         kube_config_deinit(&process.kubeconfig);
-        return process.result;
+        return r;
 }
