@@ -42,6 +42,7 @@ struct set_pod {
         bool may_send;              /* to some Pod, perhaps */
         bool is_due;                /* to be reckoned anew */
         struct list sent, received; /* rules */
+        struct list in_senders;     /* while it may send */
         UT_hash_handle hh;
         char uid[UID_SIZE];
 };
@@ -65,6 +66,7 @@ struct policy_set {
         struct set_namespace *name_spaces;
         struct rule *rules;
         struct list changed;
+        struct list senders; /* the few Pods that may send: the others need not be looked at */
         size_t wanted;
 };
 
@@ -77,6 +79,7 @@ int policy_set_new(const struct policy_set_options *options, struct policy_set *
         set->options = *options;
         set->options.network &= options->mask;
         list_init(&set->changed);
+        list_init(&set->senders);
         *ret_set = set;
         return 0;
 }
@@ -246,9 +249,15 @@ static int reckon_pod(struct policy_set *set, struct set_pod *pod)
                 rule->is_fresh = false;
         bool is_selected = has_egress_policy(set, pod, &names_pods);
         pod->may_send = is_selected ? names_pods : pod->is_router;
-        HASH_ITER (hh, set->pods, other, next) {
-                if (r >= 0)
-                        r = reckon_pair(set, pod, other);
+        list_remove(&pod->in_senders);
+        if (pod->may_send) {
+                list_append(&set->senders, &pod->in_senders);
+                HASH_ITER (hh, set->pods, other, next) {
+                        if (r >= 0)
+                                r = reckon_pair(set, pod, other);
+                }
+        }
+        list_for_each (other, &set->senders, in_senders) {
                 if (r >= 0)
                         r = reckon_pair(set, other, pod);
         }
@@ -466,6 +475,7 @@ static struct set_pod *find_pod(const struct policy_set *set, struct str uid)
 static void free_pod(struct policy_set *set, struct set_pod *pod)
 {
         drop_rules(set, pod);
+        list_remove(&pod->in_senders);
         HASH_DELETE(hh, set->pods, pod);
         json_doc_unref(pod->doc);
         free(pod);
@@ -521,6 +531,7 @@ int policy_set_put_pod(struct policy_set *set, struct json_doc *doc, uint32_t ad
                         return -ENOMEM;
                 list_init(&pod->sent);
                 list_init(&pod->received);
+                list_init(&pod->in_senders);
                 memcpy(pod->uid, meta.uid.data, meta.uid.length);
                 HASH_ADD_STR(set->pods, uid, pod);
         }

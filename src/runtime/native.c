@@ -28,6 +28,7 @@ enum {
         BACKLOG = 8,
         LOG_SIZE = 1024 * 1024,
         SHARDS = 256, /* two hex digits */
+        BUCKETS = 1024,
         STATE_NAME = RUNTIME_ID + 24,
 };
 
@@ -43,7 +44,8 @@ enum call_kind {
 
 /* A request that has not been answered. */
 struct call {
-        struct list in_native;
+        struct list in_native, by_id;
+        struct list by_key; /* of what makes a container busy */
         uint64_t id;
         enum call_kind kind;
         struct container_key key;
@@ -53,7 +55,7 @@ struct call {
 
 /* A container whose end has not been told. */
 struct watched {
-        struct list in_native;
+        struct list in_native, by_key;
         struct container_key key;
         int pidfd;
 };
@@ -65,6 +67,8 @@ struct native {
         uint64_t epoch; /* of the launcher that requests are meant for */
         uint64_t next_call;
         struct list calls, watched;
+        /* The same, to be found among thousands. */
+        struct list calls_by_id[BUCKETS], calls_by_key[BUCKETS], watched_by_key[BUCKETS];
         unsigned call_count;
         struct list replies; /* read while waiting for another */
         struct list unsent;  /* the socket is full: sent as answers come */
@@ -158,6 +162,11 @@ static int send_unsent(struct native *native)
         return 0;
 }
 
+static uint32_t bucket_of(const struct container_key *key)
+{
+        return str_fnv1a(str_from(key->sandbox)) % BUCKETS;
+}
+
 static int send_request(struct native *native, struct launcher_request *request, const int *fds,
                         size_t fd_count, enum call_kind kind, uint64_t *ret_call)
 {
@@ -180,6 +189,10 @@ static int send_request(struct native *native, struct launcher_request *request,
         call->key = request->target;
         native->next_call++;
         list_append(&native->calls, &call->in_native);
+        list_append(&native->calls_by_id[call->id % BUCKETS], &call->by_id);
+        list_init(&call->by_key);
+        if (kind == CALL_LAUNCH || kind == CALL_EXIT)
+                list_append(&native->calls_by_key[bucket_of(&call->key)], &call->by_key);
         native->call_count++;
         if (ret_call)
                 *ret_call = call->id;
@@ -355,16 +368,16 @@ static bool is_same(const struct container_key *a, const struct container_key *b
 /* Whether it runs or is being launched: then its files are in use. */
 static bool is_busy(const struct native *native, const struct container_key *key)
 {
+        uint32_t bucket = bucket_of(key);
         const struct watched *watched;
         const struct call *call;
 
-        list_for_each (watched, &native->watched, in_native) {
+        list_for_each (watched, &native->watched_by_key[bucket], by_key) {
                 if (is_same(&watched->key, key))
                         return true;
         }
-        list_for_each (call, &native->calls, in_native) {
-                if ((call->kind == CALL_LAUNCH || call->kind == CALL_EXIT) &&
-                    is_same(&call->key, key))
+        list_for_each (call, &native->calls_by_key[bucket], by_key) {
+                if (is_same(&call->key, key))
                         return true;
         }
         return false;
@@ -517,6 +530,7 @@ static int native_open_log(struct runtime *runtime, const struct container_key *
 static void watched_free(struct native *native, struct watched *watched)
 {
         list_remove(&watched->in_native);
+        list_remove(&watched->by_key);
         epoll_ctl(native->epoll, EPOLL_CTL_DEL, watched->pidfd, NULL);
         fd_close(watched->pidfd);
         free(watched);
@@ -540,6 +554,7 @@ static int watch(struct native *native, const struct container_key *key, int pid
         watched->key = *key;
         watched->pidfd = pidfd;
         list_append(&native->watched, &watched->in_native);
+        list_append(&native->watched_by_key[bucket_of(key)], &watched->by_key);
         if (epoll_ctl(native->epoll, EPOLL_CTL_ADD, pidfd, &event) < 0) {
                 int r = -errno;
                 watched_free(native, watched);
@@ -671,6 +686,8 @@ static void finish_call(struct native *native, const struct call *call,
 static void take_call(struct native *native, struct call *call)
 {
         list_remove(&call->in_native);
+        list_remove(&call->by_id);
+        list_remove(&call->by_key);
         native->call_count--;
 }
 
@@ -707,7 +724,7 @@ static void on_reply(struct native *native, const struct launcher_reply *reply, 
 
         if (reply->epoch != native->epoch)
                 on_new_launcher(native, reply->epoch);
-        list_for_each (call, &native->calls, in_native) {
+        list_for_each (call, &native->calls_by_id[reply->id % BUCKETS], by_id) {
                 if (call->id == reply->id) {
                         found = call;
                         break;
@@ -907,6 +924,11 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
         native->launcher = config->launcher_fd;
         list_init(&native->calls);
         list_init(&native->watched);
+        for (size_t i = 0; i < BUCKETS; i++) {
+                list_init(&native->calls_by_id[i]);
+                list_init(&native->calls_by_key[i]);
+                list_init(&native->watched_by_key[i]);
+        }
         list_init(&native->replies);
         list_init(&native->unsent);
         /* Answers to an earlier node may still be on their way. */
