@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -131,6 +132,50 @@ static void the_filter_refuses(void **state)
         struct container_key key = launched(bed);
 
         assert_run(bed, &key, script, 0, "");
+}
+
+static size_t count_descriptors(pid_t pid)
+{
+        char path[64];
+        size_t count = 0;
+
+        snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+        DIR *folder = opendir(path);
+        assert_non_null(folder);
+        while (readdir(folder))
+                count++;
+        closedir(folder);
+        return count;
+}
+
+/* With 20,000 descriptors, which some hosts allow, 4,000 sandboxes leave room only for four each.
+ */
+static void a_sandbox_takes_four_descriptors(void **state)
+{
+        enum { SANDBOXES = 10, TRIES = 1000 };
+        struct testbed *bed = *state;
+        size_t before = 0, after = 0;
+
+        launched(bed);
+        /* Those that are prepared ahead have more, and come and go meanwhile. */
+        for (int i = 0; i < TRIES && (before == 0 || before != after); i++) {
+                after = before;
+                before = count_descriptors(bed->launcher);
+                poll(NULL, 0, 50);
+        }
+        for (uint32_t i = 2; i < 2 + SANDBOXES; i++) {
+                struct container_spec spec;
+                char id[16];
+                snprintf(id, sizeof(id), "s%u", i);
+                assert_int_equal(testbed_create(bed, id, testbed_address(bed, i)), 0);
+                spec = testbed_spec(id, 0);
+                assert_int_equal(testbed_launch(bed, &spec), 0);
+        }
+        for (int i = 0; i < TRIES && after != before + 4 * SANDBOXES; i++) {
+                after = count_descriptors(bed->launcher);
+                poll(NULL, 0, 5);
+        }
+        assert_int_equal(after, before + 4 * SANDBOXES);
 }
 
 /* Of the first Pod, and of one after so many that the launcher has taken another proc. */
@@ -943,6 +988,7 @@ int main(int argc, char **argv)
                 WITH_BED(files_of_containers_are_spread),
                 WITH_BED(containers_have_no_privilege),
                 WITH_BED(the_filter_refuses),
+                WITH_BED(a_sandbox_takes_four_descriptors),
                 WITH_BED(networks_have_their_settings),
                 WITH_BED(the_host_is_out_of_sight),
                 WITH_BED(users_and_groups_are_the_containers),

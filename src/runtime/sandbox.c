@@ -2,12 +2,14 @@
 #include "runtime/sandbox.h"
 
 #include <errno.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -178,12 +180,31 @@ static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struc
         return 0;
 }
 
+/* The user namespace owns the others: it need not be kept to be found again. */
+static int open_user_namespace(struct sandbox *sandbox)
+{
+        int *user = &sandbox->namespaces[NAMESPACE_USER];
+
+        if (*user < 0 && sandbox->namespaces[NAMESPACE_NET] >= 0)
+                *user = ioctl(sandbox->namespaces[NAMESPACE_NET], NS_GET_USERNS);
+        return *user < 0 ? -ESTALE : 0;
+}
+
+/* What takes a descriptor a sandbox and is needed for no running one. */
+static void close_idle(struct sandbox *sandbox)
+{
+        sandbox->namespaces[NAMESPACE_USER] = fd_close(sandbox->namespaces[NAMESPACE_USER]);
+        sandbox->volume_users = fd_close(sandbox->volume_users);
+}
+
 static int send_go(struct launcher *launcher, struct sandbox *sandbox, struct child *child)
 {
         struct container_go go = { .version = LAUNCHER_PROTOCOL };
         int trees[CONTAINER_TREES];
-        int r = rootfs_clone(launcher, sandbox->namespaces[NAMESPACE_USER], trees);
+        int r = open_user_namespace(sandbox);
 
+        if (r == 0)
+                r = rootfs_clone(launcher, sandbox->namespaces[NAMESPACE_USER], trees);
         if (r < 0)
                 return r;
         r = message_send(child->socket, &go, sizeof(go), trees, CONTAINER_TREES, MSG_DONTWAIT);
@@ -366,9 +387,11 @@ static int join(struct launcher *launcher, struct sandbox *sandbox, uint32_t ind
         struct child *child = &sandbox->children[index];
         char name[CGROUP_NAME];
         pid_t pid;
-        int r;
+        int r = open_user_namespace(sandbox);
 
         *stage = LAUNCHER_STAGE_NAMESPACES;
+        if (r < 0)
+                return r;
         for (int i = 0; i < NAMESPACES; i++) {
                 if (sandbox->namespaces[i] < 0)
                         return -ESTALE;
@@ -629,6 +652,7 @@ static void child_silent(struct launcher *launcher, struct sandbox *sandbox, uin
         }
         child->socket = fd_close(child->socket);
         child->state = CHILD_RUNNING;
+        close_idle(sandbox);
         launcher_answer(launcher, &reply, child->pidfd);
 }
 

@@ -168,6 +168,8 @@ static int adopt_sandbox(struct launcher *launcher, const char *file)
                 if (saved.containers[i].is_used)
                         adopt_container(launcher, sandbox, i, &saved.containers[i]);
         }
+        /* Found again by the network namespace when it is needed. */
+        sandbox->namespaces[NAMESPACE_USER] = fd_close(sandbox->namespaces[NAMESPACE_USER]);
         return 0;
 }
 
