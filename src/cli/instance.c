@@ -68,6 +68,13 @@ static int create_folders(const struct instance *instance, struct error *error)
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
+
+int instance_make_run(const struct instance *instance, struct error *error)
+{
+        char path[PATH_MAX];
+
         int r = ensure_folder(instance->run, 0755, 0, error);
         if (r == 0)
                 r = join(path, sizeof(path), instance->run, "node");

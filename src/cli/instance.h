@@ -35,7 +35,7 @@ struct instance {
 
 /*
  * Resolves the paths of the instance at `data` (NULL: $CAY_DATA, else /var/lib/cay), making the
- * folders if `create`. -ENOENT if it does not exist and is not to be made.
+ * folders in it if `create`. -ENOENT if it does not exist and is not to be made.
  */
 int instance_open(const char *data, bool create, struct error *error,
                   struct instance *ret_instance);
@@ -53,6 +53,10 @@ int instance_write_pid(int lock, pid_t pid);
 
 /* The process id of the supervisor that holds the lock; 0 if none does. */
 int instance_running(const struct instance *instance, pid_t *ret_pid);
+
+/* Makes the run folder, with the lock held and when nothing else can fail before the roles start.
+ */
+int instance_make_run(const struct instance *instance, struct error *error);
 
 /* Whether there is a run folder: the instance runs, or left something when it was killed. */
 bool instance_has_run(const struct instance *instance);

@@ -384,12 +384,15 @@ static int prepare(struct up *up, struct error *error)
         names[name_count++] = str_from(up->pods_host);
         for (size_t i = 0; i < up->names.count; i++)
                 names[name_count++] = str_from(up->names.items[i]);
-        r = instance_write_addresses(&up->instance, &up->addresses);
+        r = bootstrap(&up->instance, str_from(up->addresses.api), names, name_count,
+                      up->settings.node_name, error);
+        if (r == 0)
+                r = instance_make_run(&up->instance, error);
         if (r < 0)
-                return error_set(error, r, "cannot write to %s: %s", up->instance.run,
-                                 strerror(-r));
-        return bootstrap(&up->instance, str_from(up->addresses.api), names, name_count,
-                         up->settings.node_name, error);
+                return r;
+        r = instance_write_addresses(&up->instance, &up->addresses);
+        return r < 0 ? error_set(error, r, "cannot write to %s: %s", up->instance.run, strerror(-r))
+                     : 0;
 }
 
 int command_up(int argc, char **argv, struct error *error)

@@ -498,11 +498,11 @@ static int begin(struct launcher *launcher, struct error *error)
         if (launcher->init < 0)
                 return error_set(error, -errno, "cannot open %s: %s (is Cay installed whole?)",
                                  config->init, strerror(errno));
-        r = make_pins(config, error);
+        r = cgroup_tree_open(&launcher->cgroups, config->cgroup, config->cgroup_v1, error);
+        if (r == 0)
+                r = make_pins(config, error);
         if (r == 0)
                 r = open_state(launcher);
-        if (r == 0)
-                r = cgroup_tree_open(&launcher->cgroups, config->cgroup, config->cgroup_v1, error);
         if (r == 0)
                 r = seccomp_filter_compile(&launcher->filter);
         if (r == 0)
@@ -626,8 +626,15 @@ int launcher_cleanup(const struct launcher_config *config, struct error *error)
 {
         struct cgroup_tree cgroups;
         char pins[256], path[300];
-        int r = cgroup_tree_open(&cgroups, config->cgroup, config->cgroup_v1, error);
 
+        pin_path(config, pins);
+        int r = cgroup_tree_open(&cgroups, config->cgroup, config->cgroup_v1, error);
+        /* Pins come after the cgroups: without either no launcher has made anything. */
+        if (r < 0 && access(pins, F_OK) < 0 && errno == ENOENT) {
+                if (error)
+                        *error = (struct error){};
+                return 0;
+        }
         if (r < 0)
                 return r;
         r = cgroup_for_each(&cgroups, clean_cgroup, &cgroups);
@@ -638,7 +645,6 @@ int launcher_cleanup(const struct launcher_config *config, struct error *error)
         int unmounted = volume_unmount_all(config->cgroup);
         if (r == 0)
                 r = unmounted;
-        pin_path(config, pins);
         snprintf(path, sizeof(path), "%s/fabric", pins);
         int unpinned = fabric_remove(path, config);
         if (r == 0)

@@ -55,8 +55,7 @@ def fail(data, arguments, *words):
         assert word in lines[0], (word, lines[0])
     assert took < SOON, f"{took} s"
     if data:
-        wait_for(lambda: not [found for found in leftovers.of(data)
-                              if not found.startswith("folder: ")], what="nothing to be left")
+        wait_for(lambda: not leftovers.of(data), what="nothing to be left")
 
 
 def test_same_data_twice():
