@@ -6,6 +6,7 @@ Our kinds are installed in v1beta1 alone: serving v1alpha1 needs the conversion 
 """
 
 import collections
+import http.client
 import json
 import os
 import pathlib
@@ -53,6 +54,7 @@ class ControlPlane:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cay-plane-"))
         self.audit = audit
         self.running = []  # (name, process), in the order of their start
+        self.commands = {}  # by name, to start it again
         self.tokens = {"admin": secrets.token_hex(16), "cay-controller": secrets.token_hex(16)}
 
     def __enter__(self):
@@ -105,7 +107,35 @@ class ControlPlane:
                 stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
                 env={**os.environ, "HOME": str(self.folder), **environment})
         self.running.append((name, process))
+        self.commands[name] = (command, environment)
         return process
+
+    def kill(self, name):
+        """kill -9 of the process of that name, "etcd" or "kube-apiserver" or whatever was started;
+        it is not started again by itself."""
+        for entry in self.running:
+            if entry[0] == name:
+                entry[1].kill()
+                entry[1].wait()
+                self.running.remove(entry)
+                return
+        raise KeyError(f"{name} does not run")
+
+    def restart(self, name):
+        """Starts what was killed, or has ended, as it was: same port, same data. Returns the process;
+        what it serves, it may not serve yet. To be called by the thread that is to outlive it."""
+        command, environment = self.commands[name]
+        self.running = [entry for entry in self.running if entry[0] != name]
+        return self.start(name, *command, **environment)
+
+    def until_serving(self, timeout=120):
+        """Waits until the API answers and its store does."""
+        def look():
+            try:
+                return self.api().get("/readyz")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+        wait_for(look, timeout, "kube-apiserver to serve", pause=0.1)
 
     def end(self, process):
         """Ends one of them, in order, or after ten seconds without."""
