@@ -512,6 +512,9 @@ static void on_error(struct http_call *http _unused_, void *user, enum http_erro
                 failed(call, KUBE_UNTRUSTED, false,
                        tls.length > 0 ? tls.data : "the TLS handshake failed");
                 return;
+        case HTTP_ERROR_REFUSED:
+                failed(call, KUBE_UNREACHABLE, false, "the server took no more requests");
+                return;
         case HTTP_ERROR_CLOSED:
         case HTTP_ERROR_EOF:
                 failed(call, KUBE_LOST, false, "the connection was lost");

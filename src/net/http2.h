@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "net/http_client.h"
 #include "net/http_server.h"
 
 /*
@@ -9,3 +10,11 @@
  * counted and end the connection.
  */
 extern const struct http_protocol http2_protocol;
+
+/*
+ * HTTP/2 for http_client, as http_client_options.http2. A server's floods are counted and end the
+ * connection, its heads are limited as everywhere, a GOAWAY takes the connection out of use for new
+ * calls, and one that is silent while an answer is awaited is asked by PING and then given up with
+ * -ETIMEDOUT (http_client_options.ping_after_ms, ping_timeout_ms).
+ */
+extern const struct http_client_protocol http2_client_protocol;

@@ -8,11 +8,15 @@
 #include "net/stream.h"
 
 /*
- * An HTTP/1.1 client on a loop, with kept connections for each origin. It follows no redirects,
- * keeps no cookies, decodes nothing, and never repeats a request.
+ * An HTTP client on a loop, with kept connections for each origin. It follows no redirects, keeps
+ * no cookies, decodes nothing, and never repeats a request. It speaks HTTP/1.1; with
+ * http_client_options.http2 also HTTP/2, many calls on one connection an origin: where the server
+ * chose it by ALPN (the origin's TLS context offers it), or where http_origin.http2 says that the
+ * server is known to speak it. Callers see no difference but trailers and HTTP_ERROR_REFUSED.
  */
 struct http_client;
 struct http_call;
+struct http_client_protocol;
 
 /* Defaults of the options below. */
 enum {
@@ -20,6 +24,8 @@ enum {
         HTTP_CLIENT_IDLE_TIMEOUT_MS = 30 * 1000,    /* how long a connection is kept unused */
         HTTP_CLIENT_IDLE_PER_ORIGIN = 64,
         HTTP_CLIENT_IDLE_TOTAL = 1024,
+        HTTP_CLIENT_PING_AFTER_MS = 15 * 1000,   /* of silence while an HTTP/2 answer is awaited */
+        HTTP_CLIENT_PING_TIMEOUT_MS = 10 * 1000, /* then the connection is taken for dead */
 };
 
 struct http_client_options {
@@ -27,6 +33,9 @@ struct http_client_options {
         uint32_t idle_timeout_ms;
         unsigned idle_per_origin;
         unsigned idle_total;
+        uint32_t ping_after_ms;
+        uint32_t ping_timeout_ms;
+        const struct http_client_protocol *http2; /* &http2_client_protocol; NULL: HTTP/1.1 only */
 };
 
 /* `options` may be NULL. */
@@ -46,6 +55,7 @@ struct http_origin {
         uint16_t port;
         struct stream_filter *filter; /* NULL: plain */
         struct str server_name;       /* for TLS; empty: `host` */
+        bool http2;                   /* speaks HTTP/2 without being asked (RFC 9113 3.3) */
 };
 
 struct http_request {
@@ -58,7 +68,8 @@ struct http_request {
         struct str body;             /* borrowed for the call; or else streamed: */
         bool streamed;               /* by http_call_send() and http_call_end() */
         int64_t content_length;      /* of a streamed body, or HTTP_LENGTH_UNKNOWN: chunked */
-        bool upgrade;                /* sends Connection: Upgrade; `headers` has Upgrade */
+        bool upgrade;                /* sends Connection: Upgrade; `headers` has Upgrade. Not where
+                                        HTTP/2 is spoken: the origin may not offer it then */
         bool fresh;                  /* use no kept connection */
         uint32_t connect_timeout_ms; /* 0: the client's */
         uint32_t head_timeout_ms; /* from the whole request sent to the whole head; 0: for ever */
@@ -69,6 +80,7 @@ struct http_request {
 enum http_error {
         HTTP_ERROR_DIAL,    /* name, connect, connect timeout: nothing was sent */
         HTTP_ERROR_TLS,     /* nothing was sent */
+        HTTP_ERROR_REFUSED, /* HTTP/2: the server says that it has not looked at the request */
         HTTP_ERROR_CLOSED,  /* ended without a byte of an answer; the request may have had effect */
         HTTP_ERROR_TIMEOUT, /* waiting for head or body */
         HTTP_ERROR_EOF,     /* ended inside the answer */
@@ -101,10 +113,14 @@ struct http_call_callbacks {
 
         /*
          * Asked when a new connection stands, just before the request is sent: false ends the call
-         * with HTTP_ERROR_DIAL and -ECANCELED. May be NULL. On a kept connection the request goes
-         * out within http_call_start(), unasked.
+         * with HTTP_ERROR_DIAL and -ECANCELED. May be NULL. On a kept HTTP/1.1 connection the
+         * request goes out within http_call_start(), unasked.
          */
         bool (*may_send)(void *user);
+
+        /* The fields after the body, if there are any, before on_end. HTTP/2 only; may be NULL. */
+        void (*on_trailers)(struct http_call *call, void *user,
+                            const struct http_headers *trailers);
 };
 
 /*
@@ -124,13 +140,19 @@ enum { HTTP_CALL_PIECES_MAX = STREAM_PIECES_MAX - 4 };
  */
 void http_call_send(struct http_call *call, const struct stream_piece *pieces, size_t count);
 void http_call_end(struct http_call *call);
+
+/* The same with fields after the body, which are copied. Over HTTP/1.1 they are left out. */
+void http_call_end_with(struct http_call *call, const struct http_header *trailers, size_t count);
 bool http_call_is_congested(struct http_call *call);
 
 /* Holds the answer's body back, and lets it come again. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 
-/* Gives the call up; no callback comes any more. Its connection is closed. */
+/*
+ * Gives the call up; no callback comes any more. An HTTP/1.1 connection is closed, an HTTP/2 stream
+ * reset.
+ */
 void http_call_cancel(struct http_call *call);
 
 /* After 101 (or a 2xx to CONNECT): takes the connection, as http_exchange_upgrade() does. */
@@ -143,8 +165,12 @@ bool http_call_is_reused(const struct http_call *call);
 /* The connection, for stream_peer() and the like only; NULL before on_connected. */
 struct stream *http_call_connection(const struct http_call *call);
 
+/* Whether it is one of the streams of an HTTP/2 connection. False before on_connected. */
+bool http_call_is_http2(const struct http_call *call);
+
 struct http_client_counters {
         unsigned calls, idle;
+        unsigned http2; /* HTTP/2 connections that are open */
         uint64_t connects, reuses;
 };
 struct http_client_counters http_client_counters(const struct http_client *client);
