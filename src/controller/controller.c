@@ -139,6 +139,7 @@ static const struct controller controllers[] = {
         },
         {
                 .name = "claim",
+                .object = &kind_sandbox_claim,
                 .kinds = claim_kinds,
                 .map = sandbox_claim_map,
                 .plan = sandbox_claim_plan,
@@ -146,6 +147,7 @@ static const struct controller controllers[] = {
         },
         {
                 .name = "sandbox",
+                .object = &kind_sandbox,
                 .kinds = sandbox_controllers_core_kinds,
                 .map = sandbox_map,
                 .plan = sandbox_plan,
@@ -153,6 +155,7 @@ static const struct controller controllers[] = {
         },
         {
                 .name = "template",
+                .object = &kind_sandbox_template,
                 .kinds = template_kinds,
                 .map = sandbox_template_map,
                 .plan = sandbox_template_plan,
@@ -160,6 +163,7 @@ static const struct controller controllers[] = {
         },
         {
                 .name = "pool",
+                .object = &kind_sandbox_warm_pool,
                 .kinds = pool_kinds,
                 .map = sandbox_warm_pool_map,
                 .plan = sandbox_warm_pool_plan,

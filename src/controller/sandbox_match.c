@@ -516,6 +516,7 @@ static void match_claim(struct match *match, const struct cache_entry *claim)
         const struct cache_entry *member = NULL;
         bool takes_member;
 
+        match->plan->subject = claim;
         if (!name_is_dns_label(claim->meta.name)) {
                 claim_refuse(match->plan, match->seen, claim, STR("ReconcilerError"),
                              STR("A claim's name must be a DNS label of at most 63 characters"));

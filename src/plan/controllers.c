@@ -74,6 +74,11 @@ int controllers_add(struct controllers *set, const struct controller *controller
         return 0;
 }
 
+void controllers_observe(struct controllers *set, const struct plan_observer *observer)
+{
+        set->observer = observer;
+}
+
 struct cache *controllers_cache(struct controllers *set)
 {
         return set->cache;

@@ -39,6 +39,7 @@ enum { CONTROLLER_PRIORITIES = 3, CONTROLLERS_MAX = 32 };
 
 struct controller {
         const char *name;
+        const struct kind *object; /* the kind whose names its keys are; NULL: keys are others' */
         /* The kinds whose events it maps, NULL-terminated; nothing is planned before all are
          * synced. */
         const struct kind *const *kinds;

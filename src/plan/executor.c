@@ -51,6 +51,7 @@ struct run {
         int status;                /* the first failure */
         uint64_t retry_after_ns;
         struct ring_entry *entry;
+        void *observed; /* the observer's; NULL: it does not follow this one */
 };
 
 static bool succeeded(int status)
@@ -132,6 +133,41 @@ static int lock_objects(struct run *run, struct plan_wait *ret_busy)
         return r;
 }
 
+/* ---- the observer ---- */
+
+static void observe(struct run *run)
+{
+        const struct plan_observer *observer = run->set->observer;
+        const struct controller *controller = run->key->controller;
+        struct observed_plan plan = {
+                .controller = controller,
+                .namespace = key_namespace(run->key),
+                .name = key_name(run->key),
+                .actions = run->actions,
+                .count = run->count,
+                .cache = run->set->cache,
+        };
+
+        if (!observer)
+                return;
+        if (controller->object)
+                plan.object = cache_get(plan.cache, controller->object, plan.namespace, plan.name);
+        run->observed = observer->on_begin(observer->context, &plan, &run->arena);
+}
+
+static void observe_sent(const struct run *run, size_t index)
+{
+        if (run->observed)
+                run->set->observer->on_sent(run->set->observer->context, run->observed, index);
+}
+
+static void observe_answer(const struct run *run, size_t index, const struct action_result *result)
+{
+        if (run->observed)
+                run->set->observer->on_answer(run->set->observer->context, run->observed, index,
+                                              result);
+}
+
 /* ---- the life of a run ---- */
 
 static void free_run(struct run *run)
@@ -156,6 +192,8 @@ static void end_run(struct run *run)
                 run->entry->run = NULL;
                 run->entry->outcome = status;
         }
+        if (run->observed)
+                set->observer->on_end(set->observer->context, run->observed, status);
         list_remove(&run->list);
         set->run_count--;
         free_run(run);
@@ -380,6 +418,7 @@ void submission_done(struct submission *submission, size_t index,
         index += submission->first;
         assert(index < run->count && run->states[index].state == RUN_SENT);
         set->writes_in_flight--;
+        observe_answer(run, index, result);
         if (!send_again(run, index, result)) {
                 answer(run, index, result);
                 if (run->open == 0)
@@ -426,6 +465,7 @@ static void send(struct run_action *state)
         set->counters.writes++;
         if (action->best_effort)
                 set->counters.events++;
+        observe_sent(run, index);
         set->backend->submit(set->backend->context, &state->submission);
 }
 
@@ -506,6 +546,7 @@ static void begin(struct run *run)
         }
         for (size_t i = 0; i < run->count; i++) {
                 run->states[i].state = RUN_SENT;
+                observe_sent(run, i);
                 set->counters.events += run->actions[i].best_effort;
         }
         set->counters.writes += run->count;
@@ -586,10 +627,13 @@ int executor_run(struct controllers *set, struct key *key, struct plan *plan, st
                 run->entry->run = run;
                 run->entry->outcome = 1;
         }
-        for (size_t i = 0; i < run->count; i++)
-                run->actions[i].before = (struct json_value){ 0 };
         run->arena = *arena;
         *arena = (struct arena){ 0 };
+        observe(run);
+        for (size_t i = 0; i < run->count; i++) {
+                run->actions[i].before = (struct json_value){ 0 };
+                run->actions[i].subject = NULL;
+        }
         plan->actions = NULL;
         plan->count = plan->capacity = 0;
         list_append(&set->runs, &run->list);

@@ -96,6 +96,7 @@ static int finish(struct plan *plan, struct action action)
         action.uid = arena_str(plan->arena, action.uid);
         action.body = arena_str(plan->arena, buffer_str(&plan->body));
         action.version = plan->version;
+        action.subject = plan->subject;
         if (!action.namespace.data || !action.name.data || !action.uid.data || !action.body.data)
                 plan_fail(plan, -ENOMEM);
         slot = append(plan);

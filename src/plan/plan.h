@@ -15,6 +15,8 @@
  * results of earlier ones (struct action_fixup). Everything lives in the plan's arena.
  */
 
+struct cache_entry;
+
 enum action_type {
         ACTION_CREATE,       /* POST `body` */
         ACTION_PATCH,        /* merge patch `body` */
@@ -60,6 +62,8 @@ struct action {
         /* The object that the action changes: checks that the write changes something. Zero for
          * creations. Borrowed from the cache; only valid until the executor has taken the plan. */
         struct json_value before;
+        /* plan.subject when it was added; as long as `before`. */
+        const struct cache_entry *subject;
 };
 
 /* Locked objects that a plan waits for; more are not needed, for one is enough to look again. */
@@ -79,7 +83,9 @@ struct plan {
         uint64_t memory[PLAN_MEMORY]; /* given to the key's next plan; begins as the last left it */
         uint64_t random;     /* state of the plan's own generator, seeded by the executor */
         struct buffer notes; /* why: sentences, one a line, for `cay why` */
-        struct buffer body;  /* the body being written */
+        /* For whom the actions that follow are done, for traces; NULL: the key's own object. */
+        const struct cache_entry *subject;
+        struct buffer body; /* the body being written */
         struct json_writer writer;
         uint64_t version;            /* what the body being written insists on */
         struct action_fixup *fixups; /* of the body being written */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "plan/controllers.h"
+#include "plan/observer.h"
 
 /*
  * A set with one controller, whose plan function the test gives, before a backend that the test
@@ -180,6 +181,90 @@ static void sends_what_depends_after_its_answer(void **state)
         answer(&bed, 2, 201, "child", 8);
         answer(&bed, 1, 201, "other", 9);
         assert_int_equal(controllers_in_flight(bed.set), 0);
+        end(&bed);
+}
+
+/* ---- the observer: writes down what it is told ---- */
+
+static void *on_begin(void *context, const struct observed_plan *observed, struct arena *arena)
+{
+        struct buffer *told = context;
+
+        assert_ptr_equal(observed->object,
+                         cache_get(observed->cache, &kind_config_map, STR("n"), STR("a")));
+        assert_non_null(arena_alloc(arena, 1));
+        assert_int_equal(buffer_printf(told, "%s %.*s/%.*s:", observed->controller->name,
+                                       STR_FORMAT(observed->namespace), STR_FORMAT(observed->name)),
+                         0);
+        for (size_t i = 0; i < observed->count; i++)
+                assert_int_equal(buffer_printf(told, " %.*s for %.*s,",
+                                               STR_FORMAT(observed->actions[i].name),
+                                               STR_FORMAT(observed->actions[i].subject->meta.name)),
+                                 0);
+        return told;
+}
+
+static void on_sent(void *context, void *observed, size_t action)
+{
+        assert_ptr_equal(context, observed);
+        assert_int_equal(buffer_printf(context, " sent %zu", action), 0);
+}
+
+static void on_answer(void *context, void *observed, size_t action,
+                      const struct action_result *result)
+{
+        assert_ptr_equal(context, observed);
+        assert_int_equal(buffer_printf(context, " got %zu %d", action, result->status), 0);
+}
+
+static void on_end(void *context, void *observed, int status)
+{
+        assert_ptr_equal(context, observed);
+        assert_int_equal(buffer_printf(context, " end %d", status), 0);
+}
+
+static void plan_for_a(struct bed *bed, const struct view *seen, struct plan *ret_plan)
+{
+        ret_plan->subject = cache_get(seen->cache, &kind_config_map, STR("n"), STR("a"));
+        plan_family(bed, seen, ret_plan);
+}
+
+static void an_observer_hears_of_every_try(void **state)
+{
+        _cleanup_buffer_ struct buffer told = { 0 };
+        const struct plan_observer observer = { &told, on_begin, on_sent, on_answer, on_end };
+        struct bed bed;
+
+        (void)state;
+        begin(&bed, false, plan_for_a);
+        bed.controller.object = &kind_config_map;
+        controllers_observe(bed.set, &observer);
+        feed(&bed, "a", 1, "");
+        run(&bed);
+        answer(&bed, 0, -ETIMEDOUT, NULL, 0);
+        answer(&bed, 1, 500, NULL, 0);
+        bed.now_ns += NS_PER_SECOND;
+        run(&bed);
+        answer(&bed, 2, 201, "parent", 7);
+        answer(&bed, 3, 201, "child", 8);
+        assert_true(str_equal(buffer_str(&told),
+                              STR("test n/a: parent for a, child for a, other for a, sent 0 sent 2 "
+                                  "got 0 -110 got 2 500 sent 0 got 0 201 sent 1 got 1 201 "
+                                  "end 500")));
+        end(&bed);
+
+        buffer_clear(&told);
+        begin(&bed, true, plan_for_a);
+        bed.controller.object = &kind_config_map;
+        controllers_observe(bed.set, &observer);
+        feed(&bed, "a", 1, "");
+        run(&bed);
+        answer(&bed, 0, 409, NULL, 0);
+        answer(&bed, 1, -ECANCELED, NULL, 0);
+        answer(&bed, 2, -ECANCELED, NULL, 0);
+        assert_true(str_equal(buffer_str(&told),
+                              STR("test n/a: parent for a, child for a, other for a, sent 0 sent 1 "
+                                  "sent 2 got 0 409 got 1 -125 got 2 -125 end 409")));
         end(&bed);
 }
 
@@ -487,6 +572,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(sends_what_depends_after_its_answer),
+                cmocka_unit_test(an_observer_hears_of_every_try),
                 cmocka_unit_test(failure_ends_what_depends),
                 cmocka_unit_test(batches_are_whole),
                 cmocka_unit_test(drops_what_changes_nothing),

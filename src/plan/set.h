@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "plan/observer.h"
 #include "plan/queue.h"
 
 /* Internal to plan/: the state that controllers.c (planning) and executor.c (doing) share. */
@@ -22,6 +23,7 @@ struct ring {
 struct controllers {
         struct controllers_options options;
         const struct executor_backend *backend;
+        const struct plan_observer *observer; /* NULL: none */
         struct cache *cache;
         struct queue queue;
         const struct controller *list[CONTROLLERS_MAX];
