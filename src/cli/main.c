@@ -6,7 +6,9 @@
 #include "base/options.h"
 #include "cli/command.h"
 
+/* Those of the roles that this program was built with (the build option `roles`). */
 const struct command commands[] = {
+#if CAY_ROLE_MACHINE
         { "up", "[-d] [OPTION…]", "start everything on this machine", command_up, false },
         { "down", "[OPTION…]", "stop everything, sandboxes included; data stays", command_down,
           false },
@@ -22,16 +24,25 @@ const struct command commands[] = {
         { "rm", "[OPTION…] NAME…", "delete sandboxes or claims", command_rm, false },
         { "pool", "ls | create NAME [-- COMMAND] | scale NAME | rm NAME…  [OPTION…]",
           "warm pools of sandboxes", command_pool, false },
+#endif
         { "completion", "bash | zsh | fish", "print a script that completes words of cay",
           command_completion, false },
+#if CAY_ROLE_MACHINE
         { "kubeconfig", "[OPTION…]", "print the administrator's kubeconfig", command_kubeconfig,
           false },
+#endif
         { "version", "", "print the version", command_version, false },
+#if CAY_ROLE_CONTROLLER
         { "controller", "[OPTION…]", "the controllers, for a cluster", command_controller, false },
+#endif
+#if CAY_ROLE_MACHINE
         { "control", "OPTION…", "API server and controllers (started by up)", command_control,
           true },
         { "node", "OPTION…", "the machine's kubelet (started by up)", command_node, true },
+#endif
+#if CAY_ROLE_ROUTER
         { "router", "[OPTION…]", "the HTTP proxy to sandboxes", command_router, false },
+#endif
         { 0 },
 };
 

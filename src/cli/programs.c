@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The subcommands that are processes of their own: started by the supervisor or a Deployment. */
+/* The subcommands that are processes of one machine, started by the supervisor. */
 #include <errno.h>
 
 #include "base/log.h"
@@ -7,7 +7,6 @@
 #include "cli/command.h"
 #include "control/control.h"
 #include "node/node.h"
-#include "router/router.h"
 
 /* Options alone, and help; sets *ret_done when there is nothing more to do. */
 static int parse(const char *name, const struct option_spec *specs, int argc, char **argv,
@@ -117,9 +116,4 @@ int command_node(int argc, char **argv, struct error *error)
         config.overcommit_memory = (unsigned)memory;
         log_configure("node", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
         return node_run(&config, error);
-}
-
-int command_router(int argc, char **argv, struct error *error)
-{
-        return router_main(argc, argv, error);
 }

@@ -160,11 +160,3 @@ int command_kubeconfig(int argc, char **argv, struct error *error)
         fwrite(text.data, 1, text.length, stdout);
         return 0;
 }
-
-int command_version(int argc, char **argv, struct error *error)
-{
-        (void)error;
-        if (!command_help(command_find("version"), NULL, argc, argv))
-                printf("cay " CAY_VERSION "\n");
-        return 0;
-}

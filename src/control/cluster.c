@@ -15,6 +15,7 @@
 #include "control/host.h"
 #include "control/process_metrics.h"
 #include "control/sandbox_metrics.h"
+#include "control/way.h"
 #include "controller/controller.h"
 #include "net/loop.h"
 #include "serve/endpoint.h"
@@ -342,6 +343,7 @@ static int open_host(struct process *process)
                 return r;
         const struct controller_host_options host = {
                 .loop = process->loop,
+                .way = &controller_way_wire,
                 .client = process->client,
                 .name_space = str_from(config->name_space),
                 .setup = setup,

@@ -20,6 +20,7 @@
 #include "control/host.h"
 #include "control/mirror.h"
 #include "control/pod_proxy.h"
+#include "control/way.h"
 #include "controller/controller.h"
 #include "crypto/jwt.h"
 #include "net/loop.h"
@@ -246,8 +247,9 @@ static int start_controllers(struct control *control, struct error *error)
                 return r;
         const struct controller_host_options host = {
                 .loop = control->loop,
+                .way = control->config->wire ? &controller_way_wire : &controller_way_local,
                 .client = control->client,
-                .server = control->config->wire ? NULL : control->server,
+                .server = control->server,
                 .setup = setup_controllers,
                 .kinds = kinds_known,
                 .on_synced = on_synced,

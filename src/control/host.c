@@ -6,20 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apiserver/local_executor.h"
-#include "apiserver/local_feed.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "client/executor.h"
-#include "client/reflector.h"
+#include "control/way.h"
 
 /* One kind on its way from the API to the controllers. */
 struct feed {
         struct controller_host *host;
         const struct kind *kind;
-        struct kube_reflector *reflector; /* one of the two */
-        struct local_feed *local;
+        void *source; /* of the host's way */
         bool synced;
         bool complained; /* that it cannot be watched: said once until it can */
         char trouble[80];
@@ -27,9 +23,9 @@ struct feed {
 
 struct controller_host {
         struct net_loop *loop;
+        const struct controller_way *way;
         struct controllers *set;
-        struct wire_executor *executor; /* one of the two */
-        struct local_executor *local;
+        void *executor;        /* of the way */
         struct net_task run;   /* something has changed */
         struct net_timer wake; /* something is due */
         void (*on_synced)(void *user);
@@ -68,9 +64,11 @@ static void advance(struct controller_host *host)
 {
         uint64_t told = UINT64_MAX;
 
-        for (size_t i = 0; host->local && i < host->feed_count; i++)
-                told = MIN(told, local_feed_position(host->feeds[i].local));
-        if (host->local && told > 0)
+        if (!host->way->feed_position)
+                return;
+        for (size_t i = 0; i < host->feed_count; i++)
+                told = MIN(told, host->way->feed_position(host->feeds[i].source));
+        if (told > 0)
                 controllers_advance(host->set, NULL, told);
 }
 
@@ -123,14 +121,6 @@ static void become_synced(struct feed *feed)
                 host->on_synced(host->user);
 }
 
-static void list_anew(struct feed *feed)
-{
-        if (feed->local)
-                local_feed_relist(feed->local);
-        else if (feed->reflector)
-                kube_reflector_relist(feed->reflector);
-}
-
 static void on_event(void *user, const struct kube_event *event)
 {
         struct feed *feed = user;
@@ -162,7 +152,7 @@ static void on_event(void *user, const struct kube_event *event)
         if (r < 0) {
                 log_error("an event of %.*s %.*s was lost, listing anew: %s",
                           STR_FORMAT(feed->kind->plural), STR_FORMAT(event->name), strerror(-r));
-                list_anew(feed);
+                host->way->feed_relist(feed->source);
         }
         net_loop_defer(host->loop, &host->run);
 }
@@ -189,67 +179,19 @@ static void on_answer(void *user)
         net_loop_defer(host->loop, &host->run);
 }
 
-static int start_reflector(struct feed *feed, const struct controller_host_options *options)
-{
-        const struct kube_reflector_options reflector = {
-                .client = options->client,
-                .kind = feed->kind,
-                .name_space = feed->kind->namespaced ? options->name_space : STR_EMPTY,
-                .tell_bookmarks = true,
-                .handler = on_event,
-                .on_state = on_state,
-                .user = feed,
-        };
-
-        return kube_reflector_new(&reflector, &feed->reflector);
-}
-
-static int start_local(struct feed *feed, const struct controller_host_options *options)
-{
-        const struct local_feed_options local = {
-                .server = options->server,
-                .kind = feed->kind,
-                .name_space = feed->kind->namespaced ? options->name_space : STR_EMPTY,
-                .handler = on_event,
-                .user = feed,
-        };
-
-        return local_feed_new(&local, &feed->local);
-}
-
 static int start_feed(struct controller_host *host, const struct controller_host_options *options,
                       const struct kind *kind)
 {
         struct feed *feed = &host->feeds[host->feed_count];
 
         *feed = (struct feed){ .host = host, .kind = kind };
-        int r = options->server ? start_local(feed, options) : start_reflector(feed, options);
+        const struct feed_hooks hooks = { on_event, on_state, feed };
+        int r = host->way->feed_new(options, kind, &hooks, &feed->source);
         if (r < 0)
                 return r;
         host->feed_count++;
         host->unsynced++;
         return 0;
-}
-
-static int start_executor(struct controller_host *host,
-                          const struct controller_host_options *options,
-                          const struct executor_backend **ret_backend)
-{
-        int r;
-
-        if (options->server) {
-                r = local_executor_new(options->server, STR("cay-controller"), on_answer, host,
-                                       &host->local);
-                if (r == 0)
-                        *ret_backend = local_executor_backend(host->local);
-        } else {
-                r = wire_executor_new(options->client, on_answer, host, &host->executor);
-                if (r == 0) {
-                        wire_executor_set_fence(host->executor, options->may_act, options->user);
-                        *ret_backend = wire_executor_backend(host->executor);
-                }
-        }
-        return r;
 }
 
 int controller_host_new(const struct controller_host_options *options, struct error *error,
@@ -264,6 +206,7 @@ int controller_host_new(const struct controller_host_options *options, struct er
         if (!host)
                 return error_set(error, -ENOMEM, "out of memory");
         host->loop = options->loop;
+        host->way = options->way;
         host->on_synced = options->on_synced;
         host->may_act = options->may_act;
         host->user = options->user;
@@ -273,7 +216,7 @@ int controller_host_new(const struct controller_host_options *options, struct er
         const struct executor_backend *backend;
         struct controllers_options settings = { .plans_per_run = PLANS_A_PIECE };
         random_bytes(&settings.seed, sizeof(settings.seed));
-        r = start_executor(host, options, &backend);
+        r = host->way->executor_new(options, on_answer, host, &host->executor, &backend);
         if (r == 0)
                 r = controllers_new(&settings, backend, &host->set);
         if (r == 0)
@@ -292,14 +235,10 @@ void controller_host_free(struct controller_host *host)
 {
         if (!host)
                 return;
-        for (size_t i = 0; i < host->feed_count; i++) {
-                if (host->feeds[i].reflector)
-                        kube_reflector_free(host->feeds[i].reflector);
-                local_feed_free(host->feeds[i].local);
-        }
-        local_executor_free(host->local);
+        for (size_t i = 0; i < host->feed_count; i++)
+                host->way->feed_free(host->feeds[i].source);
         if (host->executor)
-                wire_executor_free(host->executor);
+                host->way->executor_free(host->executor);
         if (host->set)
                 controllers_free(host->set);
         net_task_cancel(&host->run);

@@ -13,13 +13,15 @@
  * something has changed or is due. Many events of one turn of the loop are planned together.
  */
 struct controller_host;
+struct controller_way;
 struct apiserver;
 
 struct controller_host_options {
         struct net_loop *loop;
-        struct kube_client *client; /* borrowed; over the wire, as on a cluster */
-        struct apiserver *server;   /* borrowed; or in the same process, whole plans at once */
-        struct str name_space;      /* only this one; empty: all */
+        const struct controller_way *way; /* one of control/way.h, and what it goes by: */
+        struct kube_client *client;       /* borrowed */
+        struct apiserver *server;         /* borrowed */
+        struct str name_space;            /* only this one; empty: all */
         /* Adds controllers to the set, before anything is fed. Returns 0 or a negative errno. */
         int (*setup)(void *user, struct controllers *set);
         /* The kinds to watch, NULL-terminated. */

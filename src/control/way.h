@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/reflector.h"
+#include "control/host.h"
+#include "plan/executor.h"
+
+/*
+ * How a controller_host reaches the API. Behind a table, so that a program that goes over the wire
+ * alone links no API server.
+ */
+
+/* What a feed calls. */
+struct feed_hooks {
+        kube_event_fn on_event;
+        void (*on_state)(void *user, enum kube_reflector_state state, struct str message);
+        void *user;
+};
+
+struct controller_way {
+        /* Calls `on_answer` with `user` after each answer. Returns 0 or a negative errno. */
+        int (*executor_new)(const struct controller_host_options *options,
+                            void (*on_answer)(void *user), void *user, void **ret_executor,
+                            const struct executor_backend **ret_backend);
+        void (*executor_free)(void *executor);
+
+        /* Begins when the loop turns; copies `hooks`. Returns 0 or a negative errno. */
+        int (*feed_new)(const struct controller_host_options *options, const struct kind *kind,
+                        const struct feed_hooks *hooks, void **ret_feed);
+        void (*feed_free)(void *feed);
+        void (*feed_relist)(void *feed);
+
+        /* The revision that a feed was told up to; NULL where bookmarks tell it. */
+        uint64_t (*feed_position)(const void *feed);
+};
+
+/* Over HTTPS, by options.client, as on a cluster: one request an action. */
+extern const struct controller_way controller_way_wire;
+
+/* In the process of options.server: whole plans at once. */
+extern const struct controller_way controller_way_local;
