@@ -28,9 +28,12 @@ struct tls_server_options {
 int tls_server_new(const struct tls_server_options *options, struct error *error,
                    struct tls_context **ret_context);
 
-/* Takes a new certificate and key for connections from now on; on failure the old ones stay. */
+/*
+ * Takes a new certificate and key, and those who may issue client certificates (empty: as before),
+ * for connections from now on: sessions of before cannot be resumed. On failure all old ones stay.
+ */
 int tls_server_reload(struct tls_context *context, struct str certificate, struct str key,
-                      struct error *error);
+                      struct str client_ca, struct error *error);
 
 struct tls_client_options {
         struct str ca;          /* PEM of those to trust; empty: the system's */

@@ -123,7 +123,7 @@ static void ssl_ctx_freep(SSL_CTX **ssl)
 }
 
 static int make_server(struct tls_context *context, struct str certificate, struct str key,
-                       struct error *error, SSL_CTX **ret_ssl)
+                       struct str client_ca, struct error *error, SSL_CTX **ret_ssl)
 {
         const struct tls_server_options *options = &context->server;
         _cleanup_(ssl_ctx_freep) SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
@@ -136,7 +136,7 @@ static int make_server(struct tls_context *context, struct str certificate, stru
         if (r == 0)
                 r = use_key(ssl, key, error);
         if (r == 0 && options->client_certificate != TLS_CLIENT_OFF) {
-                r = trust(ssl, options->client_ca, true, error);
+                r = trust(ssl, client_ca, true, error);
                 SSL_CTX_set_verify(ssl,
                                    SSL_VERIFY_PEER |
                                            (options->client_certificate == TLS_CLIENT_REQUIRED
@@ -200,7 +200,8 @@ int tls_server_new(const struct tls_server_options *options, struct error *error
         context->server.client_ca = arena_str(&context->arena, options->client_ca);
         if (!context->server.client_ca.data)
                 return error_set(error, -ENOMEM, "Cannot set up TLS: out of memory.");
-        int r = make_server(context, options->certificate, options->key, error, &context->ssl);
+        int r = make_server(context, options->certificate, options->key, context->server.client_ca,
+                            error, &context->ssl);
         if (r < 0)
                 return r;
         *ret_context = TAKE_POINTER(context);
@@ -208,15 +209,22 @@ int tls_server_new(const struct tls_server_options *options, struct error *error
 }
 
 int tls_server_reload(struct tls_context *context, struct str certificate, struct str key,
-                      struct error *error)
+                      struct str client_ca, struct error *error)
 {
-        SSL_CTX *ssl;
+        _cleanup_(ssl_ctx_freep) SSL_CTX *ssl = NULL;
+        struct str authorities = context->server.client_ca;
 
-        int r = make_server(context, certificate, key, error, &ssl);
+        if (client_ca.length > 0 && !str_equal(client_ca, authorities)) {
+                authorities = arena_str(&context->arena, client_ca);
+                if (!authorities.data)
+                        return error_set(error, -ENOMEM, "Cannot set up TLS: out of memory.");
+        }
+        int r = make_server(context, certificate, key, authorities, error, &ssl);
         if (r < 0)
                 return r;
+        context->server.client_ca = authorities;
         SSL_CTX_free(context->ssl);
-        context->ssl = ssl;
+        context->ssl = TAKE_POINTER(ssl);
         return 0;
 }
 

@@ -328,11 +328,13 @@ static void certificates_are_reloaded(void **state)
         set_up(&f, TLS_CLIENT_OFF, false, false);
         test_certificates_set_up(&others);
         assert_int_equal(tls_server_reload(f.server_context, buffer_str(&others.server.certificate),
-                                           buffer_str(&f.certificates.server.key), &error),
+                                           buffer_str(&f.certificates.server.key), STR_EMPTY,
+                                           &error),
                          -EBADMSG);
         assert_non_null(strstr(error.message, "does not belong"));
-        assert_int_equal(tls_server_reload(f.server_context, STR("nonsense"), STR(""), &error),
-                         -EBADMSG);
+        assert_int_equal(
+                tls_server_reload(f.server_context, STR("nonsense"), STR(""), STR_EMPTY, &error),
+                -EBADMSG);
         /* The old one stands until a good one comes. */
         connect_to(&f, STR("localhost"));
         test_run_until(&f.t, f.client.opened);
@@ -342,7 +344,7 @@ static void certificates_are_reloaded(void **state)
         f.server = (struct end){};
 
         assert_int_equal(tls_server_reload(f.server_context, buffer_str(&others.server.certificate),
-                                           buffer_str(&others.server.key), &error),
+                                           buffer_str(&others.server.key), STR_EMPTY, &error),
                          0);
         connect_to(&f, STR("localhost"));
         test_run_until(&f.t, f.client.closed);

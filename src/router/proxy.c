@@ -37,6 +37,7 @@ struct passage {
         struct str host; /* to look up; empty: the address is known */
         struct http_header *headers;
         size_t header_count;
+        struct router_authorization authorization;
         struct index_waiter waiter;
         struct net_timer retry, deadline;
         struct net_task flush; /* of the answer's head, when no body came with it */
@@ -90,6 +91,7 @@ static struct http_exchange *finish(struct passage *p, unsigned status)
         if (p->call)
                 http_call_cancel(p->call);
         p->call = NULL;
+        router_authorization_cancel(&p->authorization);
         index_waiter_cancel(&p->waiter);
         net_timer_stop(&p->retry);
         net_timer_stop(&p->deadline);
@@ -108,22 +110,31 @@ int proxy_append_detail(struct buffer *out, struct str detail)
 static void respond_detail(struct http_exchange *exchange, unsigned status, const char *detail,
                            struct str id)
 {
-        const struct http_header headers[] = { { STR("Content-Type"), STR("application/json") },
-                                               { STR("Retry-After"), STR("1") } };
+        struct http_header headers[2] = { { STR("Content-Type"), STR("application/json") } };
         struct str body =
                 arena_printf(exchange->arena, "{\"detail\":\"%s%.*s\"}\n", detail, STR_FORMAT(id));
+        size_t count = 1;
 
-        http_exchange_respond(exchange, status, headers, status == 503 ? 2 : 1,
-                              (struct stream_piece){ body });
+        if (status == 503)
+                headers[count++] = (struct http_header){ STR("Retry-After"), STR("1") };
+        if (status == 401)
+                headers[count++] = (struct http_header){ STR("WWW-Authenticate"), STR("Bearer") };
+        http_exchange_respond(exchange, status, headers, count, (struct stream_piece){ body });
 }
 
 /* Ends it with an error, or by cutting off an answer that has begun. */
-static void fail(struct passage *p, unsigned status, const char *detail)
+static void fail_with(struct passage *p, unsigned status, const char *detail, struct str id)
 {
         if (p->exchange->begun)
                 http_exchange_abort(finish(p, p->exchange->status));
         else
-                respond_detail(finish(p, status), status, detail, p->target.id);
+                respond_detail(finish(p, status), status, detail, id);
+}
+
+/* The same with the sandbox's name behind it. */
+static void fail(struct passage *p, unsigned status, const char *detail)
+{
+        fail_with(p, status, detail, p->target.id);
 }
 
 static bool is_repeatable(const struct passage *p)
@@ -145,7 +156,7 @@ static unsigned safe_status(const struct passage *p, unsigned status)
 static void time_out(struct net_timer *timer)
 {
         struct passage *p = container_of(timer, struct passage, deadline);
-        bool held = !p->call && p->waiter.link.next && !net_timer_is_running(&p->retry);
+        bool held = !p->call && !net_timer_is_running(&p->retry);
 
         router_metrics_error(p->proxy->options.metrics, p->target.name_space, "timeout");
         fail(p, held ? 503 : safe_status(p, 504), "Timed out waiting for the backend sandbox: ");
@@ -201,7 +212,7 @@ static void dialing_failed(struct passage *p)
                 return;
         }
         metric_add(options->metrics->retries, 1);
-        wait(p, (uint64_t)PROXY_RETRY_FIRST_MS << MIN(p->attempts - 1, 16u));
+        wait(p, MIN(options->retry_first_ms << MIN(p->attempts - 1, 16u), options->retry_max_ms));
 }
 
 static const struct http_call_callbacks call_callbacks;
@@ -452,7 +463,7 @@ static void exchange_body(struct http_exchange *exchange, void *user, struct str
 
         p->received += data.length;
         if (limit > 0 && p->received > limit) {
-                fail(p, 413, "Request body too large.");
+                fail_with(p, 413, "Request body too large.", STR_EMPTY);
                 return;
         }
         http_call_send(p->call, &(struct stream_piece){ data }, 1);
@@ -518,6 +529,50 @@ static void refuse(struct proxy *proxy, struct http_exchange *exchange, unsigned
         respond_detail(exchange, status, detail, STR_EMPTY);
 }
 
+/* ---- whether it may ---- */
+
+static void take_verdict(struct passage *p, enum verdict verdict)
+{
+        struct router_metrics *metrics = p->proxy->options.metrics;
+
+        switch (verdict) {
+        case VERDICT_ALLOWED:
+                router_metrics_decision(metrics, "allow");
+                attempt(p);
+                return;
+        case VERDICT_UNAUTHENTICATED:
+                router_metrics_decision(metrics, "deny");
+                fail_with(p, 401, "unauthenticated", STR_EMPTY);
+                return;
+        case VERDICT_FORBIDDEN:
+                router_metrics_decision(metrics, "deny");
+                fail_with(p, 403, "forbidden", STR_EMPTY);
+                return;
+        case VERDICT_UNKNOWN:
+                router_metrics_decision(metrics, "error");
+                fail_with(p, 503, "Tokens cannot be reviewed now.", STR_EMPTY);
+                return;
+        case VERDICT_PENDING:
+                return;
+        }
+}
+
+static void decided(struct router_authorization *authorization, enum verdict verdict)
+{
+        take_verdict(container_of(authorization, struct passage, authorization), verdict);
+}
+
+static void authorize(struct passage *p)
+{
+        struct router_authorizer *authorizer = p->proxy->options.authorizer;
+
+        p->authorization.decided = decided;
+        take_verdict(p, authorizer
+                                ? router_authorizer_ask(authorizer, &p->exchange->request.headers,
+                                                        &p->target, &p->authorization)
+                                : VERDICT_ALLOWED);
+}
+
 void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
 {
         const struct proxy_options *options = &proxy->options;
@@ -572,7 +627,7 @@ void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
         uint64_t timeout = target.timeout_ms ? MIN(target.timeout_ms, options->timeout_ms)
                                              : options->timeout_ms;
         net_timer_start(options->loop, &p->deadline, timeout, time_out);
-        attempt(p);
+        authorize(p);
 }
 
 /* ---- the proxy ---- */
@@ -588,6 +643,10 @@ int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
                 proxy->options.timeout_ms = PROXY_TIMEOUT_MS;
         if (proxy->options.head_timeout_ms == 0)
                 proxy->options.head_timeout_ms = proxy->options.timeout_ms;
+        if (proxy->options.retry_first_ms == 0)
+                proxy->options.retry_first_ms = PROXY_RETRY_FIRST_MS;
+        if (proxy->options.retry_max_ms == 0)
+                proxy->options.retry_max_ms = PROXY_RETRY_MAX_MS;
         list_init(&proxy->tunnels);
         *ret_proxy = proxy;
         return 0;

@@ -6,6 +6,7 @@
 
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "router/authorize.h"
 #include "router/index.h"
 #include "router/router_metrics.h"
 
@@ -17,7 +18,8 @@ struct proxy;
 
 enum {
         PROXY_RETRIES = 3,
-        PROXY_RETRY_FIRST_MS = 200, /* doubles */
+        PROXY_RETRY_FIRST_MS = 200, /* doubles, up to */
+        PROXY_RETRY_MAX_MS = 800,
         PROXY_CONNECT_TIMEOUT_MS = 5000,
         PROXY_TIMEOUT_MS = 180 * 1000,
 };
@@ -31,13 +33,15 @@ enum { PROXY_STATUS_OUTCOME_UNKNOWN = 424 };
 struct proxy_options {
         struct net_loop *loop;
         struct http_client *client;
-        struct router_index *index;     /* NULL: DNS and X-Sandbox-Pod-IP only */
-        struct router_metrics *metrics; /* all of them borrowed */
-        struct str cluster_domain;      /* of the names asked for in DNS; borrowed */
-        uint64_t timeout_ms;            /* of a whole exchange; not of upgraded ones */
-        uint64_t head_timeout_ms;       /* from request to answer; 0: timeout_ms */
-        uint64_t max_body;              /* bytes of a request's body; 0: no limit */
+        struct router_index *index;           /* NULL: DNS and X-Sandbox-Pod-IP only */
+        struct router_authorizer *authorizer; /* NULL: everybody may */
+        struct router_metrics *metrics;       /* all of them borrowed */
+        struct str cluster_domain;            /* of the names asked for in DNS; borrowed */
+        uint64_t timeout_ms;                  /* of a whole exchange; not of upgraded ones */
+        uint64_t head_timeout_ms;             /* from request to answer; 0: timeout_ms */
+        uint64_t max_body;                    /* bytes of a request's body; 0: no limit */
         unsigned retries;
+        uint64_t retry_first_ms, retry_max_ms; /* 0: as above */
         bool allow_loopback;
         bool access_log;
         void (*on_idle)(void *user); /* the last tunnel has closed; may be NULL */

@@ -2,23 +2,19 @@
 #include "router/router.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/limit.h"
 #include "base/log.h"
 #include "net/http2.h"
+#include "router/certificates.h"
 #include "router/options.h"
 #include "router/proxy.h"
+#include "router/scoped_token.h"
 #include "router/watch.h"
-
-enum { CERTIFICATE_CHECK_MS = 10 * 1000 };
 
 /* Which listener a request came by. */
 enum { TAG_PROXY, TAG_METRICS, TAG_PROBE };
@@ -37,9 +33,10 @@ struct router {
         struct kube_config kubeconfig;
         struct kube_client *kube;
         struct router_watch *watch;
-        struct tls_context *tls;
-        struct timespec certificate_time;
-        struct net_timer certificate_timer, shutdown_timer;
+        struct certificates *certificates;
+        struct buffer token_key;
+        struct router_authorizer *authorizer;
+        struct net_timer shutdown_timer;
         bool draining;
         bool drained; /* the server; tunnels may be left */
         bool told_ready;
@@ -172,73 +169,55 @@ static void on_signal(uv_signal_t *handle, int number)
         http_server_drain(router->server, timeout_ms, on_drained, router);
 }
 
-/* ---- TLS ---- */
-
-static int read_pem(const char *path, struct buffer *out, struct error *error)
-{
-        int r = file_read(AT_FDCWD, path, LIMIT_BODY, out);
-
-        return r < 0 ? error_set(error, r, "Cannot read %s: %s.", path, strerror(-r)) : 0;
-}
-
-static void check_certificate(struct net_timer *timer)
-{
-        struct router *router = container_of(timer, struct router, certificate_timer);
-        const struct router_options *o = &router->options;
-        _cleanup_buffer_ struct buffer certificate = {}, key = {};
-        struct stat status;
-        struct error error = {};
-
-        net_timer_start(router->loop, timer, CERTIFICATE_CHECK_MS, check_certificate);
-        if (stat(o->certificate_file, &status) < 0 ||
-            (status.st_mtim.tv_sec == router->certificate_time.tv_sec &&
-             status.st_mtim.tv_nsec == router->certificate_time.tv_nsec))
-                return;
-        int r = read_pem(o->certificate_file, &certificate, &error);
-        if (r == 0)
-                r = read_pem(o->key_file, &key, &error);
-        if (r == 0)
-                r = tls_server_reload(router->tls, buffer_str(&certificate), buffer_str(&key),
-                                      &error);
-        /* The time is kept on failure, too: the key may be written a moment after. */
-        if (r < 0) {
-                log_error("the old certificate stays: %s", error.message);
-                router_metrics_reload(&router->metrics, "failure");
-                return;
-        }
-        router->certificate_time = status.st_mtim;
-        router_metrics_reload(&router->metrics, "success");
-        log_info("took a new certificate");
-}
+/* ---- TLS and tokens ---- */
 
 static int open_tls(struct router *router, struct error *error)
 {
         const struct router_options *o = &router->options;
-        _cleanup_buffer_ struct buffer certificate = {}, key = {}, client_ca = {};
-        struct stat status;
-
-        int r = read_pem(o->certificate_file, &certificate, error);
-        if (r == 0)
-                r = read_pem(o->key_file, &key, error);
-        if (r == 0 && *o->client_ca_file)
-                r = read_pem(o->client_ca_file, &client_ca, error);
-        if (r < 0)
-                return r;
-        const struct tls_server_options options = {
-                .certificate = buffer_str(&certificate),
-                .key = buffer_str(&key),
-                .client_ca = buffer_str(&client_ca),
+        const struct certificates_options options = {
+                .loop = router->loop,
+                .certificate_file = o->certificate_file,
+                .key_file = o->key_file,
+                .client_ca_file = o->client_ca_file,
                 .client_certificate = o->client_certificate,
-                .http2 = true,
+                .metrics = &router->metrics,
         };
-        r = tls_server_new(&options, error, &router->tls);
-        if (r < 0)
-                return r;
-        if (stat(o->certificate_file, &status) == 0)
-                router->certificate_time = status.st_mtim;
-        net_timer_start(router->loop, &router->certificate_timer, CERTIFICATE_CHECK_MS,
-                        check_certificate);
-        return 0;
+
+        return certificates_new(&options, error, &router->certificates);
+}
+
+static int open_authorizer(struct router *router, struct error *error)
+{
+        const struct router_options *o = &router->options;
+        struct router_authorizer_options options = {
+                .mode = o->authorize_mode,
+                .client = router->kube,
+                .remember_ms = o->review_ttl_ns / NS_PER_MS,
+                .tokens = (unsigned)o->review_cache_size,
+                .tokenless = !o->review_requires_token,
+        };
+        struct str rest = str_from(o->audiences), audience;
+
+        while (rest.length > 0 && options.audience_count < AUTHORIZE_AUDIENCES) {
+                str_cut(rest, ',', &audience, &rest);
+                audience = str_trim(audience);
+                if (audience.length > 0)
+                        options.audiences[options.audience_count++] = audience;
+        }
+        if (rest.length > 0)
+                return error_set(error, -EINVAL, "--authz-tokenreview-audiences takes %d at most.",
+                                 AUTHORIZE_AUDIENCES);
+        if (o->authorize_mode == AUTHORIZE_SCOPED_TOKEN) {
+                int r = scoped_token_key_read(o->scoped_token_file, error, &router->token_key);
+                if (r < 0)
+                        return r;
+                options.key = buffer_str(&router->token_key);
+        }
+        if (o->authorize_mode == AUTHORIZE_TOKEN_REVIEW && !router->kube)
+                return error_set(error, -ENOENT,
+                                 "--authz-mode tokenreview needs a cluster: --kubeconfig.");
+        int r = router_authorizer_new(&options, &router->authorizer);
+        return r < 0 ? error_set(error, r, "Out of memory.") : 0;
 }
 
 /* ---- beginning ---- */
@@ -290,7 +269,7 @@ static int listen_everywhere(struct router *router, struct error *error)
                 r = open_tls(router, error);
                 if (r == 0)
                         r = listen_on(router, router->server, o->https_address,
-                                      tls_context_filter(router->tls), TAG_PROXY, error);
+                                      certificates_filter(router->certificates), TAG_PROXY, error);
         }
         if (r == 0)
                 r = listen_on(router, router->admin, o->metrics_address, NULL, TAG_METRICS, error);
@@ -303,11 +282,12 @@ static int listen_everywhere(struct router *router, struct error *error)
 static int open_cluster(struct router *router, struct error *error)
 {
         const struct router_options *o = &router->options;
+        bool reviews = o->authorize_mode == AUTHORIZE_TOKEN_REVIEW;
 
-        if (!o->cache_enabled)
+        if (!o->cache_enabled && !reviews)
                 return 0;
         int r = kube_config_find(o->kubeconfig, STR_EMPTY, error, &router->kubeconfig);
-        if (r < 0 && o->kubeconfig)
+        if (r < 0 && (o->kubeconfig || reviews))
                 return r;
         if (r < 0) {
                 log_warning("no cluster to watch (%s): sandboxes are found by X-Sandbox-Pod-IP and "
@@ -321,6 +301,8 @@ static int open_cluster(struct router *router, struct error *error)
                 .user_agent = STR("cay-router"),
         };
         r = kube_client_new(&options, error, &router->kube);
+        if (r == 0 && !o->cache_enabled)
+                return 0;
         if (r == 0)
                 r = router_index_new(&router->index);
         if (r == 0)
@@ -359,18 +341,23 @@ static int open_router(struct router *router, struct error *error)
         if (r < 0)
                 return error_set(error, r, "Cannot begin: %s.", strerror(-r));
         r = open_cluster(router, error);
+        if (r == 0)
+                r = open_authorizer(router, error);
         if (r < 0)
                 return r;
         const struct proxy_options options = {
                 .loop = router->loop,
                 .client = router->http,
                 .index = router->index,
+                .authorizer = router->authorizer,
                 .metrics = &router->metrics,
                 .cluster_domain = str_from(o->cluster_domain),
                 .timeout_ms = o->proxy_timeout_ns / NS_PER_MS,
                 .head_timeout_ms = o->head_timeout_ns / NS_PER_MS,
                 .max_body = (uint64_t)o->max_body,
                 .retries = (unsigned)o->retries,
+                .retry_first_ms = MAX(o->retry_first_ns / NS_PER_MS, UINT64_C(1)),
+                .retry_max_ms = MAX(o->retry_max_ns / NS_PER_MS, UINT64_C(1)),
                 .allow_loopback = o->allow_loopback,
                 .access_log = o->access_log,
                 .on_idle = on_idle,
@@ -394,6 +381,10 @@ static void close_router(struct router *router)
         http_server_free(router->server);
         http_server_free(router->admin);
         proxy_free(router->proxy);
+        router_authorizer_free(router->authorizer);
+        if (router->token_key.data)
+                explicit_bzero(router->token_key.data, router->token_key.length);
+        buffer_deinit(&router->token_key);
         router_watch_free(router->watch);
         if (router->kube)
                 kube_client_free(router->kube);
@@ -401,8 +392,7 @@ static void close_router(struct router *router)
         http_client_free(router->http);
         router_index_free(router->index);
         router_metrics_deinit(&router->metrics);
-        tls_context_free(router->tls);
-        net_timer_stop(&router->certificate_timer);
+        certificates_free(router->certificates);
         net_timer_stop(&router->shutdown_timer);
         net_loop_free(router->loop);
         uv_walk(&router->uv, close_handle, NULL);

@@ -92,7 +92,7 @@ int router_metrics_init(struct router_metrics *m)
                       { &waiting, &m->waiting },
                       { &tunnels, &m->tunnels } };
         struct metric_family *build;
-        const struct str version = STR("0.1.0");
+        const struct str version = STR(ROUTER_VERSION);
 
         *m = (struct router_metrics){};
         int r = metrics_new(&m->metrics);

@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "net/http_server.h"
 #include "net/test_loop.h"
-#include "router/options.h"
 #include "router/watch.h"
 
 #define SANDBOX(metadata, rest)                                                                    \
@@ -251,84 +249,6 @@ static void without_rights_there_is_no_index(void **state)
         tear_down(&f);
 }
 
-/* ---- options ---- */
-
-static int read_options(struct error *error, struct router_options *options, char **argv)
-{
-        int argc = 0;
-
-        while (argv[argc])
-                argc++;
-        return router_options_read(argc, argv, error, options);
-}
-
-#define READ(error, options, ...)                                                                  \
-        read_options(error, options, (char *[]){ "router", __VA_ARGS__ __VA_OPT__(, ) NULL })
-
-static void options_come_from_flags_environment_and_file(void **state)
-{
-        char path[] = "/tmp/cay-router-XXXXXX";
-        static const char yaml[] = "http-bind-address: 127.0.0.1:1\nproxy-timeout: 5s\n"
-                                   "upstream-max-retries: 7\naccess-log: false\n";
-        struct router_options o;
-        struct error error = {};
-
-        (void)state;
-        assert_int_equal(READ(&error, &o), 0);
-        assert_string_equal(o.http_address, ":8080");
-        assert_string_equal(o.probe_address, ":8081");
-        assert_string_equal(o.metrics_address, ":9090");
-        assert_true(o.cache_enabled && o.access_log && !o.allow_loopback);
-        router_options_deinit(&o);
-
-        assert_int_equal(READ(&error, &o, "--socket", "3", "--metrics-bind-address=:1"), 0);
-        assert_string_equal(o.probe_address, "");
-        assert_string_equal(o.metrics_address, ":1");
-        router_options_deinit(&o);
-
-        int fd = mkstemp(path);
-        assert_int_equal(fd_write_full(fd, yaml, sizeof(yaml) - 1), 0);
-        fd_close(fd);
-        assert_int_equal(setenv("PROXY_TIMEOUT_SECONDS", "9", 1), 0);
-        assert_int_equal(setenv("CLUSTER_DOMAIN", "d.example", 1), 0);
-        assert_int_equal(READ(&error, &o, "--config", path, "--upstream-max-retries", "1"), 0);
-        assert_string_equal(o.http_address, "127.0.0.1:1");
-        assert_string_equal(o.cluster_domain, "d.example");
-        assert_true(o.proxy_timeout_ns == UINT64_C(5000000000));
-        assert_int_equal(o.retries, 1);
-        assert_false(o.access_log);
-        router_options_deinit(&o);
-        unlink(path);
-        assert_int_equal(READ(&error, &o, "--config", path), -ENOENT);
-        unsetenv("PROXY_TIMEOUT_SECONDS");
-        unsetenv("CLUSTER_DOMAIN");
-}
-
-static void wrong_options_have_a_sentence(void **state)
-{
-        static const char *const cases[][2] = {
-                { "--mtls-mode=maybe", "--mtls-mode" },
-                { "--mtls-mode=required", "--tls-client-ca-file" },
-                { "--https-bind-address=:1", "--tls-cert-file" },
-                { "--authz-mode=tokenreview", "allow-all" },
-                { "--upstream-max-retries=-1", "--upstream-max-retries" },
-                { "--proxy-timeout=0s", "--proxy-timeout" },
-                { "--nonsense", "nonsense" },
-                { "operand", "operand" },
-        };
-
-        (void)state;
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct router_options o;
-                struct error error = {};
-                char argument[64];
-                snprintf(argument, sizeof(argument), "%s", cases[i][0]);
-                assert_true(READ(&error, &o, argument) < 0);
-                if (!strstr(error.message, cases[i][1]))
-                        fail_msg("%s: %s", cases[i][0], error.message);
-        }
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -336,8 +256,6 @@ int main(void)
                 cmocka_unit_test(pods_are_read),
                 cmocka_unit_test(the_index_follows_the_cluster),
                 cmocka_unit_test(without_rights_there_is_no_index),
-                cmocka_unit_test(options_come_from_flags_environment_and_file),
-                cmocka_unit_test(wrong_options_have_a_sentence),
         };
 
         return run_unit_tests("router_watch", tests);
