@@ -138,7 +138,7 @@ def test_claim_names_its_template_or_its_pool():
         same(hub["spec"]["warmPoolRef"], {"name": pool})
         assert "sandboxTemplateRef" not in hub["spec"] and "warmpool" not in hub["spec"]
         same(old["spec"]["sandboxTemplateRef"], {"name": "t"})
-        same(old["spec"].get("warmpool"), more.get("warmpool"))
+        same(old["spec"]["warmpool"], more.get("warmpool", "default"))
         assert "warmPoolRef" not in old["spec"], old["spec"]
         assert STATE + "v1alpha1-sandboxclaim-state" not in annotations(old), annotations(old)
         write_nothing("v1alpha1", "sandboxclaims", name)
@@ -194,7 +194,7 @@ def test_annotations_that_are_too_many_are_refused():
     status, answer = API.request("POST", path("v1alpha1", "sandboxclaims"), {
         "apiVersion": "extensions.agents.x-k8s.io/v1alpha1", "kind": "SandboxClaim",
         "metadata": {"name": "full", "annotations": {"a": "x" * (256 * 1024 - 8)}},
-        "spec": {"sandboxTemplateRef": {"name": "t"}}})
+        "spec": {"sandboxTemplateRef": {"name": "t"}, "warmpool": "none"}})
     same(status, 422)
     assert "annotations" in answer["message"], answer
 
