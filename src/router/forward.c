@@ -6,7 +6,7 @@
 
 #include "base/random.h"
 
-enum { HEADERS_ADDED = 5 };
+enum { HEADERS_ADDED = 6 };
 
 /* ---- traces ---- */
 
@@ -73,6 +73,7 @@ static bool goes_on(const struct http_headers *headers, struct str name, bool is
                                              "x-forwarded-host",
                                              "x-forwarded-proto",
                                              "traceparent",
+                                             "cookie",
                                              NULL };
 
         if (str_equal_ignoring_case(name, STR("upgrade")))
@@ -84,8 +85,27 @@ static bool goes_on(const struct http_headers *headers, struct str name, bool is
         return !http_headers_has_token(headers, STR("connection"), name);
 }
 
+/* HTTP/2 may send one cookie a field; before HTTP/2 there is one field (RFC 9113 8.2.3). */
+static int join_cookies(struct arena *arena, const struct http_headers *in, struct str *ret_cookies)
+{
+        struct str all = STR_EMPTY;
+
+        for (size_t i = 0; i < in->count; i++) {
+                if (!str_equal_ignoring_case(in->items[i].name, STR("cookie")))
+                        continue;
+                all = all.length == 0 ? in->items[i].value
+                                      : arena_printf(arena, "%.*s; %.*s", STR_FORMAT(all),
+                                                     STR_FORMAT(in->items[i].value));
+                if (!all.data)
+                        return -ENOMEM;
+        }
+        *ret_cookies = all;
+        return 0;
+}
+
 int forward_request_headers(const struct http_exchange *exchange, const struct trace *trace,
-                            bool is_upgrade, struct http_header **ret_headers, size_t *ret_count)
+                            bool is_upgrade, bool is_grpc, struct http_header **ret_headers,
+                            size_t *ret_count)
 {
         const struct http_headers *in = &exchange->request.headers;
         struct arena *arena = exchange->arena;
@@ -106,8 +126,13 @@ int forward_request_headers(const struct http_exchange *exchange, const struct t
                                    : arena_str(arena, str_from(ip));
         struct str parent =
                 arena_printf(arena, "00-%s-%s-%s", trace->trace_id, trace->span_id, trace->flags);
-        if (!chain.data || !parent.data)
+        struct str cookies;
+        if (!chain.data || !parent.data || join_cookies(arena, in, &cookies) < 0)
                 return -ENOMEM;
+        if (cookies.length > 0)
+                out[count++] = (struct http_header){ STR("Cookie"), cookies };
+        if (is_grpc)
+                out[count++] = (struct http_header){ STR("TE"), STR("trailers") };
         out[count++] = (struct http_header){ STR("X-Forwarded-For"), chain };
         out[count++] = (struct http_header){ STR("X-Forwarded-Host"), exchange->request.authority };
         out[count++] = (struct http_header){ STR("X-Forwarded-Proto"),
@@ -126,6 +151,55 @@ struct str forward_target(struct arena *arena, const struct http_request_head *r
         bool has_query = memchr(request->target.data, '?', request->target.length) != NULL;
         return arena_printf(arena, "%.*s%s%.*s", STR_FORMAT(request->path), has_query ? "?" : "",
                             STR_FORMAT(request->query));
+}
+
+/* ---- gRPC ---- */
+
+bool forward_is_grpc(const struct http_request_head *head)
+{
+        const struct str name = STR("application/grpc");
+        struct str type = http_headers_get(&head->headers, STR("content-type"));
+
+        if (head->version < 20 || !str_equal(head->method, STR("POST")) ||
+            type.length < name.length ||
+            !str_equal_ignoring_case(str_slice(type, 0, name.length), name))
+                return false;
+        return type.length == name.length || memchr("+; \t", type.data[name.length], 4);
+}
+
+unsigned forward_grpc_status(unsigned status)
+{
+        static const struct {
+                unsigned http, grpc;
+        } table[] = {
+                { 400, 3 },              /* INVALID_ARGUMENT */
+                { 401, 16 },             /* UNAUTHENTICATED */
+                { 403, 7 },              /* PERMISSION_DENIED */
+                { 413, 8 },              /* RESOURCE_EXHAUSTED */
+                { 502, 14 },             /* UNAVAILABLE: it has not run, and may be sent again */
+                { 503, 14 }, { 504, 4 }, /* DEADLINE_EXCEEDED */
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (table[i].http == status)
+                        return table[i].grpc;
+        return 2; /* UNKNOWN: 424 too */
+}
+
+size_t forward_take_grpc_status(struct http_header *headers, size_t *count,
+                                struct http_header ret_trailers[static GRPC_TRAILERS])
+{
+        static const char *const names[] = { "grpc-status", "grpc-message",
+                                             "grpc-status-details-bin", NULL };
+        size_t kept = 0, taken = 0;
+
+        for (size_t i = 0; i < *count; i++)
+                if (is_one_of(headers[i].name, names) && taken < GRPC_TRAILERS)
+                        ret_trailers[taken++] = headers[i];
+                else
+                        headers[kept++] = headers[i];
+        *count = kept;
+        return taken;
 }
 
 /* ---- answers ---- */

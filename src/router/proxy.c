@@ -41,9 +41,13 @@ struct passage {
         struct index_waiter waiter;
         struct net_timer retry, deadline;
         struct net_task flush; /* of the answer's head, when no body came with it */
+        uint64_t timeout_ms;
         unsigned attempts;
-        uint64_t received; /* bytes of the request's body */
+        uint64_t received;                  /* bytes of the request's body */
+        const struct http_header *trailers; /* of the answer; in the exchange's arena */
+        size_t trailer_count;
         bool is_upgrade;
+        bool is_grpc;
         bool has_body;
         bool body_ended;
         bool by_index;     /* the address came from there */
@@ -107,9 +111,29 @@ int proxy_append_detail(struct buffer *out, struct str detail)
         return buffer_printf(out, "{\"detail\":\"%.*s\"}\n", STR_FORMAT(detail));
 }
 
+/* What gRPC's clients understand: 200, and what went wrong after it. */
+static void respond_grpc(struct http_exchange *exchange, unsigned status, const char *detail,
+                         struct str id)
+{
+        const struct http_header type = { STR("Content-Type"), STR("application/grpc") };
+        struct http_header trailers[] = {
+                { STR("grpc-status"),
+                  arena_printf(exchange->arena, "%u", forward_grpc_status(status)) },
+                { STR("grpc-message"),
+                  arena_printf(exchange->arena, "%s%.*s", detail, STR_FORMAT(id)) },
+        };
+
+        http_exchange_begin(exchange, 200, &type, 1, HTTP_LENGTH_UNKNOWN);
+        http_exchange_end(exchange, trailers, ARRAY_SIZE(trailers));
+}
+
 static void respond_detail(struct http_exchange *exchange, unsigned status, const char *detail,
                            struct str id)
 {
+        if (forward_is_grpc(&exchange->request)) {
+                respond_grpc(exchange, status, detail, id);
+                return;
+        }
         struct http_header headers[2] = { { STR("Content-Type"), STR("application/json") } };
         struct str body =
                 arena_printf(exchange->arena, "{\"detail\":\"%s%.*s\"}\n", detail, STR_FORMAT(id));
@@ -151,6 +175,15 @@ static bool is_repeatable(const struct passage *p)
 static unsigned safe_status(const struct passage *p, unsigned status)
 {
         return p->may_have_run && !is_repeatable(p) ? PROXY_STATUS_OUTCOME_UNKNOWN : status;
+}
+
+static void time_out(struct net_timer *timer);
+
+/* A gRPC call may be a conversation: its time is that in which nobody says anything. */
+static void note_progress(struct passage *p)
+{
+        if (p->is_grpc)
+                net_timer_start(p->proxy->options.loop, &p->deadline, p->timeout_ms, time_out);
 }
 
 static void time_out(struct net_timer *timer)
@@ -227,7 +260,10 @@ static void dial(struct passage *p, const struct net_address *address, struct st
         const struct proxy_options *options = &p->proxy->options;
         const struct http_request_head *head = &p->exchange->request;
         struct http_request request = {
-                .origin = { .address = *address, .host = host, .port = p->target.port },
+                .origin = { .address = *address,
+                            .host = host,
+                            .port = p->target.port,
+                            .http2 = p->is_grpc },
                 .method = head->method,
                 .target = p->upstream_target,
                 .headers = p->headers,
@@ -237,7 +273,7 @@ static void dial(struct passage *p, const struct net_address *address, struct st
                 .upgrade = p->is_upgrade,
                 .fresh = fresh || p->is_upgrade,
                 .connect_timeout_ms = PROXY_CONNECT_TIMEOUT_MS,
-                .head_timeout_ms = clamp_ms(options->head_timeout_ms),
+                .head_timeout_ms = p->is_grpc ? 0 : clamp_ms(options->head_timeout_ms),
         };
 
         int r = http_call_start(options->client, &request, &call_callbacks, p, &p->call);
@@ -379,7 +415,18 @@ static void call_head(struct http_call *call, void *user, const struct http_resp
                 switch_protocols(p, headers, count);
                 return;
         }
-        http_exchange_begin(p->exchange, head->status, headers, count, head->content_length);
+        int64_t length = head->content_length;
+        if (p->is_grpc) {
+                struct http_header *trailers =
+                        arena_new(p->exchange->arena, struct http_header, GRPC_TRAILERS);
+                if (trailers) {
+                        p->trailer_count = forward_take_grpc_status(headers, &count, trailers);
+                        p->trailers = trailers;
+                }
+                length = HTTP_LENGTH_UNKNOWN;
+        }
+        note_progress(p);
+        http_exchange_begin(p->exchange, head->status, headers, count, length);
         p->flush.run = flush_head;
         net_loop_defer(p->proxy->options.loop, &p->flush);
 }
@@ -388,18 +435,40 @@ static void call_body(struct http_call *call, void *user, struct str data)
 {
         struct passage *p = user;
 
+        note_progress(p);
         http_exchange_send(p->exchange, &(struct stream_piece){ data }, 1);
         if (http_exchange_is_congested(p->exchange))
                 http_call_pause(call);
 }
 
+/* They are the call's, which ends before the exchange does. */
+static void call_trailers(struct http_call *call, void *user, const struct http_headers *trailers)
+{
+        struct passage *p = user;
+        struct arena *arena = p->exchange->arena;
+        struct http_header *copies = arena_new(arena, struct http_header, trailers->count);
+
+        (void)call;
+        p->trailer_count = 0;
+        for (size_t i = 0; copies && i < trailers->count; i++) {
+                copies[i].name = arena_str(arena, trailers->items[i].name);
+                copies[i].value = arena_str(arena, trailers->items[i].value);
+                if (!copies[i].name.data || !copies[i].value.data)
+                        return;
+                p->trailers = copies;
+                p->trailer_count = i + 1;
+        }
+}
+
 static void call_end(struct http_call *call, void *user)
 {
         struct passage *p = user;
+        const struct http_header *trailers = p->trailers;
+        size_t count = p->trailer_count;
 
         (void)call;
         p->call = NULL;
-        http_exchange_end(finish(p, p->exchange->status), NULL, 0);
+        http_exchange_end(finish(p, p->exchange->status), trailers, count);
 }
 
 static void call_drain(struct http_call *call, void *user)
@@ -416,7 +485,7 @@ static void call_error(struct http_call *call, void *user, enum http_error error
                 [HTTP_ERROR_DIAL] = "dial",    [HTTP_ERROR_TLS] = "tls",
                 [HTTP_ERROR_CLOSED] = "eof",   [HTTP_ERROR_TIMEOUT] = "timeout",
                 [HTTP_ERROR_EOF] = "eof",      [HTTP_ERROR_PROTOCOL] = "other",
-                [HTTP_ERROR_MEMORY] = "other",
+                [HTTP_ERROR_MEMORY] = "other", [HTTP_ERROR_REFUSED] = "other",
         };
         struct passage *p = user;
         struct net_address address = p->target.pod_ip;
@@ -428,6 +497,14 @@ static void call_error(struct http_call *call, void *user, enum http_error error
                           STR_FORMAT(p->target.id), strerror(-code));
                 dialing_failed(p);
                 return;
+        }
+        /* It said so itself. What has been passed on of a body cannot be had again. */
+        if (error == HTTP_ERROR_REFUSED) {
+                p->may_have_run = false;
+                if (p->received == 0) {
+                        dialing_failed(p);
+                        return;
+                }
         }
         /* A kept connection that was closed as we used it says nothing about the sandbox. */
         if (error == HTTP_ERROR_CLOSED && reused && !p->has_body && is_repeatable(p) &&
@@ -449,6 +526,7 @@ static const struct http_call_callbacks call_callbacks = {
         .on_connected = call_connected,
         .on_head = call_head,
         .on_body = call_body,
+        .on_trailers = call_trailers,
         .on_end = call_end,
         .on_drain = call_drain,
         .on_error = call_error,
@@ -466,6 +544,7 @@ static void exchange_body(struct http_exchange *exchange, void *user, struct str
                 fail_with(p, 413, "Request body too large.", STR_EMPTY);
                 return;
         }
+        note_progress(p);
         http_call_send(p->call, &(struct stream_piece){ data }, 1);
         if (http_call_is_congested(p->call))
                 http_exchange_pause(exchange);
@@ -610,13 +689,14 @@ void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
         p->waiter.wake = index_changed;
         p->has_body = head->content_length != 0;
         p->is_upgrade = head->is_upgrade && !p->has_body;
+        p->is_grpc = forward_is_grpc(head);
         account_open(&p->account, exchange);
         p->account.id = target.id;
         p->account.name_space = target.name_space;
         p->upstream_target = forward_target(exchange->arena, head);
         if (!p->upstream_target.data ||
-            forward_request_headers(exchange, &p->account.trace, p->is_upgrade, &p->headers,
-                                    &p->header_count) < 0) {
+            forward_request_headers(exchange, &p->account.trace, p->is_upgrade, p->is_grpc,
+                                    &p->headers, &p->header_count) < 0) {
                 refuse(proxy, exchange, 503, "Out of memory.");
                 return;
         }
@@ -624,9 +704,9 @@ void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
         http_exchange_start(exchange, &exchange_callbacks, p);
         if (p->has_body)
                 http_exchange_pause(exchange);
-        uint64_t timeout = target.timeout_ms ? MIN(target.timeout_ms, options->timeout_ms)
-                                             : options->timeout_ms;
-        net_timer_start(options->loop, &p->deadline, timeout, time_out);
+        p->timeout_ms = target.timeout_ms ? MIN(target.timeout_ms, options->timeout_ms)
+                                          : options->timeout_ms;
+        net_timer_start(options->loop, &p->deadline, p->timeout_ms, time_out);
         authorize(p);
 }
 

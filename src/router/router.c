@@ -250,10 +250,15 @@ static int listen_on(struct router *router, struct http_server *server, const ch
 static int listen_everywhere(struct router *router, struct error *error)
 {
         const struct router_options *o = &router->options;
-        const struct http_server_options server = { .on_request = on_request,
-                                                    .user = router,
-                                                    .render_error = render_error,
-                                                    .http2 = &http2_protocol };
+        /* The proxy has a limit of its own for the whole; within it either side may be silent. */
+        const struct http_server_options server = {
+                .on_request = on_request,
+                .user = router,
+                .render_error = render_error,
+                .http2 = &http2_protocol,
+                .body_timeout_ms =
+                        (uint32_t)MIN(o->proxy_timeout_ns / NS_PER_MS, (uint64_t)UINT32_MAX),
+        };
         const struct http_server_options admin = { .on_request = on_admin_request, .user = router };
         int r = http_server_new(router->loop, &server, &router->server);
 
