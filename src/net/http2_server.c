@@ -6,6 +6,7 @@
 #include "base/limit.h"
 #include "base/log.h"
 #include "net/http2.h"
+#include "net/http2_common.h"
 #include "net/http_connection.h"
 #include "net/piece_queue.h"
 
@@ -14,10 +15,6 @@ enum {
         STREAM_WINDOW = 128 * 1024,
         CONNECTION_WINDOW = 1024 * 1024,
         TICK_MS = 5 * 1000, /* how often streams are looked at for progress */
-
-        /* Frames that cost us more than the peer: this many at once, and so many a second. */
-        NUISANCES_MAX = 1000,
-        NUISANCES_PER_SECOND = 100,
 };
 
 struct connection {
@@ -34,7 +31,7 @@ struct connection {
         uint64_t given, taken; /* as in http1_server.c */
         uint64_t progress_ms;  /* when the output last came further */
         uint64_t idle_ms;      /* since when there is no stream */
-        uint64_t nuisances, nuisances_ms;
+        struct http2_flood flood;
         bool in_session; /* nghttp2 must not be entered again */
         bool closed;
         bool goaway_sent;
@@ -189,50 +186,12 @@ static void flush(struct connection *c)
                 stream_shutdown(c->stream);
 }
 
-static bool is_forbidden(struct str name)
-{
-        return http_header_is_hop_by_hop(name) ||
-               str_equal_ignoring_case(name, STR("content-length"));
-}
-
-static nghttp2_nv make_nv(struct str name, struct str value)
-{
-        return (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)name.data,
-                             .value = (uint8_t *)(uintptr_t)value.data,
-                             .namelen = name.length,
-                             .valuelen = value.length };
-}
-
-/* Names are lower case in HTTP/2. */
-static int append_nv(struct h2_stream *s, const struct http_header *headers, size_t count,
-                     nghttp2_nv *nv, size_t *n, bool *has_date)
-{
-        for (size_t i = 0; i < count; i++) {
-                if (is_forbidden(headers[i].name))
-                        continue;
-                if (!http_is_token(headers[i].name) || !http_is_field_value(headers[i].value))
-                        return -EINVAL;
-                char *lower = arena_alloc(&s->arena, headers[i].name.length);
-                if (!lower)
-                        return -ENOMEM;
-                for (size_t j = 0; j < headers[i].name.length; j++) {
-                        char c = headers[i].name.data[j];
-                        lower[j] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-                }
-                struct str name = { lower, headers[i].name.length };
-                *has_date = *has_date || str_equal(name, STR("date"));
-                nv[(*n)++] = make_nv(name, headers[i].value);
-        }
-        return 0;
-}
-
 static int submit_trailers(struct h2_stream *s)
 {
         nghttp2_nv *nv = arena_new(&s->arena, nghttp2_nv, s->trailer_count);
-        bool ignored = false;
         size_t n = 0;
 
-        if (!nv || append_nv(s, s->trailers, s->trailer_count, nv, &n, &ignored) < 0)
+        if (!nv || http2_fields_append(&s->arena, s->trailers, s->trailer_count, nv, &n) < 0)
                 return -ENOMEM;
         return nghttp2_submit_trailer(s->connection->session, s->id, nv, n) == 0 ? 0 : -ENOMEM;
 }
@@ -276,7 +235,8 @@ static int exchange_begin(struct http_exchange *exchange, unsigned status,
         struct h2_stream *s = from_exchange(exchange);
         struct connection *c = s->connection;
         nghttp2_nv *nv = arena_new(&s->arena, nghttp2_nv, count + OURS);
-        bool has_date = false;
+        const struct http_headers given = { .items = (struct http_header *)(uintptr_t)headers,
+                                            .count = count };
         size_t n = 0;
 
         if (s->closed)
@@ -284,12 +244,12 @@ static int exchange_begin(struct http_exchange *exchange, unsigned status,
         struct str code = arena_printf(&s->arena, "%03u", status);
         if (!nv || !code.data)
                 return -ENOMEM;
-        nv[n++] = make_nv(STR(":status"), code);
-        int r = append_nv(s, headers, count, nv, &n, &has_date);
+        nv[n++] = http2_field(STR(":status"), code);
+        int r = http2_fields_append(&s->arena, headers, count, nv, &n);
         if (r < 0)
                 return r;
-        if (!has_date)
-                nv[n++] = make_nv(STR("date"), http_server_date(exchange->server));
+        if (!http_headers_get(&given, STR("date")).data)
+                nv[n++] = http2_field(STR("date"), http_server_date(exchange->server));
         s->no_body =
                 str_equal(exchange->request.method, STR("HEAD")) || status == 204 || status == 304;
         s->left = length;
@@ -297,7 +257,7 @@ static int exchange_begin(struct http_exchange *exchange, unsigned status,
                 struct str text = arena_printf(&s->arena, "%lld", (long long)length);
                 if (!text.data)
                         return -ENOMEM;
-                nv[n++] = make_nv(STR("content-length"), text);
+                nv[n++] = http2_field(STR("content-length"), text);
         }
         nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_answer };
         return nghttp2_submit_response(c->session, s->id, nv, n, s->no_body ? NULL : &provider) == 0
@@ -449,7 +409,7 @@ static void deliver_end(struct h2_stream *s)
 
 static void send_continue(struct h2_stream *s)
 {
-        nghttp2_nv nv = make_nv(STR(":status"), STR("100"));
+        nghttp2_nv nv = http2_field(STR(":status"), STR("100"));
 
         if (!s->exchange.request.expects_continue || s->continue_sent || s->paused ||
             s->exchange.begun || !s->exchange.active || s->closed || s->request_ended)
@@ -656,41 +616,12 @@ static void take_head(struct h2_stream *s)
                 send_continue(s);
 }
 
-/* Counts frames that are free for the peer; RFC 9113 10.5 lists what they have been used for. */
-static bool is_flood(struct connection *c, const nghttp2_frame *frame)
-{
-        uint64_t now = now_ms(c);
-        bool nuisance;
-
-        switch (frame->hd.type) {
-        case NGHTTP2_RST_STREAM:
-        case NGHTTP2_PING:
-        case NGHTTP2_SETTINGS:
-        case NGHTTP2_PRIORITY:
-                nuisance = true;
-                break;
-        case NGHTTP2_DATA:
-                nuisance = frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
-                break;
-        default:
-                nuisance = false;
-        }
-        if (!nuisance)
-                return false;
-        uint64_t forgiven = (now - c->nuisances_ms) * NUISANCES_PER_SECOND / 1000;
-        if (forgiven > 0) {
-                c->nuisances -= MIN(c->nuisances, forgiven);
-                c->nuisances_ms = now;
-        }
-        return ++c->nuisances > NUISANCES_MAX;
-}
-
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
         struct connection *c = user;
         struct h2_stream *s;
 
-        if (is_flood(c, frame)) {
+        if (http2_flood_add(&c->flood, &frame->hd, now_ms(c))) {
                 log_warning("an HTTP/2 peer sends nothing but trouble: closing its connection");
                 c->flooded = true;
                 (void)nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -934,7 +865,7 @@ static int serve(struct http_server *server, struct stream *stream, int tag, str
         list_init(&c->ready);
         list_init(&c->dead);
         c->task.run = run_task;
-        c->idle_ms = c->progress_ms = c->nuisances_ms = now_ms(c);
+        c->idle_ms = c->progress_ms = c->flood.since_ms = now_ms(c);
         http_connection_join(&c->base, server, tag, &connection_ops);
         net_timer_start(server->loop, &c->timer,
                         MIN((uint32_t)TICK_MS, server->options.body_timeout_ms), tick);
