@@ -6,11 +6,13 @@
  * otherwise. A limit that a user can meet is named in docs/limits.md.
  */
 enum {
-        LIMIT_BODY = 3 * 1024 * 1024,        /* a request body of the Kubernetes API */
-        LIMIT_API_ANSWER = 64 * 1024 * 1024, /* what an API server answers to one request */
-        LIMIT_HEAD = 64 * 1024,              /* request line and headers of one message */
-        LIMIT_HEADERS = 128,                 /* header fields in one message */
-        LIMIT_DEPTH = 64,                    /* nested arrays and objects in a document */
+        LIMIT_BODY = 3 * 1024 * 1024,         /* a request body of the Kubernetes API */
+        LIMIT_CONVERSION = 16 * 1024 * 1024,  /* one ConversionReview */
+        LIMIT_CONVERSIONS = 64 * 1024 * 1024, /* all that are being received by one webhook */
+        LIMIT_API_ANSWER = 64 * 1024 * 1024,  /* what an API server answers to one request */
+        LIMIT_HEAD = 64 * 1024,               /* request line and headers of one message */
+        LIMIT_HEADERS = 128,                  /* header fields in one message */
+        LIMIT_DEPTH = 64,                     /* nested arrays and objects in a document */
         LIMIT_OBJECT = 1536 * 1024,     /* one stored object, as etcd's default request limit */
         LIMIT_NAME = 253,               /* a DNS subdomain, RFC 1123 */
         LIMIT_LABEL = 63,               /* a DNS label, a label value */

@@ -11,7 +11,6 @@
 #include "control/cluster.h"
 
 #define NO_EFFECT  "accepted, without effect: "
-#define NO_WEBHOOK NO_EFFECT "conversion is not built yet"
 #define NO_WORKERS NO_EFFECT "there are no workers"
 
 /* The options of upstream's that change nothing here. */
@@ -73,6 +72,10 @@ static int check(const struct cluster_controller_config *config, const struct ig
         if (config->refill_rate < 0 || config->refill_rate > 1000000)
                 return error_set(error, -EINVAL,
                                  "--sandbox-warm-pool-max-refill-rate takes 0 to 1000000");
+        if (config->webhook.validity_ns < 10 * NS_PER_SECOND ||
+            config->webhook.validity_ns > 20 * UINT64_C(8760) * 3600 * NS_PER_SECOND)
+                return error_set(error, -EINVAL,
+                                 "--webhook-cert-duration takes 10s to 175200h (20 years)");
         strtod(ignored->qps, &rest);
         if (rest == ignored->qps || *rest != '\0')
                 return error_set(error, -EINVAL, "--kube-api-qps takes a number, not '%s'",
@@ -91,6 +94,15 @@ int command_controller(int argc, char **argv, struct error *error)
                 .metrics_address = ":8080",
                 .health_address = ":8081",
                 .pool_batch = 300,
+                .webhook = { .enabled = true,
+                             .port = 9443,
+                             .service = WEBHOOK_SERVICE,
+                             .name_space = WEBHOOK_NAMESPACE,
+                             .validity_ns = 8760 * 3600 * NS_PER_SECOND,
+                             .manages = true,
+                             .folder = WEBHOOK_FOLDER,
+                             .certificate = "tls.crt",
+                             .key = "tls.key" },
         };
         struct log_options log = {};
         struct ignored ignored = { .qps = "-1" };
@@ -158,14 +170,27 @@ int command_controller(int argc, char **argv, struct error *error)
                 OPTION_FLAG("disable-claim-observability-annotations", 0, &ignored.flag,
                             NO_EFFECT "they are never written"),
                 OPTION_FLAG("enable-tracing", 0, &ignored.flag, NO_EFFECT "not built yet"),
-                OPTION_FLAG("enable-webhook", 0, &ignored.flag, NO_WEBHOOK),
-                OPTION_NUMBER("webhook-port", 0, &ignored.number, "PORT", NO_WEBHOOK),
-                OPTION_FLAG("manage-webhook-certs", 0, &ignored.flag, NO_WEBHOOK),
-                OPTION_STRING("webhook-cert-dir", 0, &ignored.text, "FOLDER", NO_WEBHOOK),
-                OPTION_STRING("webhook-cert-name", 0, &ignored.text, "FILE", NO_WEBHOOK),
-                OPTION_STRING("webhook-key-name", 0, &ignored.text, "FILE", NO_WEBHOOK),
-                OPTION_STRING("webhook-service-name", 0, &ignored.text, "NAME", NO_WEBHOOK),
-                OPTION_STRING("webhook-namespace", 0, &ignored.text, "NAME", NO_WEBHOOK),
+                OPTION_FLAG("enable-webhook", 0, &config.webhook.enabled,
+                            "serve the conversion of v1alpha1 and v1beta1 (true)"),
+                OPTION_NUMBER("webhook-port", 0, &config.webhook.port, "PORT",
+                              "of the conversion webhook (9443); 0: a free one"),
+                OPTION_STRING("webhook-service-name", 0, &config.webhook.service, "NAME",
+                              "how API servers reach it (" WEBHOOK_SERVICE ")"),
+                OPTION_STRING("webhook-namespace", 0, &config.webhook.name_space, "NAME",
+                              "of that Service and the certificate's Secret (" WEBHOOK_NAMESPACE
+                              ")"),
+                OPTION_STRING("webhook-url", 0, &config.webhook.url, "URL",
+                              "how they reach it without the Service: https://HOST:PORT/convert"),
+                OPTION_DURATION("webhook-cert-duration", 0, &config.webhook.validity_ns,
+                                "for which a certificate is made (8760h)"),
+                OPTION_FLAG("manage-webhook-certs", 0, &config.webhook.manages,
+                            "make the certificate and patch the CRDs; else it is in files (true)"),
+                OPTION_STRING("webhook-cert-dir", 0, &config.webhook.folder, "FOLDER",
+                              "of these files (" WEBHOOK_FOLDER ")"),
+                OPTION_STRING("webhook-cert-name", 0, &config.webhook.certificate, "FILE",
+                              "the certificate among them (tls.crt)"),
+                OPTION_STRING("webhook-key-name", 0, &config.webhook.key, "FILE",
+                              "the key among them (tls.key)"),
                 OPTION_FLAG("enable-pprof", 0, &ignored.flag, NO_EFFECT "that is of Go"),
                 OPTION_FLAG("enable-pprof-debug", 0, &ignored.flag, NO_EFFECT "that is of Go"),
                 OPTION_NUMBER("pprof-block-profile-rate", 0, &ignored.number, "N",

@@ -16,6 +16,7 @@
 #include "control/process_metrics.h"
 #include "control/sandbox_metrics.h"
 #include "control/way.h"
+#include "control/webhook_role.h"
 #include "controller/controller.h"
 #include "net/loop.h"
 #include "serve/endpoint.h"
@@ -48,6 +49,7 @@ struct process {
         struct metrics *metrics;
         struct process_metrics *process_metrics;
         struct sandbox_metrics *sandbox_metrics;
+        struct webhook_role *webhook; /* NULL: not served */
         struct endpoint *endpoints[2];
 };
 
@@ -218,6 +220,23 @@ static int observe(struct process *process)
         return r < 0 ? error_set(process->error, r, "out of memory") : 0;
 }
 
+static int serve_webhook(struct process *process)
+{
+        const struct cluster_controller_config *config = process->config;
+        const struct webhook_role_options options = {
+                .config = &config->webhook,
+                .client = process->client,
+                .metrics = process->metrics,
+                .health = &process->health,
+                .cluster_domain = config->cluster_domain,
+                .extensions = config->extensions,
+        };
+
+        if (!config->webhook.enabled)
+                return 0;
+        return webhook_role_new(&options, process->error, &process->webhook);
+}
+
 /* ---- the end ---- */
 
 static void on_released(void *user)
@@ -370,6 +389,8 @@ static int begin(struct process *process)
                 r = start_election(process);
         if (r == 0)
                 r = observe(process);
+        if (r == 0)
+                r = serve_webhook(process);
         return r < 0 ? r : serve(process);
 }
 
@@ -378,6 +399,7 @@ static void finish(struct process *process)
 {
         for (size_t i = 0; i < ARRAY_SIZE(process->endpoints); i++)
                 endpoint_free(process->endpoints[i]);
+        webhook_role_free(process->webhook);
         leader_free(process->leader);
         process_metrics_free(process->process_metrics);
         controller_host_free(process->host);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "control/webhook_role.h"
 
 /* The Lease of upstream's controller, so that the two never act at the same time. */
 #define CLUSTER_LEASE_NAME "a3317529.agent-sandbox.x-k8s.io"
@@ -31,6 +32,8 @@ struct cluster_controller_config {
         uint64_t replenish_delay_ns;
         int64_t refill_rate;         /* members a second and pool; 0: no limit */
         uint64_t readiness_grace_ns; /* 0: 5 min */
+
+        struct webhook_role_config webhook;
 };
 
 /*

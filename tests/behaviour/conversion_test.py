@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One object read and written in both versions: on the local API and, with our webhook, a cluster.
+"""One object read and written in both versions: on the local API and, by our webhook, on a cluster.
 
 usage: KUBECONFIG=… [KUBECTL=kubectl] conversion_test.py
 """
@@ -172,6 +172,10 @@ def test_a_later_word_in_the_hub_wins():
     patch("v1beta1", "sandboxclaims", "none", {"spec": {"warmPoolRef": {"name": "shadow-pool-u"}}})
     old = read("v1alpha1", "sandboxclaims", "none")
     same((old["spec"]["sandboxTemplateRef"]["name"], old["spec"]["warmpool"]), ("u", "default"))
+    # On a cluster the first PUT takes away what was kept of the old word.
+    wait_for(lambda: API.request("PUT", path("v1alpha1", "sandboxclaims", "none"),
+                                 read("v1alpha1", "sandboxclaims", "none"))[0] == 200,
+             what="a PUT between two changes")
     write_nothing("v1alpha1", "sandboxclaims", "none")
 
 
@@ -195,7 +199,7 @@ def test_annotations_that_are_too_many_are_refused():
         "apiVersion": "extensions.agents.x-k8s.io/v1alpha1", "kind": "SandboxClaim",
         "metadata": {"name": "full", "annotations": {"a": "x" * (256 * 1024 - 8)}},
         "spec": {"sandboxTemplateRef": {"name": "t"}, "warmpool": "none"}})
-    same(status, 422)
+    assert status in (422, 500), answer  # 500 is how kube-apiserver tells what a webhook refused
     assert "annotations" in answer["message"], answer
 
 

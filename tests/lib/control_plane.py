@@ -2,7 +2,8 @@
 """A real etcd, kube-apiserver and kube-controller-manager on loopback, for tests.
 
 tools/build-control-plane builds the programs; CAY_CONTROL_PLANE may name another folder of them.
-Our kinds are installed in v1beta1 alone: serving v1alpha1 needs the conversion webhook.
+Our kinds are installed in v1beta1 alone, unless asked for both: to serve v1alpha1 kube-apiserver
+calls the conversion webhook, once for each object that is written, whoever writes it.
 """
 
 import collections
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 
+from lib import objects
 from lib.instance import Api, free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,10 +51,11 @@ class Ended(Exception):
 class ControlPlane:
     """Starts the servers in a temporary folder; use as a context manager."""
 
-    def __init__(self, audit=False):
+    def __init__(self, audit=False, v1alpha1=False):
         self.programs = programs()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cay-plane-"))
         self.audit = audit
+        self.v1alpha1 = v1alpha1
         self.running = []  # (name, process), in the order of their start
         self.commands = {}  # by name, to start it again
         self.tokens = {"admin": secrets.token_hex(16), "cay-controller": secrets.token_hex(16)}
@@ -235,14 +238,14 @@ class ControlPlane:
     # ---- our kinds ----
 
     def install(self):
-        """The CRDs as they are in api/, but with v1alpha1 not served, and the controller's role."""
+        """The CRDs as they are in api/, but for v1alpha1, and the controller's role."""
         api = self.api()
         for path in sorted((ROOT / "api/crds").glob("*.yaml")):
             text, count = re.subn(r"(- name: v1alpha1\n +served: )true", r"\1false",
                                   path.read_text(encoding="utf-8"))
             if count != 1:
                 raise AssertionError(f"{path.name}: no v1alpha1 that is served")
-            self.apply_yaml(text)
+            self.apply_yaml(path.read_text(encoding="utf-8") if self.v1alpha1 else text)
         self.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
         for path in ("/apis/agents.x-k8s.io/v1beta1/sandboxes",
                      "/apis/extensions.agents.x-k8s.io/v1beta1/sandboxclaims",
@@ -285,7 +288,45 @@ class ControlPlane:
             raise AssertionError(f"kubectl {arguments}: {done.stderr}")
         return done.stdout
 
-    def start_controller(self, cay, *options, name="controller"):
+    def start_controller(self, cay, *options, name="controller", url=False):
+        """With `url` kube-apiserver, which knows no Services, finds its webhook by loopback."""
+        port = free_port() if url else 0
+        webhook = [f"--webhook-port={port}"]
+        if url:
+            webhook.append(f"--webhook-url=https://127.0.0.1:{port}/convert")
         return self.start(name, cay, "controller", "--kubeconfig", self.controller_kubeconfig,
                           "--extensions", "--metrics-bind-address=127.0.0.1:0",
-                          "--health-probe-bind-address=127.0.0.1:0", *options)
+                          "--health-probe-bind-address=127.0.0.1:0", *webhook, *options)
+
+    def health(self, path, name="controller"):
+        """(status, text) of a controller's endpoint, once its log says where that is."""
+        def address():
+            text = (self.folder / f"{name}.log").read_text(encoding="utf-8")
+            return re.search(r'"msg":"health on (\S+)"', text)
+        where = wait_for(address, 20, f"{name} to serve health").group(1)
+        connection = http.client.HTTPConnection(where, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def until_ready(self, name="controller"):
+        wait_for(lambda: self.health("/readyz", name)[0] == 200, 60, f"{name} to be ready")
+
+    def until_converting(self):
+        """Waits until kube-apiserver, which takes a moment, calls the webhook for every kind."""
+        api = self.api()
+        pod = {"podTemplate": {"spec": {"containers": [{"name": "a", "image": "b"}]}}}
+        reference = {"sandboxTemplateRef": {"name": "a"}}
+        for resource, kind, spec in (("sandboxes", "Sandbox", pod),
+                                     ("sandboxtemplates", "SandboxTemplate", pod),
+                                     ("sandboxclaims", "SandboxClaim", reference),
+                                     ("sandboxwarmpools", "SandboxWarmPool",
+                                      {**reference, "replicas": 1})):
+            path = objects.path(resource).replace("v1beta1", "v1alpha1")
+            document = {"apiVersion": "/".join(path.split("/")[2:4]), "kind": kind,
+                        "metadata": {"name": "a"}, "spec": spec}
+            wait_for(lambda: api.request("POST", f"{path}?dryRun=All", document)[0] == 201, 60,
+                     f"{resource} to be converted")

@@ -151,10 +151,10 @@ def test_options_are_refused_with_a_sentence(plane):
 def test_help_tells_which_options_have_no_effect(plane):
     text = run("--help").stdout
     for option in ("kube-api-qps", "kube-api-burst", "sandbox-concurrent-workers",
-                   "sandbox-claim-concurrent-workers", "webhook-port", "enable-tracing"):
+                   "sandbox-claim-concurrent-workers", "enable-tracing"):
         line = next(line for line in text.splitlines() if f"--{option} " in line)
         assert "without effect" in line, line
-    for option in ("leader-elect", "metrics-bind-address", "cluster-domain"):
+    for option in ("leader-elect", "metrics-bind-address", "cluster-domain", "webhook-port"):
         line = next(line for line in text.splitlines() if f"--{option} " in line)
         assert "without effect" not in line, line
 
@@ -360,7 +360,8 @@ def test_the_steps_of_the_guide(plane):
     same("build/cay", command[0])
     with open(plane.folder / "guide.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [CAY, *command[1:], "--metrics-bind-address=0", "--health-probe-bind-address=0"],
+            [CAY, *command[1:], "--metrics-bind-address=0", "--health-probe-bind-address=0",
+             "--webhook-port=0"],
             cwd=folder, env=environment, stderr=log)
     try:
         lines = [line for line in steps[4].splitlines(True) if not line.startswith("kubectl exec")]
