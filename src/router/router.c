@@ -335,6 +335,7 @@ static int open_signals(struct router *router)
 static int open_router(struct router *router, struct error *error)
 {
         const struct router_options *o = &router->options;
+        const struct http_client_options http = { .http2 = &http2_client_protocol };
 
         int r = net_loop_new(&router->uv, &router->loop);
         if (r == 0)
@@ -342,7 +343,7 @@ static int open_router(struct router *router, struct error *error)
         if (r == 0)
                 r = router_metrics_init(&router->metrics);
         if (r == 0)
-                r = http_client_new(router->loop, NULL, &router->http);
+                r = http_client_new(router->loop, &http, &router->http);
         if (r < 0)
                 return error_set(error, r, "Cannot begin: %s.", strerror(-r));
         r = open_cluster(router, error);

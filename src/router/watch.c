@@ -151,6 +151,11 @@ static void on_state(void *user, enum kube_reflector_state state, struct str mes
         struct router_watch *watch = source->watch;
         bool is_known = watch->sandboxes.forbidden || watch->pods.forbidden;
 
+        /* An API server that has just started refuses for a moment; then the watch goes on. */
+        if (state == KUBE_REFLECTOR_WATCHING && source->forbidden && source->listed) {
+                source->forbidden = false;
+                settle(watch);
+        }
         if (state != KUBE_REFLECTOR_FORBIDDEN || source->forbidden)
                 return;
         source->forbidden = true;

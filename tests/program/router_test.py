@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cay router` as a process without a cluster: TLS, tokens, protocols, its end, and bad input."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import socket
@@ -17,6 +19,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import grpc
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
@@ -306,6 +310,184 @@ def test_http2_of_clients_with_and_without_tls(backend):
             same(pathlib.Path(body.name).read_bytes(),
                  curl(*arguments[:-1], *fields, "--data-binary", f"@{body.name}",
                       arguments[-1] + "/echo"))
+
+
+# ---- gRPC ----
+
+class Greeter:
+    """A gRPC server in plain bytes: no protobuf is needed to see what arrives."""
+
+    def __init__(self):
+        handlers = {"Echo": grpc.unary_unary_rpc_method_handler(self.echo),
+                    "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+                    "Count": grpc.unary_stream_rpc_method_handler(self.count),
+                    "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
+                    "Chat": grpc.stream_stream_rpc_method_handler(self.chat)}
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
+        self.server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("test.Greeter", handlers),))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.ended = []  # of Chat: whether it was cancelled
+
+    def __enter__(self):
+        self.server.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop(0).wait()
+
+    @staticmethod
+    def echo(request, context):
+        seen = dict(context.invocation_metadata())
+        context.send_initial_metadata((("x-seen", seen.get("x-mine", "")),))
+        context.set_trailing_metadata((("x-after", "trailer"), ("x-bytes-bin", b"\x00\xff")))
+        return request
+
+    @staticmethod
+    def fail(_, context):
+        context.set_trailing_metadata((("x-after", "failure"),))
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now, näh")
+
+    @staticmethod
+    def count(request, _):
+        for number in range(int(request)):
+            yield b"%d" % number + b"." * 10000
+
+    @staticmethod
+    def sum(requests, _):
+        return b"%d" % sum(map(len, requests))
+
+    def chat(self, requests, context):
+        context.add_callback(lambda: self.ended.append(not context.is_active()))
+        for request in requests:
+            yield b"heard " + request
+
+    def metadata(self, *more):
+        return (("x-sandbox-id", "box"), ("x-sandbox-pod-ip", "127.0.0.1"),
+                ("x-sandbox-port", str(self.port)), *more)
+
+
+def calls(channel, kind, name):
+    return getattr(channel, kind)(f"/test.Greeter/{name}")
+
+
+def failure(call):
+    """(code, message) of a gRPC call that fails."""
+    try:
+        answer = call()
+        if hasattr(answer, "__next__"):
+            list(answer)
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    raise AssertionError("it did not fail")
+
+
+def test_grpc_passes_with_and_without_tls(_):
+    with certificates() as folder, Greeter() as greeter, \
+            Router(CAY, *LOCAL, *folder.options()) as router:
+        trust = grpc.ssl_channel_credentials(folder.authority.certificate.read_bytes())
+        for channel in (grpc.insecure_channel(f"127.0.0.1:{router.port()}"),
+                        grpc.secure_channel(f"localhost:{router.port('https')}", trust)):
+            with channel:
+                metadata = greeter.metadata(("x-mine", "mine"), ("authorization", "Bearer secret"))
+                answer, call = calls(channel, "unary_unary", "Echo").with_call(
+                    b"hello", metadata=metadata, timeout=20)
+                same(b"hello", answer)
+                same("mine", dict(call.initial_metadata())["x-seen"])
+                same("trailer", dict(call.trailing_metadata())["x-after"])
+                same(b"\x00\xff", dict(call.trailing_metadata())["x-bytes-bin"])
+                # A status with a message, and no body: a head that is its own end.
+                code = failure(lambda c=channel: calls(c, "unary_unary", "Fail")(
+                    b"", metadata=greeter.metadata(), timeout=20))
+                same((grpc.StatusCode.FAILED_PRECONDITION, "not now, näh"), code)
+                same(grpc.StatusCode.UNIMPLEMENTED, failure(
+                    lambda c=channel: calls(c, "unary_unary", "None")(
+                        b"", metadata=greeter.metadata(), timeout=20))[0])
+                # Streams, of more than any window holds.
+                counted = list(calls(channel, "unary_stream", "Count")(
+                    b"500", metadata=greeter.metadata(), timeout=20))
+                same([b"%d" % n for n in range(500)], [each.rstrip(b".") for each in counted])
+                same(b"5000000", calls(channel, "stream_unary", "Sum")(
+                    iter([b"x" * 10000] * 500), metadata=greeter.metadata(), timeout=20))
+                same(2 * MIB, len(calls(channel, "unary_unary", "Echo")(
+                    b"x" * 2 * MIB, metadata=greeter.metadata(), timeout=20)))
+        line = router.said("path=/test.Greeter/Echo")[0]
+        assert "status=200" in line and "secret" not in "".join(router.lines()), line
+
+
+def test_grpc_talks_both_ways_at_once(_):
+    with Greeter() as greeter, Router(CAY, *LOCAL, "--proxy-timeout=1s") as router, \
+            grpc.insecure_channel(f"127.0.0.1:{router.port()}") as channel:
+        said = queue.SimpleQueue()
+        answers = calls(channel, "stream_stream", "Chat")(iter(said.get, None),
+                                                          metadata=greeter.metadata(), timeout=20)
+        # Longer than the proxy's limit in all, as no pause is.
+        began = time.monotonic()
+        for number in range(6):
+            said.put(b"%d" % number)
+            same(b"heard %d" % number, next(answers))
+            time.sleep(0.3)  # the time that passes is what is tested
+        assert time.monotonic() - began > 1.5
+        said.put(None)
+        same([], list(answers))
+        # Silence has an end, here and there.
+        silent = calls(channel, "stream_stream", "Chat")(iter(said.get, None),
+                                                         metadata=greeter.metadata(), timeout=20)
+        said.put(b"once")
+        same(b"heard once", next(silent))
+        assert failure(lambda: silent)[0] in (grpc.StatusCode.INTERNAL,
+                                              grpc.StatusCode.CANCELLED), silent
+        wait_for(lambda: len(greeter.ended) == 2, 10, "the sandbox to hear of it")
+        said.put(None)
+        # A client that gives up.
+        gone = calls(channel, "stream_stream", "Chat")(iter(said.get, None),
+                                                       metadata=greeter.metadata())
+        said.put(b"once")
+        same(b"heard once", next(gone))
+        gone.cancel()
+        wait_for(lambda: len(greeter.ended) == 3, 10, "the sandbox to hear of it")
+        said.put(None)
+        wait_for(lambda: router.metric("sandbox_router_inflight_requests") == 0, 10, "quiet")
+
+
+def test_grpc_hears_of_failures_as_statuses(_):
+    with tempfile.NamedTemporaryFile() as key:
+        os.chmod(key.name, 0o600)
+        key.write(KEY)
+        key.flush()
+        with Router(CAY, *LOCAL, "--authz-mode=scoped-token", "--cluster-domain=invalid",
+                    "--upstream-max-retries=0",
+                    f"--authz-scoped-token-secret-file={key.name}") as router, \
+                grpc.insecure_channel(f"127.0.0.1:{router.port()}") as channel:
+            def fail(*metadata):
+                return failure(lambda: calls(channel, "unary_unary", "Echo")(
+                    b"", metadata=metadata, timeout=20))
+            box = ("x-sandbox-id", "box")
+            good = ("authorization",
+                    "Bearer " + scoped_token(KEY, "default", "box", time.time() + 60))
+            same((grpc.StatusCode.INVALID_ARGUMENT, "X-Sandbox-ID header is required."), fail())
+            same((grpc.StatusCode.UNAUTHENTICATED, "unauthenticated"), fail(box))
+            same((grpc.StatusCode.PERMISSION_DENIED, "forbidden"),
+                 fail(("x-sandbox-id", "other"), good))
+            same((grpc.StatusCode.UNAVAILABLE,
+                  "Could not connect to the backend sandbox: box"), fail(box, good))
+
+
+def test_grpc_calls_end_before_the_router_does(_):
+    with Greeter() as greeter, Router(CAY, *LOCAL) as router, \
+            grpc.insecure_channel(f"127.0.0.1:{router.port()}") as channel:
+        said = queue.SimpleQueue()
+        answers = calls(channel, "stream_stream", "Chat")(iter(said.get, None),
+                                                          metadata=greeter.metadata(), timeout=20)
+        said.put(b"1")
+        same(b"heard 1", next(answers))
+        router.process.terminate()
+        wait_for(lambda: router.get("probes", "/readyz")[0] == 503, 5, "draining")
+        said.put(b"2")
+        same(b"heard 2", next(answers))
+        said.put(None)
+        same([], list(answers))
+        same(0, router.process.wait(5))
 
 
 # ---- the end ----
