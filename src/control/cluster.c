@@ -13,6 +13,7 @@
 #include "client/client.h"
 #include "client/config.h"
 #include "control/host.h"
+#include "control/plan_trace.h"
 #include "control/process_metrics.h"
 #include "control/sandbox_metrics.h"
 #include "control/way.h"
@@ -23,9 +24,10 @@
 #include "serve/health.h"
 #include "serve/leader.h"
 #include "serve/metrics.h"
+#include "serve/trace.h"
 
 /* A Pod has 30 s by default before it is killed; the Lease must be given up within them. */
-enum { DRAIN_MS = 10 * 1000, HOST_NAME_SIZE = 256 };
+enum { DRAIN_MS = 10 * 1000, TRACES_MS = 5 * 1000, HOST_NAME_SIZE = 256 };
 
 enum { CLOSING_TURNS = 8 };
 
@@ -47,6 +49,8 @@ struct process {
         struct leader *leader; /* NULL: no election */
         struct health health;
         struct metrics *metrics;
+        struct tracer *tracer; /* NULL: no traces */
+        struct plan_trace *plan_trace;
         struct process_metrics *process_metrics;
         struct sandbox_metrics *sandbox_metrics;
         struct webhook_role *webhook; /* NULL: not served */
@@ -239,9 +243,20 @@ static int serve_webhook(struct process *process)
 
 /* ---- the end ---- */
 
-static void on_released(void *user)
+static void on_traced(void *user)
 {
         end(user, 0);
+}
+
+/* What the last writes were is told when others lead already. */
+static void on_released(void *user)
+{
+        struct process *process = user;
+
+        if (process->tracer)
+                tracer_finish(process->tracer, TRACES_MS, on_traced, process);
+        else
+                end(process, 0);
 }
 
 static void leave(struct process *process)
@@ -253,7 +268,7 @@ static void leave(struct process *process)
         if (process->leader)
                 leader_release(process->leader, on_released, process);
         else
-                end(process, 0);
+                on_released(process);
 }
 
 static void on_drained(void *user)
@@ -311,6 +326,8 @@ static int setup(void *user, struct controllers *set)
         int r = sandbox_controllers_new(set, &options, &process->controllers);
         if (r < 0)
                 return r;
+        if (process->plan_trace)
+                controllers_observe(set, plan_trace_observer(process->plan_trace));
         const struct sandbox_metrics_options metrics = {
                 .metrics = process->metrics,
                 .set = set,
@@ -349,6 +366,23 @@ static int open_loop(struct process *process)
                      : 0;
 }
 
+static int open_tracer(struct process *process)
+{
+        const struct tracer_options options = {
+                .loop = process->loop,
+                .service_name = "agent-sandbox-controller",
+                .version = process->config->version,
+                .metrics = process->metrics,
+        };
+
+        if (!process->config->traces)
+                return 0;
+        int r = tracer_new(&options, process->error, &process->tracer);
+        if (r == 0 && process->tracer)
+                r = plan_trace_new(process->tracer, &process->plan_trace);
+        return r;
+}
+
 static int open_host(struct process *process)
 {
         const struct cluster_controller_config *config = process->config;
@@ -384,6 +418,8 @@ static int begin(struct process *process)
         log_info("controller for %.*s", STR_FORMAT(process->kubeconfig.server));
         r = open_loop(process);
         if (r == 0)
+                r = open_tracer(process);
+        if (r == 0)
                 r = open_host(process);
         if (r == 0)
                 r = start_election(process);
@@ -405,6 +441,8 @@ static void finish(struct process *process)
         controller_host_free(process->host);
         sandbox_controllers_free(process->controllers);
         sandbox_metrics_free(process->sandbox_metrics);
+        plan_trace_free(process->plan_trace);
+        tracer_free(process->tracer);
         kube_client_free(process->client);
         metrics_free(process->metrics);
         health_deinit(&process->health);

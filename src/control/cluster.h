@@ -26,6 +26,8 @@ struct cluster_controller_config {
         const char *lease_space; /* NULL or empty: the Pod's, else CLUSTER_LEASE_NAMESPACE */
         uint64_t lease_ns, renew_deadline_ns, retry_ns;
 
+        bool traces; /* sent as the OpenTelemetry variables of the environment say */
+
         const char *metrics_address, *health_address; /* ":8080"; "0" or empty: none */
 
         int64_t pool_batch; /* 0: 300 */

@@ -117,9 +117,6 @@ struct json_value json_members_find(const struct json_members *members, struct s
 
 uint64_t json_key_hash(uint64_t seed, struct str key);
 
-/* Bytes of the well-formed UTF-8 sequence at `at` (RFC 3629), or 0. */
-unsigned utf8_sequence(const unsigned char *at, const unsigned char *end);
-
 /* Appends `text` between quotes, escaped as the normal form wants; bad UTF-8 becomes U+FFFD. */
 int json_append_string(struct buffer *out, struct str text);
 

@@ -128,5 +128,8 @@ bool json_bool_or(struct json_value value, bool fallback);
 int json_int64(struct json_value value, int64_t *ret_value);
 int64_t json_int64_or(struct json_value value, int64_t fallback);
 
+/* Bytes of the well-formed UTF-8 sequence at `at` (RFC 3629), or 0. */
+unsigned utf8_sequence(const unsigned char *at, const unsigned char *end);
+
 /* Whether it is a string with exactly these bytes. */
 bool json_string_is(struct json_value value, struct str text);

@@ -4,11 +4,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/str.h"
 #include "net/loop.h"
 #include "serve/metrics.h"
-#include "json/json.h"
 
 /*
  * Traces (OpenTelemetry): spans are recorded when they end, queued, and sent in batches to a
@@ -45,10 +45,9 @@ int trace_context_parse(struct str traceparent, struct trace_context *ret_contex
 
 /*
  * Reads the annotation opentelemetry.io/trace-context, a JSON object of the W3C fields. The state
- * is a view of *ret_doc, which holds it and is to be unreferenced; NULL on failure. Returns 0,
- * -EINVAL or -ENOMEM.
+ * is copied into the arena. Returns 0, -EINVAL or -ENOMEM.
  */
-int trace_context_parse_annotation(struct str annotation, struct json_doc **ret_doc,
+int trace_context_parse_annotation(struct str annotation, struct arena *arena,
                                    struct trace_context *ret_context);
 
 /* The traceparent field, NUL-terminated. */
