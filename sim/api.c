@@ -20,6 +20,7 @@ struct object {
         const struct kind *kind;
         struct json_doc *doc;
         struct object_meta meta;
+        size_t last; /* its last change, in the kind's history */
 };
 
 struct history {
@@ -35,7 +36,11 @@ struct api {
         size_t count;
         struct history histories[KINDS_MAX];
         size_t history_count;
+        uint64_t *times; /* of each version, from the first */
+        size_t time_count, time_capacity;
 };
+
+enum { VERSION_BEFORE_ALL = 100 };
 
 struct api *api_new(struct world *world)
 {
@@ -44,7 +49,7 @@ struct api *api_new(struct world *world)
         if (!api)
                 abort();
         api->world = world;
-        api->version = 100;
+        api->version = VERSION_BEFORE_ALL;
         return api;
 }
 
@@ -57,6 +62,7 @@ void api_free(struct api *api)
                         json_doc_unref(api->histories[i].list[j].doc);
                 free(api->histories[i].list);
         }
+        free(api->times);
         free(api);
 }
 
@@ -87,22 +93,53 @@ uint64_t api_version_at(const struct api *api, const struct kind *kind, size_t p
 {
         if (position == api_history(api, kind))
                 return api->version;
-        return position ? api_change(api, kind, position - 1)->version : 100;
+        return position ? api_change(api, kind, position - 1)->version : VERSION_BEFORE_ALL;
 }
 
-static void record(struct api *api, const struct kind *kind, enum cache_event event,
-                   struct json_doc *before, struct json_doc *after)
+uint64_t api_version_at_time(const struct api *api, uint64_t at_ns, uint64_t at_least)
+{
+        while (at_least < api->version &&
+               api->times[at_least - VERSION_BEFORE_ALL] <= at_ns) /* of the next version */
+                at_least++;
+        return at_least;
+}
+
+static uint64_t next_version(struct api *api)
+{
+        if (api->time_count == api->time_capacity) {
+                api->time_capacity = api->time_capacity ? 2 * api->time_capacity : 1024;
+                api->times = reallocarray(api->times, api->time_capacity, sizeof(*api->times));
+                if (!api->times)
+                        abort();
+        }
+        api->times[api->time_count++] = api->world->now_ns;
+        return ++api->version;
+}
+
+static struct history *get_history(struct api *api, const struct kind *kind)
 {
         struct history *history = find_history(api, kind);
-        struct world *world = api->world;
-        struct object_meta meta;
-        struct json_doc *doc = after ? after : before;
 
         if (!history) {
                 assert(api->history_count < KINDS_MAX);
                 history = &api->histories[api->history_count++];
                 history->kind = kind;
         }
+        return history;
+}
+
+/* Returns the change's place in the kind's history; `previous` is that of the object's last one. */
+static size_t record(struct api *api, const struct kind *kind, enum cache_event event,
+                     struct json_doc *before, struct json_doc *after, size_t previous)
+{
+        struct history *history;
+        struct world *world = api->world;
+        struct object_meta meta;
+        struct json_doc *doc = after ? after : before;
+
+        if (str_equal(kind->kind, STR("Lease"))) /* watched by nobody, and nobody's business */
+                return 0;
+        history = get_history(api, kind);
         if (history->count == history->capacity) {
                 history->capacity = history->capacity ? 2 * history->capacity : 64;
                 history->list =
@@ -111,9 +148,11 @@ static void record(struct api *api, const struct kind *kind, enum cache_event ev
                         abort();
         }
         object_meta_read(json_root(doc), &meta);
-        history->list[history->count++] = (struct change){ .event = event,
-                                                           .doc = json_doc_ref(doc),
-                                                           .version = api->version };
+        history->list[history->count++] = (struct change){
+                .event = event, .doc = json_doc_ref(doc), .version = api->version, .next = SIZE_MAX
+        };
+        if (previous != SIZE_MAX)
+                history->list[previous].next = history->count - 1;
         world_log(world, "  %s %.*s %.*s/%.*s %" PRIu64,
                   event == CACHE_DELETED ? "deleted"
                   : event == CACHE_ADDED ? "added"
@@ -124,10 +163,9 @@ static void record(struct api *api, const struct kind *kind, enum cache_event ev
         checker_commit(world->checker, kind, event == CACHE_ADDED ? NULL : before, after);
         if (kind == &kind_pod && after)
                 kubelet_notice(world, after);
-        if (world->process)
-                process_notice(world->process, kind);
-        if (world->deposed)
-                process_notice(world->deposed, kind);
+        for (size_t i = 0; i < world->alive_count; i++)
+                process_notice(world->alive[i], kind);
+        return history->count - 1;
 }
 
 /* ---- objects ---- */
@@ -231,7 +269,7 @@ struct outcome api_create(struct api *api, const struct kind *kind, struct str b
         snprintf(uid, sizeof(uid), "00000000-0000-4000-8000-%012" PRIx64, ++api->uid);
         json_edit_init(&edit, doc, &arena);
         json_edit_set_string(&edit, "/metadata/uid", str_from(uid));
-        set_version(&edit, ++api->version);
+        set_version(&edit, next_version(api));
         json_edit_set_int(&edit, "/metadata/generation", 1);
         set_time(api, &edit, "/metadata/creationTimestamp");
         if (kind->has_status && kind != &kind_node)
@@ -241,7 +279,7 @@ struct outcome api_create(struct api *api, const struct kind *kind, struct str b
         object->doc = apply(&edit);
         object_meta_read(json_root(object->doc), &object->meta);
         doc = (json_doc_unref(doc), json_doc_ref(object->doc));
-        record(api, kind, CACHE_ADDED, NULL, doc);
+        object->last = record(api, kind, CACHE_ADDED, NULL, doc, SIZE_MAX);
         return answer(201, doc);
 }
 
@@ -250,13 +288,14 @@ static struct outcome remove_object(struct api *api, struct object *object)
         _cleanup_arena_ struct arena arena = { 0 };
         struct json_doc *before = object->doc, *last;
         const struct kind *kind = object->kind;
+        size_t previous = object->last;
         struct json_edit edit;
 
         json_edit_init(&edit, before, &arena);
-        set_version(&edit, ++api->version);
+        set_version(&edit, next_version(api));
         last = apply(&edit);
         *object = api->objects[--api->count];
-        record(api, kind, CACHE_DELETED, last, NULL);
+        record(api, kind, CACHE_DELETED, last, NULL, previous);
         json_doc_unref(before);
         json_doc_unref(last);
         return (struct outcome){ .status = 200, .reason = "" };
@@ -285,7 +324,7 @@ static struct outcome replace(struct api *api, struct object *object, struct jso
                 return outcome;
         }
         json_edit_init(&edit, doc, &arena);
-        set_version(&edit, ++api->version);
+        set_version(&edit, next_version(api));
         if (!same(json_get(json_root(doc), "spec"), json_get(json_root(before), "spec")))
                 json_edit_set_int(&edit, "/metadata/generation", object->meta.generation + 1);
         object->doc = apply(&edit);
@@ -298,7 +337,7 @@ static struct outcome replace(struct api *api, struct object *object, struct jso
                 return remove_object(api, object);
         }
         doc = json_doc_ref(object->doc);
-        record(api, kind, CACHE_MODIFIED, before, doc);
+        object->last = record(api, kind, CACHE_MODIFIED, before, doc, object->last);
         json_doc_unref(before);
         outcome = (struct outcome){ .status = 200, .reason = "", .object = doc };
         return outcome;
@@ -331,6 +370,26 @@ struct outcome api_patch(struct api *api, const struct kind *kind, struct str na
         else
                 json_edit_set_value(&edit, "/status", json_get(json_root(object->doc), "status"));
         return replace(api, object, apply(&edit));
+}
+
+struct outcome api_update(struct api *api, const struct kind *kind, struct str namespace,
+                          struct str name, struct str body)
+{
+        struct object *object = find(api, kind, namespace, name);
+        struct json_doc *doc = parse(body);
+        struct object_meta wanted;
+
+        if (!doc || !object) {
+                if (doc)
+                        json_doc_unref(doc);
+                return doc ? refuse(404, "NotFound") : refuse(400, "BadRequest");
+        }
+        object_meta_read(json_root(doc), &wanted);
+        if (wanted.resource_version != object->meta.resource_version) {
+                json_doc_unref(doc);
+                return refuse(409, "Conflict");
+        }
+        return replace(api, object, doc);
 }
 
 struct outcome api_bind(struct api *api, struct str namespace, struct str name, struct str body)

@@ -136,12 +136,12 @@ static void count_member(struct checker *checker, struct json_doc *doc, int64_t 
         pool->alive += step;
         /* What was given up may still come, and a leader that died may leave a batch on its way:
          * such members go again. Otherwise there is never one too many. */
-        most = pool->most * (checker->world->processes == 1 ? 1 : 1 + checker->world->processes) +
+        most = pool->most * (checker->world->leaders == 1 ? 1 : 1 + checker->world->leaders) +
                checker->world->late;
         if (step > 0 && pool->alive > most)
                 world_fail(checker->world, "pool %.*s has %lld members of %lld after %u leaders",
                            STR_FORMAT(owner.name), (long long)pool->alive, (long long)pool->most,
-                           checker->world->processes);
+                           checker->world->leaders);
 }
 
 /* ---- bindings ---- */
@@ -465,7 +465,7 @@ static void end_sandbox(void *context, struct json_doc *doc)
         owned = (struct owned){ .uid = meta.uid };
         api_each(checker->world->api, &kind_pod, count_owned, &owned);
         /* Two leaders may each make one; then it says MultiplePods, and none is deleted. */
-        if (owned.count > 1 && checker->world->processes == 1)
+        if (owned.count > 1 && checker->world->leaders == 1)
                 world_fail(checker->world, "Sandbox %.*s has %u Pods", STR_FORMAT(meta.name),
                            owned.count);
         if (!condition_find(sandbox.conditions, STR("Ready"), &ready))

@@ -1,46 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "process.h"
+
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "cluster/cluster.h"
-#include "controller/controller.h"
 #include "memory.h"
-#include "world.h"
 
-/*
- * A controller process between a network that loses and delays, and watches that lag, break, repeat
- * and skip.
- */
-
-enum { FEEDS_MAX = 32 };
-
-struct feed {
-        struct process *process;
-        const struct kind *kind;
-        size_t position; /* in the kind's history */
-        bool listed;     /* else it must list first */
-        bool was_listed; /* at least once */
-        bool scheduled;
-        bool lost; /* an event, for want of memory: to be listed again */
-};
-
-struct process {
-        struct world *world;
-        struct executor_backend backend;
-        struct controllers *set;
-        struct sandbox_controllers *sandboxes;
-        struct cluster_controllers *cluster;
-        struct feed feeds[FEEDS_MAX];
-        size_t feed_count;
-        uint64_t wake_ns; /* when a wake-up is scheduled; UINT64_MAX: none */
-        unsigned number;
-        uint64_t began_ns;
-        bool dead;
-        bool paused; /* hears nothing any more, but does not know */
-        bool unknown_outcome;
-};
+/* A controller process, between a network that loses and delays and those who kill it. */
 
 enum fault {
         FAULT_NONE,
@@ -59,6 +26,8 @@ struct request {
         struct action action; /* a copy: the process may die before it arrives */
         enum fault fault;
         struct outcome outcome;
+        bool was_late; /* it arrived when it was given up, or another was to lead */
+        bool kills;    /* its process does not live to hear the answer */
 };
 
 void (*memory_owner)(int theirs);
@@ -89,13 +58,36 @@ bool process_is_certain(const struct process *process)
 
 static void wake(struct world *world, void *argument);
 
-static void run(struct process *process)
+bool process_postpone(struct process *process, void (*run)(struct world *, void *), void *argument)
+{
+        struct world *world = process->world;
+
+        if (process->dead || world->now_ns >= process->paused_until_ns)
+                return false;
+        world_after(world,
+                    process->paused_until_ns - world->now_ns + world_random(world, NS_PER_MS), run,
+                    argument);
+        return true;
+}
+
+/* As control/host.c does: who does not lead plans nothing, and one that drains waits. */
+void process_run(struct process *process)
 {
         struct world *world = process->world;
         struct instant now = world_now(world);
         uint64_t next;
         unsigned rounds = 0;
 
+        if (process->dead)
+                return;
+        if (process->ending && process->leader && controllers_in_flight(process->set) == 0) {
+                if (!process->released)
+                        election_release(process);
+                process->released = true;
+                return;
+        }
+        if (!election_may_write(process))
+                return;
         do {
                 MEMORY_THEIRS();
                 next = controllers_run(process->set, now);
@@ -118,10 +110,11 @@ static void wake(struct world *world, void *argument)
 {
         struct process *process = argument;
 
-        if (process->dead || world->now_ns < process->wake_ns)
+        if (process->dead || world->now_ns < process->wake_ns ||
+            process_postpone(process, wake, process))
                 return;
         process->wake_ns = UINT64_MAX;
-        run(process);
+        process_run(process);
 }
 
 /* ---- requests ---- */
@@ -129,6 +122,7 @@ static void wake(struct world *world, void *argument)
 static void tell(struct world *world, void *argument)
 {
         struct request *request = argument;
+        struct process *process = request->process;
         struct json_doc *object = request->outcome.object;
         struct action_result result = {
                 .status = request->outcome.status,
@@ -137,18 +131,22 @@ static void tell(struct world *world, void *argument)
                 .object = object,
         };
 
-        if (!request->process->dead) {
+        if (process_postpone(process, tell, request))
+                return;
+        if (!process->dead && request->kills)
+                process_crash(process);
+        if (!process->dead) {
                 if (result.status == 429)
                         result.retry_after_ns = NS_PER_SECOND;
                 if (result.status == -ETIMEDOUT)
-                        request->process->unknown_outcome = true;
-                world_log(world, "  %u: answer %d %s to %.*s", request->process->number,
-                          result.status, request->outcome.reason ? request->outcome.reason : "",
+                        process->unknown_outcome = true;
+                world_log(world, "  %u: answer %d %s to %.*s", process->number, result.status,
+                          request->outcome.reason ? request->outcome.reason : "",
                           STR_FORMAT(request->action.name));
                 MEMORY_THEIRS();
                 submission_done(request->submission, 0, &result);
                 MEMORY_OURS();
-                run(request->process);
+                process_run(process);
         }
         if (object)
                 json_doc_unref(object);
@@ -157,7 +155,7 @@ static void tell(struct world *world, void *argument)
 static void check_purpose(struct world *world, const struct request *request)
 {
         /* With one process that always got its answers, no write may be for nothing. */
-        if (request->outcome.unchanged && world->processes == 1 && !world->options.loses_events &&
+        if (request->outcome.unchanged && world->leaders == 1 && !world->options.loses_events &&
             !request->process->unknown_outcome && !request->action.best_effort &&
             request->action.type != ACTION_DELETE)
                 world_fail(world, "a write changed nothing: %.*s %.*s %.*s",
@@ -168,9 +166,17 @@ static void check_purpose(struct world *world, const struct request *request)
 static void arrive(struct world *world, void *argument)
 {
         struct request *request = argument;
+        struct process *process = request->process;
 
-        world->late += request->fault == FAULT_TIMEOUT_LATE;
-        world->writer = request->process;
+        /* The process was paused with the request in its hands, past all questions whether it may:
+         * it goes out when the process wakes, and another may lead by then. */
+        if (!process->dead && world->now_ns < process->paused_until_ns &&
+            world_chance(world, 500) && process_postpone(process, arrive, request)) {
+                request->was_late = true;
+                return;
+        }
+        world->late += request->was_late || request->fault == FAULT_TIMEOUT_LATE;
+        world->writer = process;
         checker_request(world->checker, &request->action);
         request->outcome = api_act(world->api, &request->action);
         world->writer = NULL;
@@ -201,81 +207,19 @@ static const char *action_name(enum action_type type)
         return names[type];
 }
 
-/* ---- the end of a process ---- */
-
-static void crash(struct world *world, void *argument)
+/* It goes out, if the process still may: asked here, as the wire client asks. */
+static void send_out(struct world *world, void *argument)
 {
-        struct process *process = argument;
-
-        if (process->dead || process != world->process)
-                return;
-        world_log(world, "process %u is killed", process->number);
-        world->happened++;
-        process_kill(process);
-        world->process = process_new(world);
-}
-
-static void end_deposed(struct world *world, void *argument)
-{
-        struct process *process = argument;
-
-        if (world->deposed != process)
-                return;
-        world_log(world, "process %u ends", process->number);
-        process_kill(process);
-        world->deposed = NULL;
-}
-
-static void stop_deposed(struct world *world, void *argument)
-{
-        struct process *process = argument;
-
-        if (process->dead)
-                return;
-        world_log(world, "process %u learns that it is deposed", process->number);
-        process_stop(process);
-        world_after(world, 3 * NS_PER_SECOND, end_deposed, process);
-}
-
-/* The lease went to another, and this one goes on for a while. */
-static void depose(struct world *world, void *argument)
-{
-        struct process *process = argument;
-
-        if (process->dead || process != world->process || world->deposed || world->settling)
-                return;
-        world_log(world, "process %u is deposed", process->number);
-        world->happened++;
-        /* Asleep, or awake and watching: two that both believe to lead. */
-        process->paused = world_chance(world, 250);
-        world->deposed = process;
-        world->process = process_new(world);
-        world_after(world, world_random(world, 6 * NS_PER_SECOND), stop_deposed, process);
-}
-
-static void begin_request(struct process *process, struct submission *submission)
-{
-        struct world *world = process->world;
-        struct request *request = arena_new(&world->arena, struct request, 1);
-        const struct action *action = &submission->actions[0];
+        struct request *request = argument;
+        struct process *process = request->process;
         uint64_t delay = world_random(world, 10 * NS_PER_MS);
 
-        request->process = process;
-        request->submission = submission;
-        request->action = *action;
-        request->action.namespace = arena_str(&world->arena, action->namespace);
-        request->action.name = arena_str(&world->arena, action->name);
-        request->action.body = arena_str(&world->arena, action->body);
-        if (!world->settling && world_chance(world, world->options.faults)) {
-                request->fault = 1 + (enum fault)world_random(world, FAULTS - 1);
-                world->happened++;
-        }
-        world_log(world, "  %u: %s %.*s %.*s/%.*s fault %d", process->number,
-                  action_name(action->type), STR_FORMAT(action->kind->kind),
-                  STR_FORMAT(action->namespace), STR_FORMAT(action->name), request->fault);
-        if (!world->settling && world_random(world, 10000) < world->options.crashes)
-                world_after(world, world_random(world, 12 * NS_PER_MS),
-                            world_chance(world, 400) ? crash : depose, process);
+        if (process->dead || process_postpone(process, send_out, request))
+                return;
+        if (!election_may_write(process) || world->now_ns < world->outage_until_ns)
+                request->fault = FAULT_REFUSED;
+        if (request->fault != FAULT_REFUSED)
+                election_check_alone(process);
         switch (request->fault) {
         case FAULT_NONE:
                 world_after(world, delay, arrive, request);
@@ -305,6 +249,35 @@ static void begin_request(struct process *process, struct submission *submission
         world_after(world, delay, tell, request);
 }
 
+static void begin_request(struct process *process, struct submission *submission)
+{
+        struct world *world = process->world;
+        struct request *request = arena_new(&world->arena, struct request, 1);
+        const struct action *action = &submission->actions[0];
+
+        request->process = process;
+        request->submission = submission;
+        request->action = *action;
+        request->action.namespace = arena_str(&world->arena, action->namespace);
+        request->action.name = arena_str(&world->arena, action->name);
+        request->action.body = arena_str(&world->arena, action->body);
+        world->writes++;
+        if (!world->settling && world_chance(world, world->options.faults)) {
+                request->fault = 1 + (enum fault)world_random(world, FAULTS - 1);
+                world->happened++;
+        }
+        world_log(world, "  %u: %s %.*s %.*s/%.*s fault %d", process->number,
+                  action_name(action->type), STR_FORMAT(action->kind->kind),
+                  STR_FORMAT(action->namespace), STR_FORMAT(action->name), request->fault);
+        if (!world->settling && world_random(world, 10000) < world->options.crashes)
+                trouble_strike(process);
+        if (!world->settling &&
+            (++process->requests == process->life || world->writes == world->options.ends_at))
+                trouble_end(process, &request->kills);
+        world_after(world, process->leader ? world_random(world, 2 * NS_PER_MS) : 0, send_out,
+                    request);
+}
+
 static void submit(void *context, struct submission *submission)
 {
         MEMORY_OURS();
@@ -312,144 +285,16 @@ static void submit(void *context, struct submission *submission)
         MEMORY_THEIRS();
 }
 
-/* ---- watches ---- */
-
-static void deliver(struct world *world, void *argument);
-
-static void schedule(struct feed *feed, uint64_t delay_ns)
-{
-        if (feed->scheduled)
-                return;
-        feed->scheduled = true;
-        world_after(feed->process->world, delay_ns, deliver, feed);
-}
-
-void process_notice(struct process *process, const struct kind *kind)
-{
-        for (size_t i = 0; i < process->feed_count; i++) {
-                if (process->feeds[i].kind == kind)
-                        schedule(&process->feeds[i], world_random(process->world, 20 * NS_PER_MS));
-        }
-}
-
-static void feed_change(struct feed *feed, const struct change *change)
-{
-        struct world *world = feed->process->world;
-        int r;
-
-        MEMORY_THEIRS();
-        r = controllers_feed(feed->process->set, feed->kind, change->event, change->doc);
-        MEMORY_OURS();
-        if (r == -ENOMEM && world->options.loses_events)
-                feed->lost = true;
-        else if (r < 0)
-                world_fail(feed->process->world, "the cache refuses an event: %d", r);
-}
-
-/* The state as of a position: the last change of each object up to there. */
-static void list(struct feed *feed)
-{
-        struct world *world = feed->process->world;
-        size_t end = api_history(world->api, feed->kind);
-        size_t position = end;
-
-        /* The first list is consistent; a later one may come from a server that lags, and so go
-         * back behind what was seen. */
-        if (!world->settling && feed->was_listed && world_chance(world, 200))
-                position -= (size_t)world_random(world, MIN(end, (size_t)8) + 1);
-        feed->lost = false;
-        controllers_list_begin(feed->process->set, feed->kind);
-        for (size_t i = 0; i < position; i++) {
-                const struct change *change = api_change(world->api, feed->kind, i);
-                struct object_meta meta, later;
-                bool last = change->event != CACHE_DELETED;
-
-                object_meta_read(json_root(change->doc), &meta);
-                for (size_t j = i + 1; last && j < position; j++) {
-                        object_meta_read(json_root(api_change(world->api, feed->kind, j)->doc),
-                                         &later);
-                        last = !str_equal(later.uid, meta.uid);
-                }
-                if (last)
-                        feed_change(feed,
-                                    &(struct change){ .event = CACHE_ADDED, .doc = change->doc });
-        }
-        controllers_list_end(feed->process->set, feed->kind,
-                             api_version_at(world->api, feed->kind, position));
-        feed->position = position;
-        feed->listed = feed->was_listed = true;
-}
-
-/* Something goes wrong with the watch. */
-static void disturb(struct feed *feed)
-{
-        struct world *world = feed->process->world;
-
-        switch (world_random(world, 4)) {
-        case 0: /* cut, or 410: list again after a while */
-                feed->listed = false;
-                schedule(feed, world_random(world, 2 * NS_PER_SECOND));
-                break;
-        case 1: /* repeated */
-                feed->position -= (size_t)world_random(world, MIN(feed->position, (size_t)4) + 1);
-                break;
-        case 2: /* an event is lost; a later resync finds it */
-                if (feed->position < api_history(world->api, feed->kind)) {
-                        feed->position++;
-                        feed->listed = false;
-                        schedule(feed, world_random(world, 10 * NS_PER_SECOND));
-                }
-                break;
-        default: /* nothing comes for a while */
-                schedule(feed, world_random(world, 3 * NS_PER_SECOND));
-                break;
-        }
-}
-
-static void deliver(struct world *world, void *argument)
-{
-        struct feed *feed = argument;
-
-        feed->scheduled = false;
-        if (feed->process->dead || feed->process->paused)
-                return;
-        if (!feed->listed)
-                list(feed);
-        if (!world->settling && world_chance(world, world->options.faults / 4))
-                disturb(feed);
-        if (!feed->scheduled) {
-                size_t end = api_history(world->api, feed->kind);
-
-                while (feed->position < end) {
-                        feed_change(feed, api_change(world->api, feed->kind, feed->position++));
-                        if (world_chance(world, 300))
-                                break;
-                }
-                if (feed->position < end)
-                        schedule(feed, world_random(world, 20 * NS_PER_MS));
-        }
-        if (feed->lost) {
-                feed->listed = false;
-                schedule(feed, world_random(world, 100 * NS_PER_MS));
-        }
-        run(feed->process);
-}
-
-/* A bookmark: nothing has happened up to here. */
-static void bookmark(struct world *world, void *argument)
-{
-        struct feed *feed = argument;
-
-        if (feed->process->dead)
-                return;
-        if (feed->listed && !feed->process->paused &&
-            feed->position == api_history(world->api, feed->kind))
-                controllers_advance(feed->process->set, feed->kind,
-                                    api_version_at(world->api, feed->kind, feed->position));
-        world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
-}
-
 /* ---- life ---- */
+
+static void choose_life(struct process *process)
+{
+        struct world *world = process->world;
+        unsigned life = world->options.life;
+
+        if (life && !world->settling)
+                process->life = 1 + (unsigned)world_random(world, life);
+}
 
 struct process *process_new(struct world *world)
 {
@@ -468,26 +313,64 @@ struct process *process_new(struct world *world)
             sandbox_controllers_new(process->set, &sandbox_options, &process->sandboxes) < 0 ||
             cluster_controllers_new(process->set, NULL, &process->cluster) < 0)
                 abort();
-        for (size_t i = 0; cluster_controllers_kinds[i]; i++) {
-                struct feed *feed = &process->feeds[process->feed_count++];
-
-                *feed = (struct feed){ .process = process, .kind = cluster_controllers_kinds[i] };
-                schedule(feed, world_random(world, 200 * NS_PER_MS));
-                world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
+        choose_life(process);
+        feeds_begin(process);
+        assert(world->alive_count < ARRAY_SIZE(world->alive));
+        world->alive[world->alive_count++] = process;
+        if (world->options.elects) {
+                election_join(process);
+        } else {
+                process->has_led = true;
+                world->leaders++;
         }
         return process;
 }
 
 void process_stop(struct process *process)
 {
+        process->ending = true;
         controllers_stop(process->set);
+        process_run(process);
+}
+
+void process_pause(struct process *process, uint64_t ns)
+{
+        process->paused_until_ns = process->world->now_ns + ns;
 }
 
 void process_kill(struct process *process)
 {
+        struct world *world = process->world;
+
         process->dead = true;
+        if (process->leader)
+                election_leave(process);
         controllers_free(process->set);
         sandbox_controllers_free(process->sandboxes);
         cluster_controllers_free(process->cluster);
         process->set = NULL;
+        if (world->deposed == process)
+                world->deposed = NULL;
+        for (size_t i = 0; i < world->alive_count; i++) {
+                if (world->alive[i] == process)
+                        world->alive[i--] = world->alive[--world->alive_count];
+        }
+}
+
+static void start_another(struct world *world, void *argument)
+{
+        (void)argument;
+        process_new(world);
+}
+
+void process_crash(struct process *process)
+{
+        struct world *world = process->world;
+
+        world_log(world, "process %u ends", process->number);
+        process_kill(process);
+        if (world->options.elects)
+                world_after(world, world_random(world, 2 * NS_PER_SECOND), start_another, NULL);
+        else if (process == world->process)
+                world->process = process_new(world);
 }

@@ -29,6 +29,11 @@ static void choose_weather(struct world_options *options, bool faults_given, boo
                 options->faults = faults[options->seed % 4];
         if (!crashes_given)
                 options->crashes = crashes[options->seed / 4 % 4];
+        options->elects = options->seed / 16 % 2;
+        if (options->elects && !crashes_given)
+                options->crashes *= 3;
+        options->two_servers = options->seed / 32 % 2;
+        options->life = options->seed / 64 % 4 == 3 ? 4 : 0;
 }
 
 int main(int argc, char **argv)

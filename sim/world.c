@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 struct event {
         uint64_t at_ns, sequence;
@@ -135,9 +136,35 @@ static bool has_happened_enough(struct world *world)
         return world->happened >= world->options.events;
 }
 
+/* ---- two servers ---- */
+
+uint64_t world_server_version(struct world *world, unsigned server)
+{
+        struct server *it = &world->servers[server];
+        uint64_t lag_ns = world->settling || !world->options.two_servers ? 0 : it->lag_ns;
+
+        if (world->now_ns >= lag_ns)
+                it->version = api_version_at_time(world->api, world->now_ns - lag_ns, it->version);
+        return it->version;
+}
+
+/* Mostly hardly behind, now and then for seconds. */
+static void change_lag(struct world *world, void *argument)
+{
+        struct server *server = argument;
+        static const uint64_t most[] = { 20, 20, 20, 100, 500, 4000 };
+
+        server->lag_ns =
+                world_random(world, most[world_random(world, ARRAY_SIZE(most))] * NS_PER_MS);
+        if (!world->settling)
+                world_after(world, world_random(world, 4 * NS_PER_SECOND), change_lag, server);
+}
+
+/* ---- from the beginning to the end ---- */
+
 static void settle(struct world *world)
 {
-        struct executor_counters before, after;
+        uint64_t before;
 
         world->settling = true;
         if (world->options.settles)
@@ -147,12 +174,11 @@ static void settle(struct world *world)
         if (world->failure[0])
                 return;
         /* Then nothing may happen any more. */
-        before = *controllers_counters(process_set(world->process));
+        before = world->writes;
         run_until(world, 120 * NS_PER_SECOND, NULL);
-        after = *controllers_counters(process_set(world->process));
-        if (after.writes != before.writes)
+        if (world->writes != before)
                 world_fail(world, "%llu writes in a settled world",
-                           (unsigned long long)(after.writes - before.writes));
+                           (unsigned long long)(world->writes - before));
         else
                 checker_end(world->checker);
 }
@@ -163,14 +189,21 @@ void world_open(struct world *world, const struct world_options *options)
         world_random(world, 0);
         world->api = api_new(world);
         world->checker = checker_new(world);
+        for (size_t i = 0; i < ARRAY_SIZE(world->servers); i++) {
+                world->servers[i].version = api_version_at(world->api, NULL, 0);
+                if (options->two_servers)
+                        change_lag(world, &world->servers[i]);
+        }
+        log_configure("sim", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
         world->process = process_new(world);
+        if (options->elects)
+                process_new(world);
 }
 
 void world_close(struct world *world)
 {
-        if (world->deposed)
-                process_kill(world->deposed);
-        process_kill(world->process);
+        while (world->alive_count)
+                process_kill(world->alive[0]);
         checker_free(world->checker);
         api_free(world->api);
         free(world->heap);

@@ -25,6 +25,18 @@ struct world_options {
         bool verbose;
         bool loses_events; /* the cache may lack memory for an event: what it lacks is listed */
         unsigned *settles; /* set to 0 when the world is left to settle; may be NULL */
+        bool elects;       /* two processes and a Lease; else the next one leads at once */
+        bool two_servers;  /* that lag by different times; a watch has one of them */
+        unsigned life;     /* a process ends with one of its first so many requests; 0: by chance */
+        unsigned ends_at;  /* with which request of the world its process ends; 0: none */
+};
+
+enum { ALIVE_MAX = 4 };
+
+/* One of the two API servers as watches see it. What is written is there at once for all. */
+struct server {
+        uint64_t version; /* up to here it tells */
+        uint64_t lag_ns;
 };
 
 struct world {
@@ -36,9 +48,15 @@ struct world {
         size_t heap_count, heap_capacity;
         uint64_t sequence;
         struct api *api;
-        struct process *process; /* the leader */
+        struct process *process; /* the leader; with an election the last one, maybe dead */
         struct process *deposed; /* one that does not know yet; NULL: none */
-        unsigned processes;      /* begun so far */
+        struct process *alive[ALIVE_MAX];
+        size_t alive_count;
+        unsigned processes;       /* begun so far */
+        unsigned leaders;         /* of these, have led */
+        uint64_t writes;          /* that processes have begun */
+        uint64_t outage_until_ns; /* nobody reaches the API before */
+        struct server servers[2];
         struct checker *checker;
         unsigned happened;      /* accepted writes and faults so far */
         struct process *writer; /* whose request is being carried out; NULL: a user's */
@@ -68,6 +86,9 @@ struct instant world_now(const struct world *world);
 void world_after(struct world *world, uint64_t delay_ns, void (*run)(struct world *, void *),
                  void *argument);
 
+/* The resourceVersion up to which watches of this server are told. */
+uint64_t world_server_version(struct world *world, unsigned server);
+
 /* Notes the first broken invariant. */
 void world_fail(struct world *world, const char *format, ...) _printf_(2, 3);
 void world_log(const struct world *world, const char *format, ...) _printf_(2, 3);
@@ -79,6 +100,7 @@ struct change {
         enum cache_event event;
         struct json_doc *doc;
         uint64_t version;
+        size_t next; /* where the object changes again, in the kind's history; SIZE_MAX: nowhere */
 };
 
 struct outcome {
@@ -94,6 +116,9 @@ void api_free(struct api *api);
 struct outcome api_create(struct api *api, const struct kind *kind, struct str body);
 struct outcome api_patch(struct api *api, const struct kind *kind, struct str namespace,
                          struct str name, struct str body, bool status);
+/* PUT: the whole object, if it still has the resourceVersion that is given. */
+struct outcome api_update(struct api *api, const struct kind *kind, struct str namespace,
+                          struct str name, struct str body);
 struct outcome api_delete(struct api *api, const struct kind *kind, struct str namespace,
                           struct str name, struct str options);
 struct outcome api_bind(struct api *api, struct str namespace, struct str name, struct str body);
@@ -109,6 +134,8 @@ void api_each(struct api *api, const struct kind *kind, void (*each)(void *, str
 /* The history of a kind, for watches. */
 size_t api_history(const struct api *api, const struct kind *kind);
 const struct change *api_change(const struct api *api, const struct kind *kind, size_t position);
+/* The newest version at a time, if it is above `at_least`. */
+uint64_t api_version_at_time(const struct api *api, uint64_t at_ns, uint64_t at_least);
 uint64_t api_version_at(const struct api *api, const struct kind *kind, size_t position);
 
 /* ---- a controller process (process.c) ---- */
@@ -124,6 +151,13 @@ bool process_is_certain(const struct process *process);
 void process_stop(struct process *process);
 /* Its watches were changed behind its back: something has been committed. */
 void process_notice(struct process *process, const struct kind *kind);
+
+/* ---- trouble (trouble.c) ---- */
+
+/* Something happens to this process, the other one or the API within the next milliseconds. */
+void trouble_strike(struct process *process);
+/* The process ends with its present request: before it is sent, on its way, or with the answer. */
+void trouble_end(struct process *process, bool *ret_before_answer);
 
 /* ---- others ---- */
 
