@@ -78,7 +78,7 @@ class FakeNode:
                 for kind, pod in api.watch(f"{PODS}?watch=true", timeout=3600):
                     if kind in ("ADDED", "MODIFIED"):
                         self.queues[hash(pod["metadata"]["uid"]) % len(self.queues)].put(pod)
-            except (OSError, http.client.HTTPException, AssertionError):
+            except (OSError, http.client.HTTPException, ValueError, AssertionError):
                 time.sleep(0.1)  # the server restarts
 
     def work(self, work):
@@ -87,19 +87,26 @@ class FakeNode:
             pod = work.get()
             try:
                 self.act(api, pod)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.1)
                 work.put(pod)
+
+    @staticmethod
+    def ask(api, method, path, body, content_type="application/json"):
+        """A server that restarts, or has no store, is asked again."""
+        status, _ = api.request(method, path, body, content_type)
+        if status == 429 or status >= 500:
+            raise OSError(f"{method} {path}: {status}")
 
     def act(self, api, pod):
         meta, told = pod["metadata"], pod.get("status", {})
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
         if "deletionTimestamp" in meta:
-            api.request("DELETE", path, {"gracePeriodSeconds": 0,
-                                         "preconditions": {"uid": meta["uid"]}})
+            self.ask(api, "DELETE", path, {"gracePeriodSeconds": 0,
+                                           "preconditions": {"uid": meta["uid"]}})
         elif "nodeName" not in pod["spec"]:
             if fits(pod):
-                api.request("POST", f"{path}/binding", {
+                self.ask(api, "POST", f"{path}/binding", {
                     "apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]},
                     "target": {"kind": "Node", "name": NODE}})
             elif not told.get("conditions"):
@@ -111,7 +118,6 @@ class FakeNode:
                 pod, f"10.{128 + self.addresses // 65536}.{self.addresses // 256 % 256}."
                      f"{self.addresses % 256}"))
 
-    @staticmethod
-    def tell(api, path, meta, told):
-        api.request("PATCH", f"{path}/status", {"metadata": {"uid": meta["uid"]}, "status": told},
-                    MERGE)
+    def tell(self, api, path, meta, told):
+        self.ask(api, "PATCH", f"{path}/status",
+                 {"metadata": {"uid": meta["uid"]}, "status": told}, MERGE)
