@@ -35,12 +35,13 @@ stop:
 	@tools/as-root $(BUILD)/cay down
 
 test:
-	@tools/install-packages build run test cluster
+	@tools/install-packages build run test cluster bench
 	@tools/run-tests $(BUILD)
 
 bench: build
-	@tools/install-packages run
+	@tools/install-packages run bench
 	@tools/as-root bench/run $(BUILD)
+	@bench/router $(BUILD)
 
 fuzz:
 	@tools/install-packages build fuzz

@@ -2,7 +2,6 @@
 #include "router/forward.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/random.h"
 
@@ -23,34 +22,38 @@ static bool is_hex(struct str text)
         return !only_zeroes;
 }
 
-static void random_hex(char *text, size_t length)
+static void random_hex(struct trace_source *source, char *text, size_t length)
 {
         static const char digits[] = "0123456789abcdef";
-        uint8_t bytes[TRACE_ID_LENGTH / 2];
 
-        random_bytes(bytes, length / 2);
+        if (source->left < length / 2) {
+                random_bytes(source->bytes, sizeof(source->bytes));
+                source->left = sizeof(source->bytes);
+        }
+        source->left -= length / 2;
+        const uint8_t *bytes = source->bytes + source->left;
         for (size_t i = 0; i < length; i++)
                 text[i] = digits[(i % 2 ? bytes[i / 2] : bytes[i / 2] >> 4) & 15];
         text[length] = '\0';
 }
 
 /* "00-<trace id>-<span id>-<flags>"; later versions may go on after that. */
-void trace_begin(const struct http_headers *headers, struct trace *ret_trace)
+void trace_begin(const struct http_headers *headers, struct trace_source *source,
+                 struct trace *ret_trace)
 {
         struct str parent = http_headers_get(headers, STR("traceparent"));
 
-        random_hex(ret_trace->span_id, SPAN_ID_LENGTH);
+        random_hex(source, ret_trace->span_id, SPAN_ID_LENGTH);
         if (parent.length >= 55 && parent.data[2] == '-' && parent.data[35] == '-' &&
             parent.data[52] == '-' && is_hex(str_slice(parent, 3, 35)) &&
             is_hex(str_slice(parent, 36, 52))) {
-                snprintf(ret_trace->trace_id, sizeof(ret_trace->trace_id), "%.32s",
-                         parent.data + 3);
-                snprintf(ret_trace->flags, sizeof(ret_trace->flags), "%.2s",
-                         parent.data[54] & 1 ? "01" : "00");
+                memcpy(ret_trace->trace_id, parent.data + 3, TRACE_ID_LENGTH);
+                ret_trace->trace_id[TRACE_ID_LENGTH] = '\0';
+                memcpy(ret_trace->flags, parent.data[54] & 1 ? "01" : "00", 3);
                 return;
         }
-        random_hex(ret_trace->trace_id, TRACE_ID_LENGTH);
-        snprintf(ret_trace->flags, sizeof(ret_trace->flags), "00");
+        random_hex(source, ret_trace->trace_id, TRACE_ID_LENGTH);
+        memcpy(ret_trace->flags, "00", 3);
 }
 
 /* ---- requests ---- */

@@ -13,7 +13,13 @@ struct trace {
         char span_id[SPAN_ID_LENGTH + 1];
         char flags[3];
 };
-void trace_begin(const struct http_headers *headers, struct trace *ret_trace);
+/* Random bytes in stock, so that not every request asks the kernel. All zero is empty. */
+struct trace_source {
+        uint8_t bytes[1024];
+        size_t left;
+};
+void trace_begin(const struct http_headers *headers, struct trace_source *source,
+                 struct trace *ret_trace);
 
 /* Whether the client calls a gRPC method: such a request goes on as HTTP/2. */
 bool forward_is_grpc(const struct http_request_head *head);

@@ -2,28 +2,20 @@
 #include "router/proxy.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/tunnel.h"
+#include "router/access_log.h"
 #include "router/forward.h"
-
-enum { LOGGED_MAX = 512 }; /* bytes of a path or user agent in the access log */
 
 struct proxy {
         struct proxy_options options;
+        struct access_log log;
+        struct trace_source traces;
         struct list tunnels;
         unsigned inflight, tunnel_count;
-};
-
-/* What the access log and the metrics need to know; outlives the exchange of an upgrade. */
-struct account {
-        struct str method, path, user_agent, id, name_space;
-        char client_ip[NET_ADDRESS_SIZE];
-        struct trace trace;
-        uint64_t begun_ns;
 };
 
 /* One request on its way; lives in its exchange's arena. */
@@ -64,26 +56,13 @@ struct upgraded {
 
 /* ---- the end ---- */
 
-static int cut(struct str text)
-{
-        return (int)MIN(text.length, (size_t)LOGGED_MAX);
-}
-
 static void settle(struct proxy *proxy, const struct account *a, unsigned status, uint64_t bytes)
 {
         uint64_t took_ns = clock_monotonic_ns() - a->begun_ns;
 
         router_metrics_request(proxy->options.metrics, a->method, status, a->name_space,
                                (double)took_ns / (double)NS_PER_SECOND);
-        if (!proxy->options.access_log)
-                return;
-        log_info("method=%.*s path=%.*s status=%u duration_ms=%.3f client_ip=%s sandbox_id=%.*s "
-                 "sandbox_namespace=%.*s bytes_out=%" PRIu64
-                 " user_agent=\"%.*s\" trace_id=%s span_id=%s",
-                 cut(a->method), a->method.data, cut(a->path), a->path.data, status,
-                 (double)took_ns / (double)NS_PER_MS, a->client_ip, STR_FORMAT(a->id),
-                 STR_FORMAT(a->name_space), bytes, cut(a->user_agent), a->user_agent.data,
-                 a->trace.trace_id, a->trace.span_id);
+        access_log_add(&proxy->log, a, status, took_ns, bytes);
 }
 
 /* Lets go of everything; what the client is told comes after it. */
@@ -587,14 +566,15 @@ static const struct http_exchange_callbacks exchange_callbacks = {
         .on_abort = exchange_abort,
 };
 
-static void account_open(struct account *a, const struct http_exchange *exchange)
+static void account_open(struct proxy *proxy, struct account *a,
+                         const struct http_exchange *exchange)
 {
         a->method = exchange->request.method;
         a->path = exchange->request.path;
         a->user_agent = http_headers_get(&exchange->request.headers, STR("user-agent"));
         a->begun_ns = clock_monotonic_ns();
         net_address_format_ip(&stream_peer(exchange->connection)->address, a->client_ip);
-        trace_begin(&exchange->request.headers, &a->trace);
+        trace_begin(&exchange->request.headers, &proxy->traces, &a->trace);
 }
 
 /* Answers what never gets as far as a sandbox. */
@@ -603,7 +583,7 @@ static void refuse(struct proxy *proxy, struct http_exchange *exchange, unsigned
 {
         struct account account = {};
 
-        account_open(&account, exchange);
+        account_open(proxy, &account, exchange);
         settle(proxy, &account, status, 0);
         respond_detail(exchange, status, detail, STR_EMPTY);
 }
@@ -690,7 +670,7 @@ void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
         p->has_body = head->content_length != 0;
         p->is_upgrade = head->is_upgrade && !p->has_body;
         p->is_grpc = forward_is_grpc(head);
-        account_open(&p->account, exchange);
+        account_open(proxy, &p->account, exchange);
         p->account.id = target.id;
         p->account.name_space = target.name_space;
         p->upstream_target = forward_target(exchange->arena, head);
@@ -728,6 +708,7 @@ int proxy_new(const struct proxy_options *options, struct proxy **ret_proxy)
         if (proxy->options.retry_max_ms == 0)
                 proxy->options.retry_max_ms = PROXY_RETRY_MAX_MS;
         list_init(&proxy->tunnels);
+        access_log_init(&proxy->log, options->loop, options->access_log);
         *ret_proxy = proxy;
         return 0;
 }
@@ -752,5 +733,6 @@ void proxy_free(struct proxy *proxy)
                 return;
         proxy->options.on_idle = NULL;
         proxy_close_tunnels(proxy);
+        access_log_deinit(&proxy->log);
         free(proxy);
 }

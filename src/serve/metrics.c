@@ -91,21 +91,27 @@ void metrics_free(struct metrics *metrics)
 
 /* ---- series ---- */
 
+enum { LABELS_ROOM = 128 };
+
 /* Label values show \, " and newline escaped. */
 static int append_value(struct buffer *out, struct str value)
 {
+        size_t done = 0;
         int r = 0;
 
+        /* Mostly there is nothing to escape, and this is done for each request that is counted. */
         for (size_t i = 0; i < value.length && r == 0; i++) {
                 char c = value.data[i];
-                if (c == '\n')
-                        r = buffer_append_str(out, STR("\\n"));
-                else if (c == '\\' || c == '"')
-                        r = buffer_printf(out, "\\%c", c);
-                else
-                        r = buffer_append_char(out, c);
+                if (c != '\n' && c != '\\' && c != '"')
+                        continue;
+                r = buffer_append(out, value.data + done, i - done);
+                if (r == 0)
+                        r = buffer_append_char(out, '\\');
+                if (r == 0)
+                        r = buffer_append_char(out, c == '\n' ? 'n' : c);
+                done = i + 1;
         }
-        return r;
+        return r < 0 ? r : buffer_append(out, value.data + done, value.length - done);
 }
 
 static int append_labels(const struct metric_family *family, const struct str *values,
@@ -114,7 +120,11 @@ static int append_labels(const struct metric_family *family, const struct str *v
         int r = 0;
 
         for (size_t i = 0; i < family->label_count && r == 0; i++) {
-                r = buffer_printf(out, "%s%s=\"", i > 0 ? "," : "", family->description->labels[i]);
+                r = i > 0 ? buffer_append_char(out, ',') : buffer_reserve(out, LABELS_ROOM);
+                if (r == 0)
+                        r = buffer_append_str(out, str_from(family->description->labels[i]));
+                if (r == 0)
+                        r = buffer_append_str(out, STR("=\""));
                 if (r == 0)
                         r = append_value(out, values[i]);
                 if (r == 0)
