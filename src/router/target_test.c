@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/test.h"
-#include "router/forward.h"
 #include "router/target.h"
 
 enum { FIELDS_MAX = 4 };
@@ -108,43 +107,11 @@ static void defaults_and_the_rest(void **state)
                             "Invalid sandbox ID format.");
 }
 
-static void traces_go_on(void **state)
-{
-        static const char *const broken[] = {
-                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-                "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-                "00-4bf92f3577b34da6a3ce929d0e0e4736",
-                "",
-        };
-        _cleanup_arena_ struct arena arena = {};
-        struct http_headers headers = {};
-        struct trace trace;
-
-        (void)state;
-        assert_int_equal(
-                http_headers_add(&headers, &arena, STR("TraceParent"),
-                                 STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
-                0);
-        trace_begin(&headers, &trace);
-        assert_string_equal(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_string_not_equal(trace.span_id, "00f067aa0ba902b7");
-        assert_int_equal(strlen(trace.span_id), 16);
-        assert_string_equal(trace.flags, "01");
-        for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
-                headers.items[0].value = str_from(broken[i]);
-                trace_begin(&headers, &trace);
-                assert_string_not_equal(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-                assert_int_equal(strlen(trace.trace_id), 32);
-        }
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(fields_are_checked_in_order),
                 cmocka_unit_test(defaults_and_the_rest),
-                cmocka_unit_test(traces_go_on),
         };
 
         return run_unit_tests("router_target", tests);
