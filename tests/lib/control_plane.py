@@ -279,11 +279,11 @@ class ControlPlane:
                            answer["code"])] += 1
         return found
 
-    def kubectl(self, *arguments):
+    def kubectl(self, *arguments, stdin=None):
         """Runs it as the administrator; what it printed."""
         done = subprocess.run([self.programs / "kubectl", "--kubeconfig", self.kubeconfig,
                                *map(str, arguments)], text=True, capture_output=True, check=False,
-                              env={**os.environ, "HOME": str(self.folder)})
+                              input=stdin, env={**os.environ, "HOME": str(self.folder)})
         if done.returncode != 0:
             raise AssertionError(f"kubectl {arguments}: {done.stderr}")
         return done.stdout

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CRDs in api/ say what upstream's do, are what tools/make-crds makes, and can be applied."""
 
-import importlib.machinery
-import importlib.util
 import json
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
+from lib.tool import load_tool  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 APPLY_LIMIT = 200 * 1024  # kubectl apply keeps an object in an annotation; those end at 256 KiB
@@ -24,14 +23,6 @@ OURS = {
     # Why a pool is not filled.
     "sandboxwarmpools.extensions.agents.x-k8s.io": set(CONDITION),
 }
-
-
-def load_tool(name):
-    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), f"{ROOT}/tools/{name}")
-    sys.dont_write_bytecode = True
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
 
 
 FACTS = load_tool("crd-facts")

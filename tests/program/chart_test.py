@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The chart in deploy/helm/cay: what its values make of it, and that deploy/*.yaml are made of it."""
+
+import pathlib
+import sys
+
+import yaml
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import tap  # noqa: E402
+from lib.scene import same  # noqa: E402
+from lib.tool import load_tool  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MAKE = load_tool("make-manifests")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def render(**values):
+    """The objects that the chart makes; a__b is the value a.b."""
+    texts = MAKE.documents({name.replace("__", "."): value for name, value in values.items()})
+    return [yaml.load(text, Loader=LOADER) for text in texts]
+
+
+def named(objects, kind, name):
+    found, = [each for each in objects
+              if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def container(objects, name):
+    return named(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
+
+
+def kinds(objects):
+    return {(each["kind"], each["metadata"]["name"]) for each in objects}
+
+
+def test_helm_finds_no_fault():
+    assert "0 chart(s) failed" in MAKE.helm("lint", "--strict", MAKE.CHART)
+
+
+def test_the_manifests_are_made_of_it():
+    for name, text in MAKE.manifests().items():
+        same((name, text), (name, (ROOT / "deploy" / name).read_text(encoding="utf-8")))
+
+
+def test_only_sandboxes():
+    objects = render(extensions="false", router__enabled="false")
+    same(["sandboxes.agents.x-k8s.io"], [each["metadata"]["name"] for each in objects
+                                         if each["kind"] == "CustomResourceDefinition"])
+    assert "--extensions" not in container(objects, "agent-sandbox-controller")["args"]
+    assert not [name for _, name in kinds(objects) if "extensions" in name or "router" in name]
+
+
+def test_what_is_switched_off_is_not_there():
+    objects = render(controller__enabled="false", crds="none", networkPolicy__enabled="false",
+                     podDisruptionBudget__enabled="false")
+    assert {each["metadata"]["name"] for each in objects} == {
+        "sandbox-router", "sandbox-router-svc", "sandbox-router-metrics"}, kinds(objects)
+    same([], render(controller__enabled="false", router__enabled="false", crds="none"))
+
+
+def test_lean_kinds():
+    objects = render(crds="lean")
+    for name, lean in (("sandboxes.agents.x-k8s.io", True),
+                       ("sandboxclaims.extensions.agents.x-k8s.io", False)):
+        schema = str(named(objects, "CustomResourceDefinition", name))
+        same((name, lean), (name, "'x-kubernetes-preserve-unknown-fields': True" in schema))
+
+
+def test_one_namespace():
+    objects = render(controller__namespace="teams", crds="none")
+    assert "--namespace=teams" in container(objects, "agent-sandbox-controller")["args"]
+    for name in ("agent-sandbox-controller", "agent-sandbox-controller-extensions"):
+        same("teams", named(objects, "RoleBinding", name)["metadata"]["namespace"])
+        assert ("ClusterRoleBinding", name) not in kinds(objects)
+
+
+def test_router_with_tls_and_tokens():
+    objects = render(crds="none", router__tls__secret="cert", router__authz__mode="scoped-token",
+                     router__authz__scopedTokenSecret="signing", router__tls__clientCaConfigMap="ca",
+                     router__tls__clientCertificates="required")
+    router = container(objects, "sandbox-router")
+    same(["router", "--authz-mode=scoped-token",
+          "--authz-scoped-token-secret-file=/etc/sandbox-router/scoped-token/key",
+          "--https-bind-address=:8443", "--tls-cert-file=/etc/sandbox-router/tls/tls.crt",
+          "--tls-key-file=/etc/sandbox-router/tls/tls.key", "--mtls-mode=required",
+          "--tls-client-ca-file=/etc/sandbox-router/client-ca/ca.crt"], router["args"])
+    pod = named(objects, "Deployment", "sandbox-router")["spec"]["template"]["spec"]
+    same({each["name"] for each in router["volumeMounts"]},
+         {each["name"] for each in pod["volumes"]})
+    same([8080, 8443], [port["port"] for port in named(objects, "Service", "sandbox-router-svc")
+                        ["spec"]["ports"]])
+    assert ("ClusterRole", "sandbox-router-tokenreview") not in kinds(objects)
+    objects = render(crds="none", router__authz__mode="tokenreview")
+    assert ("ClusterRoleBinding", "sandbox-router-tokenreview") in kinds(objects)
+
+
+def test_an_image_by_digest():
+    digest = "sha256:" + "a" * 64
+    objects = render(crds="none", image__repository="registry/cay", image__digest=digest)
+    for name in ("agent-sandbox-controller", "sandbox-router"):
+        same(f"registry/cay@{digest}", container(objects, name)["image"])
+
+
+def test_values_that_mean_nothing_are_refused():
+    for name, value in (("crds", "some"), ("controler.replicas", "2"), ("image.digest", "latest"),
+                        ("router.authz.mode", "open"), ("router.replicas", "-1"),
+                        ("router.tls.clientCertificates", "required"),
+                        ("router.authz.mode", "scoped-token")):
+        try:
+            MAKE.documents({name: value})
+        except AssertionError as error:
+            told = str(error).rpartition("Error:")[2]
+            assert any(part in told for part in name.split(".")), (name, told)
+        else:
+            raise AssertionError(f"{name}={value} was taken")
+
+
+def test_no_workload_has_privilege():
+    for each in render(crds="none"):
+        if each["kind"] == "Deployment":
+            pod = each["spec"]["template"]["spec"]
+            assert pod["securityContext"]["runAsNonRoot"], pod
+            for inner in pod["containers"]:
+                same({"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                      "capabilities": {"drop": ["ALL"]}}, inner["securityContext"])
+                assert inner["resources"]["requests"] and inner["livenessProbe"], inner
+                assert inner["readinessProbe"], inner
+
+
+if __name__ == "__main__":
+    tap.main(globals())
