@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 config(rest);
                 break;
         default:
-                exec_credential_parse(rest, NULL, &credential);
+                exec_credential_parse(rest, STR_EMPTY, NULL, &credential);
                 break;
         }
         return 0;

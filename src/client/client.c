@@ -9,18 +9,23 @@
 #include "base/clock.h"
 #include "base/limit.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "client/backoff.h"
 #include "client/exec.h"
+#include "client/transport.h"
 #include "crypto/encode.h"
+#include "net/http2.h"
 #include "net/http_client.h"
-#include "net/tls.h"
 
 enum {
-        /* Each is a connection. 600 writes to a kube-apiserver on two cores took 493 ms with 8 of
-         * them, 358 with 32, 681 with 256, and then four times our own CPU for handshakes. */
+        /* Over HTTP/1.1 each is a connection. 600 writes to a kube-apiserver on two cores took
+         * 493 ms with 8 of them, 358 with 32, 681 with 256, and then four times our own CPU for
+         * handshakes. */
         IN_FLIGHT_DEFAULT = 32,
         REQUEST_TIMEOUT_MS = 30 * 1000,
         READ_ATTEMPTS = 5,
+        REFUSALS_MOST = 8,      /* by a server that is about to go: another connection, at once */
+        RELOAD_LEAST_MS = 1000, /* between two readings of where the kubeconfig comes from */
         RETRY_FIRST_MS = 50,
         RETRY_MOST_MS = 5 * 1000,
         ERROR_BODY_LIMIT = 64 * 1024, /* of a stream that was refused */
@@ -28,20 +33,28 @@ enum {
         HEADERS_MOST = 16,
 };
 
-/* A credential that ends so soon is not used any more. */
+/*
+ * A credential that ends so soon is not used any more. But it is used for a while, whatever the
+ * clocks say: the plugin's may be another's. A server that does not take it says so.
+ */
 #define CREDENTIAL_EARLY_NS (10 * NS_PER_SECOND)
+#define CREDENTIAL_LEAST_NS (60 * NS_PER_SECOND)
 
 struct kube_client {
         struct net_loop *loop;
-        struct kube_config *config;
+        struct kube_config *config; /* the caller's, or `own` */
+        struct kube_config own;     /* read again after a failure */
+        uint64_t reloaded_ms;       /* when that was last tried; 0: never */
         struct http_client *http;
-        struct tls_context *tls;
+        struct kube_transport transport;
         struct buffer user_agent;
         struct buffer basic; /* "Basic …"; empty: none */
 
         struct exec_run *plugin; /* on its way to a credential; NULL: none */
         struct exec_credential credential;
         bool has_credential;
+        uint64_t credential_until_ns; /* monotonic */
+        unsigned credential_number;
         struct error plugin_failure; /* why the last one could not be begun */
 
         struct list calls;   /* begun, or waiting for a repetition */
@@ -56,7 +69,6 @@ struct kube_call {
         struct kube_client *client;
         struct arena arena;
         struct kube_request request; /* strings in the arena */
-        struct str target;           /* prefix and path */
         struct kube_stream_events events;
         void *user;
         bool is_stream;
@@ -70,63 +82,98 @@ struct kube_call {
         bool in_flight; /* begun; else waiting for a place */
         bool awaits_credential;
         bool asked_anew; /* after a 401 with a token that may have been old */
+        bool reloaded;   /* after a failure that another kubeconfig may cure */
+        unsigned refusals;
+        unsigned credential_number; /* that it was sent with */
 
         unsigned status;
         unsigned retry_after_s;
-        bool is_json;
+        bool is_json, is_html;
         struct buffer body;
 };
 
 /* ---- the client ---- */
 
-static int make_tls(struct kube_client *client, struct str certificate, struct str key,
-                    struct error *error)
+/* Makes connections anew, by `config` and as whom it says. The old ones stay for what they carry.
+ */
+static int make_transport(struct kube_client *client, const struct kube_config *config,
+                          struct str certificate, struct str key, struct error *error)
 {
-        const struct kube_config *config = client->config;
-        struct tls_client_options tls = { .ca = config->ca,
-                                          .certificate = certificate,
-                                          .key = key,
-                                          .insecure = config->insecure };
-        struct tls_context *context;
-        int r = tls_client_new(&tls, error, &context);
+        struct kube_transport transport;
+        int r = kube_transport_init(&transport, config, certificate, key, error);
 
         if (r < 0)
-                return r;
+                return error_prefix(error, r, "%s", config->server.data);
         if (client->http)
                 http_client_forget(client->http, NULL);
-        tls_context_free(client->tls);
-        client->tls = context;
+        kube_transport_deinit(&client->transport);
+        client->transport = transport;
         return 0;
+}
+
+static int make_basic(struct buffer *out, const struct kube_config *config)
+{
+        _cleanup_buffer_ struct buffer pair = {};
+
+        buffer_clear(out);
+        if (config->username.length == 0)
+                return 0;
+        int r = buffer_printf(&pair, "%s:%.*s", config->username.data,
+                              STR_FORMAT(config->password));
+        if (r == 0)
+                r = buffer_append_str(out, STR("Basic "));
+        return r < 0 ? r : base64_append(out, BASE64_STANDARD, pair.data, pair.length);
 }
 
 static int prepare(struct kube_client *client, const struct kube_client_options *options,
                    struct error *error)
 {
         struct kube_config *config = options->config;
-        const struct http_client_options http = { .idle_per_origin = client->in_flight_limit };
-        int r = 0;
+        const struct http_client_options http = { .idle_per_origin = client->in_flight_limit,
+                                                  .http2 = &http2_client_protocol };
+        int r = make_transport(client, config, config->certificate, config->key, error);
 
-        if (config->proxy.length > 0)
-                return error_set(error, -EOPNOTSUPP, "proxy-url is not supported yet");
-        if (config->tls) {
-                r = make_tls(client, config->certificate, config->key, error);
-                if (r < 0)
-                        return error_prefix(error, r, "%s", config->server.data);
-        }
+        if (r < 0)
+                return r;
         struct str agent = options->user_agent.length > 0 ? options->user_agent : STR("cay");
         r = buffer_append_str(&client->user_agent, agent);
-        if (r == 0 && config->username.length > 0) {
-                _cleanup_buffer_ struct buffer pair = {};
-                r = buffer_printf(&pair, "%s:%.*s", config->username.data,
-                                  STR_FORMAT(config->password));
-                if (r == 0)
-                        r = buffer_append_str(&client->basic, STR("Basic "));
-                if (r == 0)
-                        r = base64_append(&client->basic, BASE64_STANDARD, pair.data, pair.length);
-        }
+        if (r == 0)
+                r = make_basic(&client->basic, config);
         if (r == 0)
                 r = http_client_new(client->loop, &http, &client->http);
         return r < 0 ? error_prefix(error, r, "cannot make a client") : 0;
+}
+
+/*
+ * The server may have moved, or have other authorities or credentials for us: what the kubeconfig
+ * says now is taken over if it is good. Returns whether there was anything new.
+ */
+static bool reload(struct kube_client *client)
+{
+        struct kube_config now;
+        struct error error = {};
+        uint64_t now_ms = net_loop_now_ms(client->loop);
+
+        /* A plugin that runs borrows the old one. */
+        if (client->plugin ||
+            (client->reloaded_ms > 0 && now_ms - client->reloaded_ms < RELOAD_LEAST_MS))
+                return false;
+        client->reloaded_ms = MAX(now_ms, UINT64_C(1));
+        if (kube_config_reload(client->config, &now) <= 0)
+                return false;
+        if (make_transport(client, &now, now.certificate, now.key, &error) < 0 ||
+            make_basic(&client->basic, &now) < 0) {
+                log_warning("%s has changed, and cannot be used: %s", now.source.data,
+                            error.message);
+                kube_config_deinit(&now);
+                return false;
+        }
+        log_info("%s has changed: going on with %s", now.source.data, now.server.data);
+        kube_config_deinit(&client->own);
+        client->own = now;
+        client->config = &client->own;
+        client->has_credential = false;
+        return true;
 }
 
 int kube_client_new(const struct kube_client_options *options, struct error *error,
@@ -186,7 +233,8 @@ void kube_client_free(struct kube_client *client)
         exec_credential_deinit(&client->credential);
         if (client->http)
                 http_client_free(client->http);
-        tls_context_free(client->tls);
+        kube_transport_deinit(&client->transport);
+        kube_config_deinit(&client->own);
         buffer_deinit(&client->user_agent);
         buffer_deinit(&client->basic);
         free(client);
@@ -275,15 +323,17 @@ static bool is_read(const struct kube_call *call)
 
 /* ---- answers ---- */
 
+enum { SENTENCE_SIZE = 200 };
+
 static void fill_status(struct kube_call *call, struct kube_response *response,
-                        struct json_doc *doc, char fallback[static 160])
+                        struct json_doc *doc, char fallback[static SENTENCE_SIZE])
 {
         struct json_value root = doc ? json_root(doc) : (struct json_value){};
 
         response->reason = json_string(json_get(root, "reason"));
         response->message = json_string(json_get(root, "message"));
         if (response->message.length == 0) {
-                snprintf(fallback, 160, "the server answered %u %.*s", call->status,
+                snprintf(fallback, SENTENCE_SIZE, "the server answered %u %.*s", call->status,
                          STR_FORMAT(http_reason(call->status)));
                 response->message = str_from(fallback);
         }
@@ -300,12 +350,13 @@ static bool may_repeat(struct kube_call *call, uint64_t *ret_delay_ms)
 {
         struct kube_config *config = call->client->config;
 
-        if (call->status == 401 && (config->token_file.length > 0 || config->exec) &&
-            !call->asked_anew) {
+        if (call->status == 401 && !call->asked_anew &&
+            (config->token_file.length > 0 || config->exec || reload(call->client))) {
                 call->asked_anew = true;
                 call->attempts_left++;
                 kube_config_forget_token(config);
-                call->client->has_credential = false;
+                if (call->credential_number == call->client->credential_number)
+                        call->client->has_credential = false;
                 *ret_delay_ms = 0;
                 return true;
         }
@@ -316,12 +367,22 @@ static bool may_repeat(struct kube_call *call, uint64_t *ret_delay_ms)
         return true;
 }
 
+static struct str is_no_api_server(const struct kube_call *call, const char *what,
+                                   char sentence[static SENTENCE_SIZE])
+{
+        const struct str server = call->client->config->server;
+
+        snprintf(sentence, SENTENCE_SIZE, "%s: is %.*s the address of an API server?", what,
+                 (int)MIN(server.length, (size_t)80), server.data);
+        return str_from(sentence);
+}
+
 static void answered(struct kube_call *call)
 {
         _cleanup_doc_ struct json_doc *doc = NULL;
         struct kube_response response = { .status = call->status,
                                           .retry_after_s = call->retry_after_s };
-        char fallback[160];
+        char fallback[SENTENCE_SIZE], what[80];
         uint64_t delay_ms;
         bool good = call->status < 300;
 
@@ -338,16 +399,18 @@ static void answered(struct kube_call *call)
                         response.message = STR("out of memory");
                 } else if (r < 0 && good) {
                         response.error = KUBE_MALFORMED;
-                        snprintf(fallback, sizeof(fallback),
-                                 "the answer is not JSON: is %.*s the address of an API server?",
-                                 (int)MIN(call->client->config->server.length, (size_t)80),
-                                 call->client->config->server.data);
-                        response.message = str_from(fallback);
+                        response.message =
+                                is_no_api_server(call, "the answer is not JSON", fallback);
                 }
         }
         response.doc = doc;
-        if (response.error == 0 && !good)
+        if (response.error == 0 && !good && call->is_html) {
+                snprintf(what, sizeof(what), "the answer is %u %.*s with HTML", call->status,
+                         STR_FORMAT(http_reason(call->status)));
+                response.message = is_no_api_server(call, what, fallback);
+        } else if (response.error == 0 && !good) {
                 fill_status(call, &response, doc, fallback);
+        }
         finish(call, &response);
 }
 
@@ -357,7 +420,16 @@ static void failed(struct kube_call *call, int error, bool timed_out, const char
         char message[256];
 
         net_timer_stop(&call->timer);
+        if (call->http)
+                http_call_cancel(call->http);
         call->http = NULL;
+        if ((error == KUBE_UNREACHABLE || error == KUBE_UNTRUSTED) && !call->reloaded &&
+            reload(call->client)) {
+                call->reloaded = true;
+                call->attempts_left++;
+                repeat(call, 0);
+                return;
+        }
         if (call->attempts_left > 0 && error != -ENOMEM && error != KUBE_UNTRUSTED &&
             (error == KUBE_UNREACHABLE || is_read(call)) && !call->is_stream) {
                 repeat(call, backoff_next(&call->backoff));
@@ -390,7 +462,6 @@ static void on_timeout(struct net_timer *timer)
         struct kube_call *call = container_of(timer, struct kube_call, timer);
         bool connected = http_call_connection(call->http) != NULL;
 
-        http_call_cancel(call->http);
         failed(call, connected ? KUBE_LOST : KUBE_UNREACHABLE, true, "no answer came in time");
 }
 
@@ -450,6 +521,7 @@ static void on_head(struct http_call *http, void *user, const struct http_respon
 
         call->status = head->status;
         call->is_json = str_starts_with(type, STR("application/json"));
+        call->is_html = str_starts_with(type, STR("text/html"));
         call->retry_after_s = 0;
         if (str_to_u64(retry_after, 3600, &seconds) == 0)
                 call->retry_after_s = (unsigned)seconds;
@@ -458,6 +530,12 @@ static void on_head(struct http_call *http, void *user, const struct http_respon
                 return;
         if (call->status == 101) {
                 upgraded(call, http, head);
+                return;
+        }
+        if (call->status < 300 && call->is_html) {
+                char sentence[SENTENCE_SIZE];
+                is_no_api_server(call, "the answer is HTML", sentence);
+                failed(call, KUBE_MALFORMED, false, sentence);
                 return;
         }
         await_bytes(call);
@@ -476,12 +554,10 @@ static void on_body(struct http_call *http _unused_, void *user, struct str data
                 return;
         }
         if (data.length > limit - call->body.length) {
-                http_call_cancel(call->http);
                 failed(call, KUBE_MALFORMED, false, "the answer is too large");
                 return;
         }
         if (buffer_append_str(&call->body, data) < 0) {
-                http_call_cancel(call->http);
                 failed(call, -ENOMEM, false, "out of memory");
         }
 }
@@ -494,26 +570,37 @@ static void on_end(struct http_call *http _unused_, void *user)
         answered(call);
 }
 
+/* Not looked at: another connection will do. */
+static void refused(struct kube_call *call)
+{
+        if (++call->refusals > REFUSALS_MOST) {
+                failed(call, KUBE_UNREACHABLE, false, "the server takes no requests");
+                return;
+        }
+        net_timer_stop(&call->timer);
+        call->attempts_left++;
+        repeat(call, 0);
+}
+
 static void on_error(struct http_call *http _unused_, void *user, enum http_error error, int code)
 {
         struct kube_call *call = user;
-        struct str tls;
+        const char *sentence = kube_transport_error(&call->client->transport, error, code);
 
+        call->http = NULL;
         switch (error) {
         case HTTP_ERROR_DIAL:
                 if (code == -ECANCELED) {
                         withheld(call);
                         return;
                 }
-                failed(call, KUBE_UNREACHABLE, code == -ETIMEDOUT, strerror(-code));
+                failed(call, KUBE_UNREACHABLE, code == -ETIMEDOUT, sentence);
                 return;
         case HTTP_ERROR_TLS:
-                tls = tls_context_last_error(call->client->tls);
-                failed(call, KUBE_UNTRUSTED, false,
-                       tls.length > 0 ? tls.data : "the TLS handshake failed");
+                failed(call, KUBE_UNTRUSTED, false, sentence);
                 return;
         case HTTP_ERROR_REFUSED:
-                failed(call, KUBE_UNREACHABLE, false, "the server took no more requests");
+                refused(call);
                 return;
         case HTTP_ERROR_CLOSED:
         case HTTP_ERROR_EOF:
@@ -567,6 +654,18 @@ static void go_on_with(struct kube_client *client, const struct error *error)
         } while (again);
 }
 
+/* In the monotonic time, which no clock's correction moves. */
+static uint64_t end_of_credential(uint64_t expires_ns)
+{
+        uint64_t now = clock_realtime_ns(), left = 0;
+
+        if (expires_ns == UINT64_MAX)
+                return UINT64_MAX;
+        if (expires_ns > now + CREDENTIAL_EARLY_NS)
+                left = expires_ns - now - CREDENTIAL_EARLY_NS;
+        return clock_monotonic_ns() + MAX(left, (uint64_t)CREDENTIAL_LEAST_NS);
+}
+
 static void on_credential(void *user, struct exec_credential *credential, const struct error *error)
 {
         struct kube_client *client = user;
@@ -578,9 +677,12 @@ static void on_credential(void *user, struct exec_credential *credential, const 
                 go_on_with(client, error);
                 return;
         }
-        if (client->tls && credential->certificate.length > 0)
-                r = make_tls(client, buffer_str(&credential->certificate),
-                             buffer_str(&credential->key), &problem);
+        if (client->config->tls && credential->certificate.length > 0 &&
+            !(client->credential_number > 0 &&
+              str_equal(buffer_str(&credential->certificate),
+                        buffer_str(&client->credential.certificate))))
+                r = make_transport(client, client->config, buffer_str(&credential->certificate),
+                                   buffer_str(&credential->key), &problem);
         if (r < 0) {
                 go_on_with(client, &problem);
                 return;
@@ -589,6 +691,8 @@ static void on_credential(void *user, struct exec_credential *credential, const 
         client->credential = *credential;
         *credential = (struct exec_credential){};
         client->has_credential = true;
+        client->credential_number++;
+        client->credential_until_ns = end_of_credential(client->credential.expires_ns);
         go_on_with(client, NULL);
 }
 
@@ -610,9 +714,7 @@ static void on_begin_failed(struct net_task *task)
 
 static bool is_credential_good(const struct kube_client *client)
 {
-        return client->has_credential &&
-               (client->credential.expires_ns == UINT64_MAX ||
-                clock_realtime_ns() + CREDENTIAL_EARLY_NS < client->credential.expires_ns);
+        return client->has_credential && clock_monotonic_ns() < client->credential_until_ns;
 }
 
 /* Whether the call must wait for a credential. */
@@ -675,22 +777,22 @@ static size_t fill_headers(struct kube_call *call, struct arena *arena,
 static void send_attempt(struct kube_call *call)
 {
         struct kube_client *client = call->client;
-        struct kube_config *config = client->config;
+        const struct str prefix = client->config->prefix;
         struct http_header headers[HEADERS_MOST];
         _cleanup_arena_ struct arena arena = {};
         struct http_request request = {
-                .origin = { .host = config->host,
-                            .port = config->port,
-                            .filter = client->tls ? tls_context_filter(client->tls) : NULL,
-                            .server_name = config->server_name },
                 .method = call->request.method,
-                .target = call->target,
+                .target = prefix.length > 0 ? arena_printf(&arena, "%.*s%.*s", STR_FORMAT(prefix),
+                                                           STR_FORMAT(call->request.path))
+                                            : call->request.path,
                 .headers = headers,
                 .header_count = fill_headers(call, &arena, headers),
                 .body = call->request.body,
                 .upgrade = call->events.on_upgrade != NULL,
         };
 
+        kube_transport_fill(&client->transport, &request);
+        call->credential_number = client->credential_number;
         int r = may_send(call) ? 0 : -ECANCELED;
         if (r == 0) {
                 client->counters.requests++;
@@ -727,7 +829,6 @@ static void begin(struct kube_call *call)
 
 static int copy_request(struct kube_call *call, const struct kube_request *request)
 {
-        struct kube_client *client = call->client;
         struct str *strings[] = { &call->request.method, &call->request.path,
                                   &call->request.content_type, &call->request.accept,
                                   &call->request.body };
@@ -749,15 +850,8 @@ static int copy_request(struct kube_call *call, const struct kube_request *reque
                         return -ENOMEM;
         }
         call->request.headers = headers;
-        call->target = call->request.path;
-        if (client->config->prefix.length > 0)
-                call->target =
-                        arena_printf(&call->arena, "%.*s%.*s", STR_FORMAT(client->config->prefix),
-                                     STR_FORMAT(call->request.path));
-        if (!call->target.data)
-                return -ENOMEM;
         if (call->request.timeout_ms == 0)
-                call->request.timeout_ms = client->timeout_ms;
+                call->request.timeout_ms = call->client->timeout_ms;
         unsigned attempts = request->attempts                   ? request->attempts
                             : is_read(call) && !call->is_stream ? READ_ATTEMPTS
                                                                 : 1;

@@ -420,9 +420,9 @@ static void plugins_give_credentials_when_asked(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_exec_credential_ struct exec_credential credential = {};
                 struct error error = {};
-                assert_int_equal(
-                        exec_credential_parse(str_from(cases[i].script), &error, &credential),
-                        cases[i].result);
+                assert_int_equal(exec_credential_parse(str_from(cases[i].script), STR_EMPTY, &error,
+                                                       &credential),
+                                 cases[i].result);
         }
 }
 
@@ -456,7 +456,8 @@ static void a_plugin_is_run_once_and_again_when_its_token_is_refused(void **stat
         plugin_user(&user,
                     "case $KUBERNETES_EXEC_INFO in *client.authentication.k8s.io/v1*) ;; *) exit 9"
                     ";; esac; printf \""
-                    "{\\\"kind\\\":\\\"ExecCredential\\\",\\\"status\\\":"
+                    "{\\\"kind\\\":\\\"ExecCredential\\\",\\\"apiVersion\\\":"
+                    "\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":"
                     "{\\\"token\\\":\\\"$WHO\\\"}}\"");
         fake_connect(&api, "http", "", user.data, (struct kube_client_options){});
         api.show = show;

@@ -219,6 +219,18 @@ static int read_exec(struct reader *reader, struct json_value value)
         if (r == 0)
                 r = read_strings(reader, json_get(value, "env"), &exec->environment,
                                  &exec->environment_count);
+        struct str mode = json_string(json_get(value, "interactiveMode"));
+        if (r == 0 && exec->api_version.length > 0 &&
+            !str_equal(exec->api_version, STR("client.authentication.k8s.io/v1")) &&
+            !str_equal(exec->api_version, STR("client.authentication.k8s.io/v1beta1")))
+                return error_set(reader->error, -EINVAL,
+                                 "exec has the apiVersion \"%.*s\": only "
+                                 "client.authentication.k8s.io/v1 and v1beta1 are supported",
+                                 STR_FORMAT(exec->api_version));
+        if (r == 0 && str_equal(mode, STR("Always")))
+                return error_set(reader->error, -EINVAL,
+                                 "exec wants to ask the user (interactiveMode: Always), and there "
+                                 "is no terminal for it");
         exec->provide_cluster_info = json_bool_or(json_get(value, "provideClusterInfo"), false);
         if (r == 0)
                 reader->config->exec = exec;
@@ -333,8 +345,16 @@ int kube_config_load(const char *path, struct str context, struct error *error,
         char *slash = strrchr(folder, '/');
         if (slash)
                 slash[slash == folder ? 1 : 0] = '\0';
-        r = kube_config_parse(buffer_str(&text), slash ? folder : ".", context, error, ret_config);
-        return r < 0 ? error_prefix(error, r, "%s", path) : 0;
+        _cleanup_kube_config_ struct kube_config config = {};
+        r = kube_config_parse(buffer_str(&text), slash ? folder : ".", context, error, &config);
+        if (r < 0)
+                return error_prefix(error, r, "%s", path);
+        config.source = arena_str(&config.arena, str_from(path));
+        if (!config.source.data)
+                return error_set(error, -ENOMEM, "out of memory");
+        *ret_config = config;
+        config = (struct kube_config){};
+        return 0;
 }
 
 /* ---- in a cluster ---- */
@@ -391,8 +411,11 @@ int kube_config_in_cluster(const char *folder, struct error *error, struct kube_
         if (access(path, R_OK) < 0)
                 return error_prefix(error, -errno, "cannot read %s", path);
         r = copy(&reader, str_from(path), &config.token_file);
+        if (r == 0)
+                r = copy(&reader, str_from(folder), &config.source);
         if (r < 0)
                 return r;
+        config.in_cluster = true;
         *ret_config = config;
         config = (struct kube_config){};
         return 0;
@@ -452,6 +475,66 @@ struct str kube_config_token(struct kube_config *config, uint64_t now)
 void kube_config_forget_token(struct kube_config *config)
 {
         config->token_read_at = 0;
+}
+
+/* ---- reading again ---- */
+
+static bool same_list(const struct str *a, size_t a_count, const struct str *b, size_t b_count)
+{
+        if (a_count != b_count)
+                return false;
+        for (size_t i = 0; i < a_count; i++)
+                if (!str_equal(a[i], b[i]))
+                        return false;
+        return true;
+}
+
+static bool same_exec(const struct kube_exec *a, const struct kube_exec *b)
+{
+        if (!a || !b)
+                return a == b;
+        return str_equal(a->command, b->command) && str_equal(a->api_version, b->api_version) &&
+               same_list(a->arguments, a->argument_count, b->arguments, b->argument_count) &&
+               same_list(a->environment, a->environment_count, b->environment,
+                         b->environment_count);
+}
+
+static bool same_config(const struct kube_config *a, const struct kube_config *b)
+{
+        const struct str pairs[][2] = {
+                { a->server, b->server },
+                { a->ca, b->ca },
+                { a->server_name, b->server_name },
+                { a->certificate, b->certificate },
+                { a->key, b->key },
+                { a->token, b->token },
+                { a->token_file, b->token_file },
+                { a->username, b->username },
+                { a->password, b->password },
+                { a->proxy, b->proxy },
+                { a->impersonate, b->impersonate },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+                if (!str_equal(pairs[i][0], pairs[i][1]))
+                        return false;
+        return a->insecure == b->insecure && same_exec(a->exec, b->exec);
+}
+
+int kube_config_reload(const struct kube_config *config, struct kube_config *ret_config)
+{
+        _cleanup_kube_config_ struct kube_config now = {};
+        int r;
+
+        if (config->source.length == 0)
+                return 0;
+        r = config->in_cluster ? kube_config_in_cluster(config->source.data, NULL, &now)
+                               : kube_config_load(config->source.data, config->context, NULL, &now);
+        if (r < 0 || same_config(config, &now))
+                return MIN(r, 0);
+        *ret_config = now;
+        now = (struct kube_config){};
+        return 1;
 }
 
 /* ---- writing ---- */

@@ -40,6 +40,9 @@ struct kube_config {
         struct str proxy;       /* proxy-url; empty: none */
         struct str impersonate; /* user.as; empty: none */
         struct kube_exec *exec; /* credential plugin; NULL: none */
+
+        struct str source; /* the file, or in a cluster the folder; empty: neither */
+        bool in_cluster;
 };
 
 /* user.exec: the program that prints an ExecCredential. */
@@ -49,7 +52,7 @@ struct kube_exec {
         size_t argument_count;
         struct str *environment; /* NAME=value */
         size_t environment_count;
-        struct str api_version;
+        struct str api_version; /* client.authentication.k8s.io/v1 or v1beta1; empty: v1 */
         struct str install_hint;
         bool provide_cluster_info;
 };
@@ -91,6 +94,12 @@ int kube_config_find(const char *path, struct str context, struct error *error,
  */
 struct str kube_config_token(struct kube_config *config, uint64_t now);
 void kube_config_forget_token(struct kube_config *config);
+
+/*
+ * Reads again where `config` comes from: the same context of the same file. Returns 1 with what is
+ * there now if it differs in anything, 0 if it does not, or a negative errno as above.
+ */
+int kube_config_reload(const struct kube_config *config, struct kube_config *ret_config);
 
 /* One cluster, user and context, for kube_config_write(). Empty members are left out. */
 struct kube_config_entry {

@@ -7,6 +7,8 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "crypto/encode.h"
+#include "net/http.h"
 #include "json/json.h"
 #include "json/writer.h"
 
@@ -21,7 +23,7 @@ void exec_credential_deinit(struct exec_credential *credential)
         buffer_deinit(&credential->key);
 }
 
-int exec_credential_parse(struct str text, struct error *error,
+int exec_credential_parse(struct str text, struct str api_version, struct error *error,
                           struct exec_credential *ret_credential)
 {
         _cleanup_exec_credential_ struct exec_credential made = { .expires_ns = UINT64_MAX };
@@ -37,6 +39,14 @@ int exec_credential_parse(struct str text, struct error *error,
         struct str expires = json_string(json_get(status, "expirationTimestamp"));
         if (!json_string_is(json_get(json_root(doc), "kind"), STR("ExecCredential")))
                 return error_set(error, -EBADMSG, "its output is no ExecCredential");
+        struct str version = json_string(json_get(json_root(doc), "apiVersion"));
+        if (api_version.length > 0 && !str_equal(version, api_version))
+                return error_set(error, -EBADMSG,
+                                 "its output is of %.*s and not, as it was asked, of %.*s",
+                                 (int)MIN(version.length, (size_t)60), version.data,
+                                 STR_FORMAT(api_version));
+        if (!http_is_field_value(token))
+                return error_set(error, -EBADMSG, "its output has a token that cannot be sent");
         if (token.length == 0 && certificate.length == 0)
                 return error_set(error, -EBADMSG, "its output has neither token nor certificate");
         if ((certificate.length > 0) != (key.length > 0))
@@ -61,7 +71,10 @@ int exec_info_append(const struct kube_config *config, struct buffer *out)
 
         json_writer_init(&writer, out);
         json_begin_object(&writer);
-        json_field_string(&writer, "apiVersion", config->exec->api_version);
+        json_field_string(&writer, "apiVersion",
+                          config->exec->api_version.length > 0
+                                  ? config->exec->api_version
+                                  : STR("client.authentication.k8s.io/v1"));
         json_field_string(&writer, "kind", STR("ExecCredential"));
         json_field_object(&writer, "spec");
         json_field_bool(&writer, "interactive", false);
@@ -70,6 +83,18 @@ int exec_info_append(const struct kube_config *config, struct buffer *out)
                 json_field_string(&writer, "server", config->server);
                 if (config->server_name.length > 0)
                         json_field_string(&writer, "tls-server-name", config->server_name);
+                if (config->insecure)
+                        json_field_bool(&writer, "insecure-skip-tls-verify", true);
+                if (config->ca.length > 0) {
+                        _cleanup_buffer_ struct buffer ca = {};
+                        int r = base64_append(&ca, BASE64_STANDARD, config->ca.data,
+                                              config->ca.length);
+                        if (r < 0)
+                                return r;
+                        json_field_string(&writer, "certificate-authority-data", buffer_str(&ca));
+                }
+                if (config->proxy.length > 0)
+                        json_field_string(&writer, "proxy-url", config->proxy);
                 json_end_object(&writer);
         }
         json_end_object(&writer);
@@ -85,8 +110,9 @@ struct exec_run {
         struct net_timer timer;
         struct buffer text;
         char piece[4096];
-        const char *command; /* the config's */
-        exec_done_fn done;   /* NULL: cancelled or told */
+        const char *command; /* the config's, as the next */
+        struct str api_version;
+        exec_done_fn done; /* NULL: cancelled or told */
         void *user;
         unsigned open;   /* handles that are not closed */
         unsigned ending; /* of two: the process has ended, its output has ended */
@@ -128,6 +154,8 @@ static void finish(struct exec_run *run)
         run->done = NULL;
         if (r == -ETIMEDOUT)
                 error_set(&error, r, "it did not end within %d s", RUN_TIMEOUT_MS / 1000);
+        else if (r == -EFBIG)
+                error_set(&error, r, "its output is larger than %d bytes", OUTPUT_LIMIT);
         else if (r < 0)
                 error_set(&error, r, "its output cannot be read");
         else if (run->signal != 0 || run->exit_status != 0)
@@ -135,7 +163,8 @@ static void finish(struct exec_run *run)
                               run->signal ? "signal" : "status",
                               run->signal ? (long)run->signal : (long)run->exit_status);
         else
-                r = exec_credential_parse(buffer_str(&run->text), &error, &credential);
+                r = exec_credential_parse(buffer_str(&run->text), run->api_version, &error,
+                                          &credential);
         if (r < 0)
                 error_prefix(&error, r, "the credential plugin %s", run->command);
         done(run->user, r < 0 ? NULL : &credential, &error);
@@ -172,30 +201,33 @@ static void end_output(struct exec_run *run)
         end_one(run);
 }
 
-static void on_output(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
-{
-        struct exec_run *run = stream->data;
-
-        if (length > 0) {
-                if (run->failure == 0 && run->text.length + (size_t)length > OUTPUT_LIMIT)
-                        run->failure = -EFBIG;
-                if (run->failure == 0)
-                        run->failure = buffer_append(&run->text, piece->base, (size_t)length);
-                return;
-        }
-        if (length == 0)
-                return;
-        if (length != UV_EOF && run->failure == 0)
-                run->failure = (int)length;
-        end_output(run);
-}
-
 /* What it has left running may hold its output open, so the end of that is not waited for. */
 static void stop(struct exec_run *run, int failure)
 {
         run->failure = failure;
         net_timer_stop(&run->timer);
         uv_process_kill(&run->process, SIGKILL);
+        end_output(run);
+}
+
+static void on_output(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
+{
+        struct exec_run *run = stream->data;
+
+        if (length > 0) {
+                if (run->output_ended)
+                        return;
+                int r = run->text.length + (size_t)length > OUTPUT_LIMIT
+                                ? -EFBIG
+                                : buffer_append(&run->text, piece->base, (size_t)length);
+                if (r < 0)
+                        stop(run, r);
+                return;
+        }
+        if (length == 0)
+                return;
+        if (length != UV_EOF && run->failure == 0)
+                run->failure = (int)length;
         end_output(run);
 }
 
@@ -265,6 +297,7 @@ int exec_run_start(struct net_loop *loop, const struct kube_config *config, exec
         if (!run)
                 return error_set(error, -ENOMEM, "out of memory");
         run->command = config->exec->command.data;
+        run->api_version = config->exec->api_version;
         run->process.data = run->output.data = run;
         int r = uv_pipe_init(net_loop_uv(loop), &run->output, 0);
         if (r < 0) {

@@ -23,10 +23,10 @@ void exec_credential_deinit(struct exec_credential *credential);
 #define _cleanup_exec_credential_ _cleanup_(exec_credential_deinit)
 
 /*
- * Reads what a plugin printed. Returns 0, -EBADMSG or -ENOMEM with a sentence; *ret_credential is
- * untouched on failure.
+ * Reads what a plugin printed, which must be of `api_version`; empty: any. Returns 0, -EBADMSG or
+ * -ENOMEM with a sentence; *ret_credential is untouched on failure.
  */
-int exec_credential_parse(struct str text, struct error *error,
+int exec_credential_parse(struct str text, struct str api_version, struct error *error,
                           struct exec_credential *ret_credential);
 
 /* Appends the value of KUBERNETES_EXEC_INFO. */

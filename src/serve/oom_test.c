@@ -43,7 +43,7 @@ static int try_credential(void)
         return exec_credential_parse(
                 STR("{\"kind\":\"ExecCredential\",\"status\":{\"token\":\"a\",\"clientKeyData\":"
                     "\"k\",\"clientCertificateData\":\"c\"}}"),
-                NULL, &credential);
+                STR_EMPTY, NULL, &credential);
 }
 
 static void hear(void *user, const struct kube_event *event)
