@@ -7,7 +7,7 @@ CAY_DATA ?= /var/lib/cay
 MESON_OPTIONS ?= -Dwerror=false
 export CAY_DATA
 
-.PHONY: help build run stop test bench fuzz install clean
+.PHONY: help build run stop test bench bench-cluster fuzz install clean
 
 help:
 	@echo 'make run      install what is missing, build, start everything, show a sandbox at work'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test     install what tests need, build, run all tests (root)'
 	@echo 'make build    build into $(BUILD)/'
 	@echo 'make bench    measure, beside what is replaced or the physical limit (ten minutes)'
+	@echo 'make bench-cluster  measure cay controller on a real kube-apiserver (twelve minutes)'
 	@echo 'make fuzz     fuzz every parser for a minute each (clang)'
 	@echo 'make install  install under /usr/local (DESTDIR and PREFIX are honoured)'
 	@echo 'make clean    remove $(BUILD)/ and build-fuzz/'
@@ -42,6 +43,11 @@ bench: build
 	@tools/install-packages run bench
 	@tools/as-root bench/run $(BUILD)
 	@bench/router $(BUILD)
+
+bench-cluster: build
+	@tools/install-packages run cluster
+	@tools/build-control-plane >/dev/null
+	@bench/cluster/run $(BUILD)
 
 fuzz:
 	@tools/install-packages build fuzz

@@ -23,8 +23,7 @@ from lib.instance import Api, free_port, wait_for
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ATTEMPTS = 3  # a free port may be taken by somebody else before its server has it
 AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
-                "omitStages": ["RequestReceived", "ResponseStarted"],
-                "rules": [{"level": "Metadata"}]}
+                "omitStages": ["RequestReceived", "ResponseStarted"]}
 CONTROLLERS = ("garbage-collector-controller,namespace-controller,serviceaccount-controller,"
                "clusterrole-aggregation-controller,persistentvolumeclaim-protection-controller")
 
@@ -49,7 +48,10 @@ class Ended(Exception):
 
 
 class ControlPlane:
-    """Starts the servers in a temporary folder; use as a context manager."""
+    """Starts the servers in a temporary folder; use as a context manager.
+
+    `audit` is whether to keep an audit log, or its level: "RequestResponse" has the bodies.
+    """
 
     def __init__(self, audit=False, v1alpha1=False):
         self.programs = programs()
@@ -178,7 +180,9 @@ class ControlPlane:
         lines = [f'{self.tokens["admin"]},admin,admin,"system:masters"',
                  f'{self.tokens["cay-controller"]},{CONTROLLER_USER},cay-controller']
         self.write("tokens.csv", "\n".join(lines) + "\n")
-        self.write("audit-policy.json", json.dumps(AUDIT_POLICY))
+        self.write("audit-policy.json", json.dumps({
+            **AUDIT_POLICY, "rules": [
+                {"level": "Metadata" if isinstance(self.audit, bool) else self.audit}]}))
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
                         self.folder / "service-account.key"], check=True)
 
