@@ -247,8 +247,12 @@ class ControlPlane:
         for path in sorted((ROOT / "api/crds").glob("*.yaml")):
             text, count = re.subn(r"(- name: v1alpha1\n +served: )true", r"\1false",
                                   path.read_text(encoding="utf-8"))
-            if count != 1:
-                raise AssertionError(f"{path.name}: no v1alpha1 that is served")
+            # The server's own cache of a version converts every event, served or not: without a
+            # webhook that answers, once a second in vain.
+            text, conversions = re.subn(r"(\n  conversion:\n    strategy: )Webhook\n(?:    .*\n)+",
+                                        r"\1None\n", text)
+            if (count, conversions) != (1, 1):
+                raise AssertionError(f"{path.name}: no v1alpha1 that is served and converted")
             self.apply_yaml(path.read_text(encoding="utf-8") if self.v1alpha1 else text)
         self.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
         for path in ("/apis/agents.x-k8s.io/v1beta1/sandboxes",
