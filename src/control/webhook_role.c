@@ -16,7 +16,7 @@
 #include "serve/webhook_pair.h"
 #include "serve/webhook_setup.h"
 
-enum { NAMES = 5, FILE_LIMIT = 64 * 1024, FILES_AGAIN_MS = 10 * 1000 };
+enum { NAMES = 5, FILE_LIMIT = 64 * 1024, FILES_AGAIN_MS = 2 * 1000 };
 
 enum figure { REVIEWS, OBJECTS, REFUSED, INVALID, NOT_AFTER, FIGURES };
 

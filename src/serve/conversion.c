@@ -14,8 +14,7 @@
 
 #define REVIEW_VERSION STR("apiextensions.k8s.io/v1")
 
-/* An object stands in a review as its request's objects' element. */
-enum { REVIEW_DEPTH = 3, UID_LIMIT = 256 };
+enum { UID_LIMIT = 256 };
 
 static const struct kind *const kinds[] = { &kind_sandbox, &kind_sandbox_claim,
                                             &kind_sandbox_template, &kind_sandbox_warm_pool };
@@ -79,8 +78,7 @@ int conversion_review_new(struct str body, struct error *error,
                           struct conversion_review **ret_review)
 {
         _cleanup_conversion_review_ struct conversion_review *review = calloc(1, sizeof(*review));
-        const struct json_options options = { .size_limit = LIMIT_CONVERSION,
-                                              .depth_limit = LIMIT_DEPTH + REVIEW_DEPTH };
+        const struct json_options options = { .size_limit = LIMIT_CONVERSION };
 
         if (!review)
                 return error_set(error, -ENOMEM, "out of memory");

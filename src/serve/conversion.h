@@ -16,8 +16,8 @@ struct conversion_review;
 
 /*
  * Reads a request. What is no review at all fails, with a sentence: -EBADMSG (no JSON), -E2BIG
- * (nested too deeply), -EFBIG (more than LIMIT_CONVERSION), -EINVAL (no ConversionReview of v1, or
- * without request or uid); -ENOMEM.
+ * (an object nested more than LIMIT_DEPTH - 3 deep), -EFBIG (more than LIMIT_CONVERSION), -EINVAL
+ * (no ConversionReview of v1, or without request or uid); -ENOMEM.
  */
 int conversion_review_new(struct str body, struct error *error,
                           struct conversion_review **ret_review);

@@ -593,9 +593,9 @@ bool webhook_setup_is_well(const struct webhook_setup *setup, char why[static HE
                 bool synced = kube_reflector_is_synced(crd->reflector);
                 if (synced && !crd->trouble[0] && (!crd->is_ours || has_right_conversion(crd)))
                         continue;
-                snprintf(why, HEALTH_WHY_SIZE, "%.*s %s%s%.60s", STR_FORMAT(crd->name),
-                         synced ? "is not patched" : "is not read yet", crd->trouble[0] ? ": " : "",
-                         crd->trouble);
+                /* What API servers say names the CRD. */
+                snprintf(why, HEALTH_WHY_SIZE, "%s%.110s", synced ? "not patched: " : "not read: ",
+                         crd->trouble[0] ? crd->trouble : crd->name.data);
                 return false;
         }
         return true;
