@@ -282,6 +282,47 @@ static void replaces_stale_members_if_asked_to(void **state)
         }
 }
 
+/* Its hash of the blueprint is of another kind than ours, so the blueprint itself decides. */
+static void keeps_what_upstreams_controller_made(void **state)
+{
+        static const struct {
+                const char *spec;
+                bool stale;
+        } cases[] = {
+                { "'automountServiceAccountToken':false,'dnsPolicy':'None','dnsConfig':{"
+                  "'nameservers':['8.8.8.8','1.1.1.1']}",
+                  false },
+                { "'automountServiceAccountToken':true,'dnsPolicy':'None','dnsConfig':{"
+                  "'nameservers':['8.8.8.8','1.1.1.1']}",
+                  true },
+                { "'automountServiceAccountToken':false", true },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+                char hash[NAME_HASH_SIZE], meta[512], body[1024];
+
+                bed_begin(&bed);
+                put_template(&bed);
+                put_pool(&bed, ",'replicas':2,'updateStrategy':{'type':'Recreate'}");
+                snprintf(meta, sizeof(meta),
+                         OWNED_BY_POOL("p") ",'labels':{'agents.x-k8s.io/sandbox-template-hash':"
+                                            "'0123abcd','agents.x-k8s.io/"
+                                            "sandbox-template-ref-hash':'%.8s'}",
+                         name_hash(STR("t"), hash).data);
+                snprintf(body, sizeof(body),
+                         "'spec':{'podTemplate':{'spec':{%s,'containers':[{'name':'c','image':'i',"
+                         "'ports':[{'containerPort':8888}]}]}}}," READY_STATUS,
+                         cases[i].spec);
+                bed_put(&bed, &kind_sandbox, "theirs", meta, body);
+                bed_put(&bed, &kind_pod, "bare", meta, RUNNING_POD);
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "delete Sandbox theirs"), cases[i].stale);
+                assert_int_equal(bed_count(&bed, "delete"), cases[i].stale);
+        }
+}
+
 static void replaces_stuck_members_unless_there_is_no_room(void **state)
 {
         static const char *const scheduled[] = { "'True'", "'False','reason':'Unschedulable'" };
@@ -724,6 +765,7 @@ int main(void)
                 cmocka_unit_test(deletes_the_unready_then_the_newest),
                 cmocka_unit_test(waits_to_delete_what_is_being_written),
                 cmocka_unit_test(replaces_stale_members_if_asked_to),
+                cmocka_unit_test(keeps_what_upstreams_controller_made),
                 cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
                 cmocka_unit_test(refills_as_fast_as_it_may),
                 cmocka_unit_test(waits_before_it_replenishes),

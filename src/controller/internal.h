@@ -179,6 +179,15 @@ void write_claim_annotations(struct json_writer *writer, const struct cache_entr
 /* A member with the map's keys, comma-separated; nothing when there are none. */
 void write_key_list(struct json_writer *writer, struct str annotation, struct json_value map);
 
+/*
+ * Whether a pool's member was made from something else than what the template says now; the hashes
+ * are the template's. Our label tells by itself. Members that upstream's controller made have a
+ * hash of another kind there: their blueprint is compared with what we would make. Of bare Pods of
+ * others no more can be told than the template's name.
+ */
+bool member_is_stale(const struct cache_entry *member, const struct cache_entry *template,
+                     struct str template_ref_hash, struct str template_hash);
+
 /* The Pod spec of a template with secure defaults and the claim's env. Written as a value. */
 void write_secure_pod_spec(struct json_writer *writer, const struct sandbox_template *template,
                            const struct sandbox_claim *claim);

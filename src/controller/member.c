@@ -135,6 +135,44 @@ void write_secure_pod_spec(struct json_writer *writer, const struct sandbox_temp
         json_end_object(writer);
 }
 
+/* ---- what a member was made from ---- */
+
+/* Without memory it is kept. */
+static bool has_another_blueprint(const struct sandbox *sandbox,
+                                  const struct sandbox_template *template)
+{
+        char wanted[BLUEPRINT_HASH_SIZE], found[BLUEPRINT_HASH_SIZE];
+        _cleanup_buffer_ struct buffer text = { 0 };
+        _cleanup_doc_ struct json_doc *spec = NULL;
+        struct blueprint blueprint = template->blueprint;
+        struct json_writer writer;
+
+        json_writer_init(&writer, &text);
+        write_secure_pod_spec(&writer, template, NULL);
+        if (json_writer_finish(&writer) < 0 || json_doc_from_buffer(&text, &spec) < 0)
+                return false;
+        blueprint.pod_spec = json_root(spec);
+        blueprint_hash(&blueprint, wanted);
+        blueprint_hash(&sandbox->blueprint, found);
+        return !str_equal(str_from(wanted), str_from(found));
+}
+
+bool member_is_stale(const struct cache_entry *member, const struct cache_entry *template,
+                     struct str template_ref_hash, struct str template_hash)
+{
+        struct str hash = object_meta_label(&member->meta, LABEL_TEMPLATE_HASH);
+
+        if (!str_equal(object_meta_label(&member->meta, LABEL_TEMPLATE_REF_HASH),
+                       template_ref_hash))
+                return true;
+        if (str_equal(hash, template_hash))
+                return false;
+        if (hash.length == BLUEPRINT_HASH_SIZE - 1 || !template)
+                return true;
+        return member->kind == &kind_sandbox &&
+               has_another_blueprint(member->typed, template->typed);
+}
+
 /* ---- metadata ---- */
 
 static void write_label(struct json_writer *writer, struct str key, struct str value)

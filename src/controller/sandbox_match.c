@@ -60,10 +60,8 @@ static bool is_stale(const struct match *match, const struct cache_entry *pool,
                      const struct cache_entry *member)
 {
         return ((const struct sandbox_warm_pool *)pool->typed)->recreate &&
-               (!str_equal(object_meta_label(&member->meta, LABEL_TEMPLATE_HASH),
-                           str_from(match->template_hash)) ||
-                !str_equal(object_meta_label(&member->meta, LABEL_TEMPLATE_REF_HASH),
-                           str_from(match->template_ref_hash)));
+               member_is_stale(member, match->template, str_from(match->template_ref_hash),
+                               str_from(match->template_hash));
 }
 
 static bool is_expired(const struct match *match, const struct sandbox *sandbox)

@@ -111,10 +111,9 @@ static void look_at_member(struct pool_pass *pass, struct member *member)
         look_at_readiness(pass, member);
         /* Who keeps stale members need not know. */
         if (pass->template && pass->pool->recreate)
-                member->stale = !str_equal(object_meta_label(meta, LABEL_TEMPLATE_REF_HASH),
-                                           str_from(pass->template_ref_hash)) ||
-                                !str_equal(object_meta_label(meta, LABEL_TEMPLATE_HASH),
-                                           str_from(pass->template_hash));
+                member->stale = member_is_stale(member->entry, pass->template,
+                                                str_from(pass->template_ref_hash),
+                                                str_from(pass->template_hash));
         if (member->leaving) {
                 pass->leaving++;
                 return;

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`cay controller` takes over a cluster that upstream's controller has run, of either generation,
+on a real kube-apiserver: nothing is made anew, nothing is lost."""
+
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import tap, upstream  # noqa: E402
+from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
+from lib.fake_node import FakeNode  # noqa: E402
+from lib.instance import wait_for  # noqa: E402
+from lib.scene import (  # noqa: E402
+    PREFIX, Scene, annotations, condition, labels, owner, same)
+
+CAY = os.environ.get("CAY")
+KINDS = ("pods", "services", "sandboxes", "sandboxclaims", "sandboxwarmpools", "sandboxtemplates",
+         "networkpolicies")
+
+
+class Controller:
+    count = 0
+
+    def __init__(self, plane):
+        Controller.count += 1
+        self.plane, self.name = plane, f"takeover-{Controller.count}"
+        self.process = plane.start_controller(CAY, name=self.name, url=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.plane.end(self.process)
+
+    def writes(self):
+        text = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")
+        where = re.search(r'"msg":"metrics on (\S+)"', text).group(1)
+        with urllib.request.urlopen(f"http://{where}/metrics", timeout=10) as answer:
+            return re.search(r"^cay_controller_writes_total (\S+)$", answer.read().decode(),
+                             re.MULTILINE).group(1)
+
+    def until_quiet(self):
+        """Until it leads, sees all, and has written nothing for a second and a half."""
+        self.plane.until_ready(self.name)
+        log = self.plane.folder / f"{self.name}.log"
+        wait_for(lambda: '"msg":"leading"' in log.read_text(), 60, "it to lead")
+        def quiet():
+            before = self.writes()
+            time.sleep(1.5)  # what is not written is what is tested
+            return self.writes() == before
+        wait_for(quiet, 60, "it to have nothing to write")
+
+
+def uids(scene):
+    return {(kind, each["metadata"]["name"]): each["metadata"]["uid"]
+            for kind in KINDS for each in scene.list(kind)}
+
+
+def made_or_deleted(plane):
+    return {request: count for request, count in plane.requests(CONTROLLER_USER).items()
+            if request[0] in ("create", "delete", "deletecollection") and request[2] in KINDS}
+
+
+def ready(scene, resource, names):
+    for name in names:
+        same("True", condition(scene.read(resource, name)).get("status"))
+
+
+# ---- v0.1.0 ----
+
+def only_v1alpha1(plane):
+    """The CRDs as they were then: one version, and nothing to convert."""
+    for path in sorted((ROOT / "api/crds").glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        text, dropped = re.subn(r"  - name: v1beta1\n.*\Z", "", text, flags=re.DOTALL)
+        text, stored = re.subn(r"storage: false", "storage: true", text)
+        text, unconverted = re.subn(r"(\n  conversion:\n    strategy: )Webhook\n(?:    .*\n)+",
+                                    r"\1None\n", text)
+        same((1, 1, 1), (dropped, stored, unconverted))
+        plane.kubectl("delete", "-f", path)
+        plane.apply_yaml(text)
+    scene_kinds = ("sandboxes.agents", "sandboxclaims.extensions.agents",
+                   "sandboxtemplates.extensions.agents", "sandboxwarmpools.extensions.agents")
+    for name in scene_kinds:
+        plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.x-k8s.io")
+
+
+def test_the_first_generation_is_taken_over(plane):
+    only_v1alpha1(plane)
+    scene = Scene("v1alpha1")
+    planter = upstream.V1alpha1(scene)
+    scene.make("sandboxtemplates", "t", upstream.blueprint())
+    planter.pool("p", "t", ("aaaaa", "bbbbb"))
+    planter.claim("warm", "t", pod="p-ccccc")
+    planter.claim("cold", "t")
+    planter.sandbox("plain")
+    before = uids(scene)
+    same(5, len(scene.list("pods")))
+
+    plane.kubectl("replace", "-f", ROOT / "api/crds")
+    with Controller(plane) as controller:
+        controller.until_quiet()
+        plane.until_converting()
+        same(before, {key: uid for key, uid in uids(scene).items()
+                      if key != ("networkpolicies", "t-network-policy")})
+        same({("create", "networking.k8s.io", "networkpolicies", 201): 1}, made_or_deleted(plane))
+        ready(scene, "sandboxes", ("warm", "cold", "plain"))
+        ready(scene, "sandboxclaims", ("warm", "cold"))
+        for name, pod in (("warm", "p-ccccc"), ("cold", "cold")):
+            claim, sandbox = scene.read("sandboxclaims", name), scene.read("sandboxes", name)
+            same((name, name), (claim["status"]["sandbox"]["name"],
+                                claim["status"]["sandbox"]["Name"]))
+            same(("SandboxClaim", name, claim["metadata"]["uid"]), owner(sandbox))
+            same(("Sandbox", name, sandbox["metadata"]["uid"]), owner(scene.read("pods", pod)))
+        same("p-ccccc", annotations(scene.read("sandboxes", "warm"))[PREFIX + "pod-name"])
+        same(2, scene.read("sandboxwarmpools", "p")["status"]["readyReplicas"])
+
+        # It goes on as it was: a claim gets a Pod of the pool, which makes another.
+        scene.make("sandboxclaims", "new", {"sandboxTemplateRef": {"name": "t"}})
+        scene.until_ready("sandboxclaims", "new")
+        pod = annotations(scene.read("sandboxes", "new"))[PREFIX + "pod-name"]
+        assert ("pods", pod) in before and pod in ("p-aaaaa", "p-bbbbb"), pod
+        scene.until_owned("pods", scene.read("sandboxwarmpools", "p"), 2)
+        scene.end()
+
+
+# ---- v0.5.6 ----
+
+def test_the_second_generation_is_taken_over(plane):
+    scene, old = Scene(), None
+    planter = upstream.V1beta1(scene)
+    planter.template("t")
+    planter.pool("p", "t", ("aaaaa", "bbbbb", "ccccc"))
+    planter.pool("strict", "t", ("aaaaa",), strategy="Recreate")
+    planter.claim("warm", "p", "t", "p-ddddd", "warm")
+    planter.claim("cold", "p", "t", "cold", "cold")
+    planter.sandbox("plain", service=True)
+    planter.written_as_v1alpha1("old")
+    planter.suspended("asleep")
+    before, created = uids(scene), made_or_deleted(plane)
+    same(8, len(scene.list("pods")))
+
+    with Controller(plane) as controller:
+        controller.until_quiet()
+        plane.until_converting()
+        same(before, uids(scene))
+        same(created, made_or_deleted(plane))
+        ready(scene, "sandboxes", ("plain", "old", "cold", "p-aaaaa", "p-bbbbb", "p-ccccc",
+                                   "p-ddddd", "strict-aaaaa"))
+        same("True", condition(scene.read("sandboxes", "asleep"), "Suspended")["status"])
+        for claim_name, name in (("warm", "p-ddddd"), ("cold", "cold")):
+            claim, sandbox = scene.read("sandboxclaims", claim_name), scene.read("sandboxes", name)
+            same(("True", name), (condition(claim)["status"], claim["status"]["sandbox"]["name"]))
+            same(sandbox["status"]["podIPs"], claim["status"]["sandbox"]["podIPs"])
+            same(("SandboxClaim", claim_name, claim["metadata"]["uid"]), owner(sandbox))
+            same(claim["metadata"]["uid"], labels(sandbox)[PREFIX + "claim-uid"])
+        for pool, count in (("p", 3), ("strict", 1)):
+            same((count, count), tuple(scene.read("sandboxwarmpools", pool)["status"][key]
+                                       for key in ("replicas", "readyReplicas")))
+
+        # What upstream's conversion kept of the old version is read.
+        old = Scene.__new__(Scene)
+        old.__dict__ = {**scene.__dict__, "version": "v1alpha1"}
+        document = old.read("sandboxes", "old")
+        assert upstream.STATE not in annotations(document), annotations(document)
+        same(1, document["spec"].get("replicas", 1))
+
+        # A member of either pool is given away as it is.
+        for pool in ("p", "strict"):
+            scene.make("sandboxclaims", f"of-{pool}", {"warmPoolRef": {"name": pool}})
+            told = scene.until_ready("sandboxclaims", f"of-{pool}")
+            assert ("sandboxes", told["status"]["sandbox"]["name"]) in before, told["status"]
+        scene.end()
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a time limit: clean up, too
+    with ControlPlane(audit=True, v1alpha1=True) as plane:
+        os.environ["KUBECONFIG"] = plane.kubeconfig
+        FakeNode(plane)
+        tap.main(globals(), (plane,))
+
+
+if __name__ == "__main__":
+    main()
