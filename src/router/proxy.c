@@ -218,12 +218,12 @@ static void dialing_failed(struct passage *p)
 
         router_metrics_error(options->metrics, p->target.name_space, "dial");
         if (p->by_index)
-                metric_add(options->metrics->invalidations, 1);
+                router_metrics_invalidation(options->metrics, p->target.name_space);
         if (p->attempts > options->retries) {
                 fail(p, 502, "Could not connect to the backend sandbox: ");
                 return;
         }
-        metric_add(options->metrics->retries, 1);
+        router_metrics_retry(options->metrics, p->target.name_space);
         wait(p, MIN(options->retry_first_ms << MIN(p->attempts - 1, 16u), options->retry_max_ms));
 }
 
@@ -596,19 +596,19 @@ static void take_verdict(struct passage *p, enum verdict verdict)
 
         switch (verdict) {
         case VERDICT_ALLOWED:
-                router_metrics_decision(metrics, "allow");
+                router_metrics_decision(metrics, p->target.name_space, "allow");
                 attempt(p);
                 return;
         case VERDICT_UNAUTHENTICATED:
-                router_metrics_decision(metrics, "deny");
+                router_metrics_decision(metrics, p->target.name_space, "deny");
                 fail_with(p, 401, "unauthenticated", STR_EMPTY);
                 return;
         case VERDICT_FORBIDDEN:
-                router_metrics_decision(metrics, "deny");
+                router_metrics_decision(metrics, p->target.name_space, "deny");
                 fail_with(p, 403, "forbidden", STR_EMPTY);
                 return;
         case VERDICT_UNKNOWN:
-                router_metrics_decision(metrics, "error");
+                router_metrics_decision(metrics, p->target.name_space, "error");
                 fail_with(p, 503, "Tokens cannot be reviewed now.", STR_EMPTY);
                 return;
         case VERDICT_PENDING:

@@ -505,8 +505,9 @@ static void connecting_is_tried_again_and_the_body_kept(void **state)
         ask(&f, "POST", "/", &asked);
         asked.request.body = STR("kept");
         start(&f, &asked, &result);
-        test_run_until(&f.t, metric_value(f.metrics.retries) > 0);
-        assert_true(metric_value(f.metrics.invalidations) > 0);
+        const struct str name_space = STR("ns");
+        test_run_until(&f.t, metric_value(metric_with(f.metrics.retries, &name_space)) > 0);
+        assert_true(metric_value(metric_with(f.metrics.invalidations, &name_space)) > 0);
         open_backend(&f);
         test_run_until(&f.t, result.ends || result.errors);
         assert_int_equal(result.status, 201);

@@ -29,7 +29,7 @@ static const struct metric_description decisions = {
         METRIC_COUNTER,
         PREFIX "authz_decisions_total",
         "Requests allowed and denied.",
-        { "decision" },
+        { "sandbox_namespace", "decision" },
 };
 static const struct metric_description reloads = {
         METRIC_COUNTER,
@@ -41,15 +41,19 @@ static const struct metric_description build_info = {
         METRIC_GAUGE,
         PREFIX "build_info",
         "Always 1.",
-        { "version" },
+        { "git_version" },
 };
 static const struct metric_description inflight = { METRIC_GAUGE, PREFIX "inflight_requests",
                                                     "Requests being served." };
-static const struct metric_description retries = { METRIC_COUNTER, PREFIX "upstream_retries_total",
-                                                   "Connections tried again." };
+static const struct metric_description retries = { METRIC_COUNTER,
+                                                   PREFIX "upstream_retries_total",
+                                                   "Connections tried again.",
+                                                   { "sandbox_namespace" } };
 static const struct metric_description invalidations = {
-        METRIC_COUNTER, PREFIX "cache_invalidations_total",
-        "Known addresses at which nobody answered."
+        METRIC_COUNTER,
+        PREFIX "cache_invalidations_total",
+        "Known addresses at which nobody answered.",
+        { "sandbox_namespace" },
 };
 static const struct metric_description sandboxes = { METRIC_GAUGE, PREFIX "index_sandboxes",
                                                      "Sandboxes known." };
@@ -80,13 +84,13 @@ int router_metrics_init(struct router_metrics *m)
                          { &durations, &m->durations },
                          { &errors, &m->errors },
                          { &decisions, &m->decisions },
-                         { &reloads, &m->reloads } };
+                         { &reloads, &m->reloads },
+                         { &retries, &m->retries },
+                         { &invalidations, &m->invalidations } };
         const struct {
                 const struct metric_description *description;
                 struct metric **metric;
         } plain[] = { { &inflight, &m->inflight },
-                      { &retries, &m->retries },
-                      { &invalidations, &m->invalidations },
                       { &sandboxes, &m->sandboxes },
                       { &pods, &m->pods },
                       { &waiting, &m->waiting },
@@ -134,7 +138,8 @@ void router_metrics_request(struct router_metrics *m, struct str method, unsigne
         char code[12];
 
         snprintf(code, sizeof(code), "%u", status);
-        const struct str values[] = { known_method(method), str_from(code), name_space };
+        const struct str values[] = { known_method(method), str_from(code),
+                                      name_space.length > 0 ? name_space : STR("-") };
         metric_add(metric_with(m->requests, values), 1);
         metric_observe(metric_with(m->durations, values), seconds);
 }
@@ -146,11 +151,21 @@ void router_metrics_error(struct router_metrics *m, struct str name_space, const
         metric_add(metric_with(m->errors, values), 1);
 }
 
-void router_metrics_decision(struct router_metrics *m, const char *decision)
+void router_metrics_decision(struct router_metrics *m, struct str name_space, const char *decision)
 {
-        const struct str value = str_from(decision);
+        const struct str values[] = { name_space, str_from(decision) };
 
-        metric_add(metric_with(m->decisions, &value), 1);
+        metric_add(metric_with(m->decisions, values), 1);
+}
+
+void router_metrics_retry(struct router_metrics *m, struct str name_space)
+{
+        metric_add(metric_with(m->retries, &name_space), 1);
+}
+
+void router_metrics_invalidation(struct router_metrics *m, struct str name_space)
+{
+        metric_add(metric_with(m->invalidations, &name_space), 1);
 }
 
 void router_metrics_reload(struct router_metrics *m, const char *outcome)

@@ -7,8 +7,9 @@
 /* The router's figures, by the names that upstream's dashboards know. */
 struct router_metrics {
         struct metrics *metrics;
-        struct metric_family *requests, *durations, *errors, *decisions, *reloads;
-        struct metric *inflight, *retries, *invalidations;
+        struct metric_family *requests, *durations, *errors, *decisions, *reloads, *retries,
+                *invalidations;
+        struct metric *inflight;
         struct metric *sandboxes, *pods, *waiting, *tunnels;
 };
 
@@ -25,5 +26,10 @@ void router_metrics_error(struct router_metrics *metrics, struct str name_space,
                           const char *reason);
 
 /* Of authorization: "allow", "deny", "error"; of certificates: "success", "failure". */
-void router_metrics_decision(struct router_metrics *metrics, const char *decision);
+void router_metrics_decision(struct router_metrics *metrics, struct str name_space,
+                             const char *decision);
 void router_metrics_reload(struct router_metrics *metrics, const char *outcome);
+
+/* A connection is tried again; nobody was where the index had said. */
+void router_metrics_retry(struct router_metrics *metrics, struct str name_space);
+void router_metrics_invalidation(struct router_metrics *metrics, struct str name_space);

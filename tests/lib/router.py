@@ -225,6 +225,12 @@ class Authority:
         return self.folder / f"{name}.crt", self.folder / f"{name}.key"
 
 
+def decisions(namespace, decision):
+    """The series that counts them."""
+    return ("sandbox_router_authz_decisions_total"
+            f'{{sandbox_namespace="{namespace}",decision="{decision}"}}')
+
+
 def scoped_token(key, namespace, name, expires):
     """As docs/router.md says that they are made."""
     def encode(data):

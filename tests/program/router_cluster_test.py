@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import objects, tap  # noqa: E402
 from lib.control_plane import ROOT, ControlPlane  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
-from lib.router import Backend, Router  # noqa: E402
+from lib.router import Backend, Router, decisions  # noqa: E402
 from lib.scene import MERGE, Scene, name_hash, same  # noqa: E402
 
 CAY = os.environ.get("CAY")
@@ -119,7 +119,8 @@ def test_two_find_sandboxes_by_name_claim_and_uid(plane, backend):
                          "the new address to be known")
         box.tell("127.0.0.3")
         wait_for(lambda: ask(first, backend, scene, "box")[0] == 502, 20, "nobody to be there")
-        assert first.metric("sandbox_router_cache_invalidations_total") > 0
+        assert first.metric("sandbox_router_cache_invalidations_total"
+                            f'{{sandbox_namespace="{scene.namespace}"}}') > 0
 
 
 def test_a_request_waits_for_its_sandbox(plane, backend):
@@ -162,8 +163,8 @@ def test_tokens_are_reviewed_by_the_cluster(plane, backend):
                  ask(each, backend, scene, "box", token=token))
         assert "authorization" not in json.loads(
             ask(each, backend, scene, "box", token=good)[1])["headers"]
-        same(21.0, each.metric('sandbox_router_authz_decisions_total{decision="allow"}'))
-        same(3.0, each.metric('sandbox_router_authz_decisions_total{decision="deny"}'))
+        same(21.0, each.metric(decisions(scene.namespace, "allow")))
+        same(3.0, each.metric(decisions(scene.namespace, "deny")))
     # A token for others is none here.
     with router(plane, "--authz-mode=tokenreview",
                 "--authz-tokenreview-audiences=sandboxes") as each:
