@@ -7,6 +7,7 @@
  */
 #include "base/buffer.h"
 #include "client/client.h"
+#include "net/http2.h"
 #include "net/http_server.h"
 #include "net/test_loop.h"
 
@@ -116,7 +117,9 @@ static inline void fake_on_request(void *user, struct http_exchange *exchange)
 /* `scheme` is "http" or "https"; `filter` is the TLS server's. */
 static inline void fake_listen(struct fake_api *api, struct stream_filter *filter)
 {
-        struct http_server_options server = { .on_request = fake_on_request, .user = api };
+        struct http_server_options server = { .on_request = fake_on_request,
+                                              .user = api,
+                                              .http2 = &http2_protocol };
         struct net_address address;
 
         *api = (struct fake_api){};
@@ -125,6 +128,21 @@ static inline void fake_listen(struct fake_api *api, struct stream_filter *filte
         assert_int_equal(http_server_new(api->t.net, &server, &api->server), 0);
         assert_int_equal(http_server_listen(api->server, &address, filter, 0, NULL, &api->listener),
                          0);
+}
+
+static inline void fake_load(struct fake_api *api, const char *path,
+                             struct kube_client_options options)
+{
+        struct error error = {};
+
+        int r = kube_config_load(path, STR(""), &error, &api->config);
+        if (r < 0)
+                fail_msg("%s", error.message);
+        options.loop = api->t.net;
+        options.config = &api->config;
+        r = kube_client_new(&options, &error, &api->client);
+        if (r < 0)
+                fail_msg("%s", error.message);
 }
 
 static inline void fake_connect(struct fake_api *api, const char *scheme, const char *cluster,

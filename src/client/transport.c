@@ -34,7 +34,8 @@ static int make_tls(struct kube_transport *transport, const struct kube_config *
 static int make_proxy(struct kube_transport *transport, const struct kube_config *config,
                       const struct kube_proxy *proxy, struct error *error)
 {
-        const struct tls_client_options tls = {};
+        /* The kubeconfig's authorities are asked about the proxy too, as client-go does. */
+        const struct tls_client_options tls = { .ca = config->ca, .insecure = config->insecure };
         bool is_ipv6 = memchr(config->host.data, ':', config->host.length) != NULL;
         struct http_proxy_options options = { .authorization = proxy->authorization,
                                               .proxy_name = proxy->host };

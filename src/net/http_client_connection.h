@@ -15,9 +15,9 @@ enum { HTTP_CLIENT_BUCKETS = 256, HTTP_CLIENT_HTTP1_ONLY = 64 };
 struct http_client {
         struct net_loop *loop;
         struct http_client_options options;
-        struct list calls;                        /* struct http_call */
-        struct list buckets[HTTP_CLIENT_BUCKETS]; /* kept connections, newest first */
-        struct list ages;                         /* the same, oldest first */
+        struct list calls;                         /* struct http_call */
+        struct list buckets[HTTP_CLIENT_BUCKETS];  /* kept connections, newest first */
+        struct list ages;                          /* the same, oldest first */
         struct list sessions[HTTP_CLIENT_BUCKETS]; /* that take more calls, newest first */
         struct list all_sessions;
         struct list leaders; /* calls that connect, for those that would share the connection */
