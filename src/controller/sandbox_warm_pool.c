@@ -25,6 +25,10 @@ enum {
         BURST_LEFT = 32
 }; /* Ready members that are left at least, and a quarter of what is wanted */
 
+/* A pass looks at every member. So that large pools do not keep the processor busy with the changes
+ * of single ones, a pool rests this long for each member: some two hundred times what it costs. */
+#define REST_PER_MEMBER_NS UINT64_C(10000)
+
 #define BURST_QUIET_NS (100 * NS_PER_MS)
 #define BURST_MOST_NS  (2 * NS_PER_SECOND)
 
@@ -485,6 +489,7 @@ void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
                 pass.generation = GENERATION_V1BETA1;
         if (plan_generation(&pass))
                 return;
+        plan->rest_ns = pass.count * REST_PER_MEMBER_NS;
         wanted = (size_t)pass.pool->replicas;
         notice_departures(&pass, wanted);
         plan_removals(&pass, wanted);

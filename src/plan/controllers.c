@@ -326,6 +326,7 @@ static void plan_key(struct controllers *set, struct key *key)
         r = plan.failure;
         if (r == 0) {
                 come_back(set, key, &plan);
+                key->rest_until_ns = plan.rest_ns ? set->now.monotonic_ns + plan.rest_ns : 0;
                 if (key->controller->remembers)
                         memcpy(key->memory, plan.memory, sizeof(key->memory));
                 for (size_t i = 0; i < plan.wait_count; i++)
@@ -364,6 +365,10 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
 
                 if (!set->synced[index]) {
                         queue_wait(&set->queue, key, &set->unsynced[index]);
+                        continue;
+                }
+                if (key->rest_until_ns > now.monotonic_ns) {
+                        queue_push_at(&set->queue, key, key->rest_until_ns);
                         continue;
                 }
                 plan_key(set, key);

@@ -80,6 +80,7 @@ struct plan {
         struct action *actions;
         size_t count, capacity;
         uint64_t come_back_ns;        /* realtime, the earliest that was asked for; 0: no need */
+        uint64_t rest_ns;             /* the key is not planned again sooner, whatever changes */
         uint64_t memory[PLAN_MEMORY]; /* given to the key's next plan; begins as the last left it */
         uint64_t random;     /* state of the plan's own generator, seeded by the executor */
         struct buffer notes; /* why: sentences, one a line, for `cay why` */

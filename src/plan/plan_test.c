@@ -518,6 +518,34 @@ static void comes_back_and_tells_why(void **state)
         end(&bed);
 }
 
+static void plan_and_rest(struct bed *bed, const struct view *seen, struct plan *ret_plan)
+{
+        (void)bed;
+        (void)seen;
+        ret_plan->rest_ns = NS_PER_MS;
+}
+
+static void rests(void **state)
+{
+        struct bed bed;
+
+        (void)state;
+        begin(&bed, false, plan_and_rest);
+        feed(&bed, "a", 1, "");
+        run(&bed);
+        feed(&bed, "a", 2, "");
+        uint64_t due = bed.now_ns + NS_PER_MS;
+        assert_true(run(&bed) == due);
+        feed(&bed, "a", 3, "");
+        bed.now_ns = due - 1;
+        assert_true(run(&bed) == due);
+        assert_int_equal(bed.plans, 1);
+        bed.now_ns = due;
+        assert_true(run(&bed) == UINT64_MAX);
+        assert_int_equal(bed.plans, 2);
+        end(&bed);
+}
+
 static void waits_until_all_is_listed(void **state)
 {
         struct bed bed = {
@@ -582,6 +610,7 @@ int main(void)
                 cmocka_unit_test(repeats_until_the_answer_is_certain),
                 cmocka_unit_test(stops),
                 cmocka_unit_test(comes_back_and_tells_why),
+                cmocka_unit_test(rests),
                 cmocka_unit_test(waits_until_all_is_listed),
                 cmocka_unit_test(refuses_too_much),
                 cmocka_unit_test(names_are_like_kubernetes),

@@ -149,7 +149,7 @@ static bool remembers(const struct key *key)
 void queue_release(struct queue *queue, struct key *key)
 {
         if (key->state != KEY_IDLE || key->heap_slot || key->in_flight || key->waits ||
-            key->dirty || key->failures || remembers(key))
+            key->dirty || key->failures || key->rest_until_ns || remembers(key))
                 return;
         table_remove(&queue->keys, &key->node);
         free(key);
