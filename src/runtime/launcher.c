@@ -321,7 +321,7 @@ static int pool_wait(const struct launcher *launcher)
         uint64_t at = MAX(launcher->last_request_ns + POOL_QUIET_MS * NS_PER_MS,
                           launcher->pool_pause_until_ns);
 
-        if (launcher->pooled >= launcher->config.pool)
+        if (launcher->counts[SANDBOX_POOLED] >= launcher->config.pool)
                 return -1;
         return at <= now ? 0 : (int)((at - now + NS_PER_MS - 1) / NS_PER_MS);
 }
@@ -348,7 +348,7 @@ static int serve(struct launcher *launcher)
 
         while (!launcher->ends) {
                 int wait = pool_wait(launcher);
-                if (launcher->dying > 0)
+                if (launcher->counts[SANDBOX_DYING] > 0)
                         wait = wait < 0 ? REAP_MS : MIN(wait, (int)REAP_MS);
                 int count = epoll_wait(launcher->epoll, events, EVENTS, wait);
                 if (count < 0 && errno != EINTR)
@@ -368,11 +368,9 @@ static void drain(struct launcher *launcher)
         uint64_t deadline = clock_monotonic_ns() + 2 * NS_PER_SECOND;
         struct sandbox *sandbox;
 
-        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
-                if (sandbox->state == SANDBOX_POOLED)
-                        sandbox_destroy(launcher, sandbox);
-        }
-        while (launcher->dying > 0 && clock_monotonic_ns() < deadline) {
+        list_for_each (sandbox, &launcher->sandboxes[SANDBOX_POOLED], in_state)
+                sandbox_destroy(launcher, sandbox);
+        while (launcher->counts[SANDBOX_DYING] > 0 && clock_monotonic_ns() < deadline) {
                 sandbox_reap(launcher);
                 poll(NULL, 0, REAP_MS);
         }
@@ -522,7 +520,7 @@ static int begin(struct launcher *launcher, struct error *error)
                 r = state_adopt(launcher, error);
         if (r < 0)
                 return r;
-        if (list_is_empty(&launcher->sandboxes))
+        if (launcher->counts[SANDBOX_LIVE] == 0)
                 rootfs_remove_old(launcher);
         /* From here on nobody waits for children: they vanish when they end. */
         sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
@@ -537,8 +535,10 @@ static void launcher_deinit(struct launcher *launcher)
         struct sandbox *sandbox;
         struct queued_reply *queued;
 
-        list_for_each (sandbox, &launcher->sandboxes, in_launcher)
-                sandbox_free(launcher, sandbox);
+        for (int i = 0; i < SANDBOX_STATES; i++) {
+                list_for_each (sandbox, &launcher->sandboxes[i], in_state)
+                        sandbox_free(launcher, sandbox);
+        }
         list_for_each (queued, &launcher->replies, in_launcher)
                 drop_reply(launcher, queued);
         seccomp_filter_deinit(&launcher->filter);
@@ -575,7 +575,10 @@ static struct launcher *launcher_new(int socket, const struct launcher_config *c
                 launcher->lending.fds[i] = -1;
         for (int i = 0; i < CONTAINER_TREES; i++)
                 launcher->trees[i] = -1;
-        list_init(&launcher->sandboxes);
+        for (int i = 0; i < SANDBOX_STATES; i++)
+                list_init(&launcher->sandboxes[i]);
+        for (int i = 0; i < SANDBOX_BUCKETS; i++)
+                list_init(&launcher->by_id[i]);
         list_init(&launcher->replies);
         return launcher;
 }

@@ -41,9 +41,28 @@ struct sandbox *sandbox_alloc(struct launcher *launcher, uint32_t slot)
                 sandbox->namespaces[i] = -1;
         for (int i = 0; i < CHILDREN; i++)
                 sandbox->children[i].socket = sandbox->children[i].pidfd = -1;
-        list_append(&launcher->sandboxes, &sandbox->in_launcher);
+        list_init(&sandbox->by_id);
+        list_append(&launcher->sandboxes[SANDBOX_NEW], &sandbox->in_state);
+        launcher->counts[SANDBOX_NEW]++;
         launcher->by_slot[slot] = sandbox;
         return sandbox;
+}
+
+static struct list *bucket_of(struct launcher *launcher, const char *id)
+{
+        return &launcher->by_id[str_fnv1a(str_from(id)) % SANDBOX_BUCKETS];
+}
+
+void sandbox_set_state(struct launcher *launcher, struct sandbox *sandbox, enum sandbox_state state)
+{
+        launcher->counts[sandbox->state]--;
+        launcher->counts[state]++;
+        list_remove(&sandbox->in_state);
+        list_append(&launcher->sandboxes[state], &sandbox->in_state);
+        list_remove(&sandbox->by_id);
+        if (state == SANDBOX_LIVE)
+                list_append(bucket_of(launcher, sandbox->spec.id), &sandbox->by_id);
+        sandbox->state = state;
 }
 
 static void pending_free(struct pending_order *pending)
@@ -75,7 +94,9 @@ void sandbox_free(struct launcher *launcher, struct sandbox *sandbox)
         fd_close(sandbox->volume_users);
         fd_close(sandbox->pod_netlink);
         launcher->by_slot[sandbox->slot] = NULL;
-        list_remove(&sandbox->in_launcher);
+        launcher->counts[sandbox->state]--;
+        list_remove(&sandbox->in_state);
+        list_remove(&sandbox->by_id);
         free(sandbox);
 }
 
@@ -83,8 +104,8 @@ struct sandbox *sandbox_find(struct launcher *launcher, const char *id)
 {
         struct sandbox *sandbox;
 
-        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
-                if (sandbox->state == SANDBOX_LIVE && strcmp(sandbox->spec.id, id) == 0)
+        list_for_each (sandbox, bucket_of(launcher, id), by_id) {
+                if (strcmp(sandbox->spec.id, id) == 0)
                         return sandbox;
         }
         return NULL;
@@ -300,8 +321,7 @@ int sandbox_new(struct launcher *launcher, struct sandbox **ret_sandbox,
                         return -ENOMEM;
                 r = fill(launcher, sandbox, ret_stage);
                 if (r == 0) {
-                        sandbox->state = SANDBOX_POOLED;
-                        launcher->pooled++;
+                        sandbox_set_state(launcher, sandbox, SANDBOX_POOLED);
                         *ret_sandbox = sandbox;
                         return 0;
                 }
@@ -317,11 +337,7 @@ static struct sandbox *find_pooled(struct launcher *launcher)
 {
         struct sandbox *sandbox, *found = NULL;
 
-        if (launcher->pooled == 0)
-                return NULL;
-        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
-                if (sandbox->state != SANDBOX_POOLED)
-                        continue;
+        list_for_each (sandbox, &launcher->sandboxes[SANDBOX_POOLED], in_state) {
                 if (sandbox->children[CHILD_PREPARED].state == CHILD_READY)
                         return sandbox;
                 if (!found)
@@ -343,11 +359,10 @@ int sandbox_create(struct launcher *launcher, const struct launcher_request *req
                 r = sandbox_new(launcher, &sandbox, ret_stage);
         if (r < 0)
                 return r;
-        sandbox->state = SANDBOX_LIVE;
-        launcher->pooled--;
         sandbox->spec.address = request->create.address;
         memcpy(sandbox->spec.id, request->target.sandbox, RUNTIME_ID);
         memcpy(sandbox->spec.hostname, request->create.hostname, RUNTIME_HOSTNAME);
+        sandbox_set_state(launcher, sandbox, SANDBOX_LIVE);
 
         *ret_stage = LAUNCHER_STAGE_NETWORK;
         r = fabric_give_address(&launcher->fabric, sandbox->pod_netlink, sandbox->slot,
@@ -542,8 +557,6 @@ void sandbox_destroy(struct launcher *launcher, struct sandbox *sandbox)
 {
         if (sandbox->state == SANDBOX_DYING)
                 return;
-        if (sandbox->state == SANDBOX_POOLED && launcher->pooled > 0 && sandbox->pod_netlink >= 0)
-                launcher->pooled--;
         for (size_t i = 0; i < CHILDREN; i++) {
                 struct child *child = &sandbox->children[i];
                 if (child->state == CHILD_NONE)
@@ -560,9 +573,8 @@ void sandbox_destroy(struct launcher *launcher, struct sandbox *sandbox)
                 sandbox->namespaces[i] = fd_close(sandbox->namespaces[i]);
         sandbox->pod_netlink = fd_close(sandbox->pod_netlink);
         sandbox->volume_users = fd_close(sandbox->volume_users);
-        sandbox->state = SANDBOX_DYING;
+        sandbox_set_state(launcher, sandbox, SANDBOX_DYING);
         sandbox->dying_since_ns = clock_monotonic_ns();
-        launcher->dying++;
 }
 
 /* Whether nothing of it runs and all its cgroups are gone. */
@@ -586,11 +598,7 @@ void sandbox_reap(struct launcher *launcher)
         enum { COMPLAIN_S = 10 };
         struct sandbox *sandbox;
 
-        if (launcher->dying == 0)
-                return;
-        list_for_each (sandbox, &launcher->sandboxes, in_launcher) {
-                if (sandbox->state != SANDBOX_DYING)
-                        continue;
+        list_for_each (sandbox, &launcher->sandboxes[SANDBOX_DYING], in_state) {
                 if (!is_gone(launcher, sandbox)) {
                         if (clock_monotonic_ns() - sandbox->dying_since_ns >
                             COMPLAIN_S * NS_PER_SECOND) {
@@ -603,7 +611,6 @@ void sandbox_reap(struct launcher *launcher)
                 if (sandbox->answers_destroy)
                         launcher_answer_result(launcher, sandbox->destroy_call, 0,
                                                LAUNCHER_STAGE_REQUEST, 0);
-                launcher->dying--;
                 sandbox_free(launcher, sandbox);
         }
 }

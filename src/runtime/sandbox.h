@@ -20,6 +20,7 @@ enum {
         IDS_PER_SLOT = 65536,
         SLOTS_DEFAULT = 4000,
         SLOTS_MAX = 4095,
+        SANDBOX_BUCKETS = 1024,
         NAMESPACE_USER = 0,
         NAMESPACE_NET,
         NAMESPACE_IPC,
@@ -57,10 +58,17 @@ struct child {
         struct pending_order *pending;
 };
 
-enum sandbox_state { SANDBOX_POOLED, SANDBOX_LIVE, SANDBOX_DYING };
+enum sandbox_state {
+        SANDBOX_NEW,    /* being made */
+        SANDBOX_POOLED, /* for nobody yet */
+        SANDBOX_LIVE,
+        SANDBOX_DYING,
+        SANDBOX_STATES
+};
 
 struct sandbox {
-        struct list in_launcher;
+        struct list in_state; /* the launcher's list of its state */
+        struct list by_id;    /* while it is live */
         enum sandbox_state state;
         uint32_t slot;
         struct sandbox_spec spec;
@@ -98,10 +106,11 @@ struct launcher {
         struct fabric fabric;
         struct lending lending;
         struct seccomp_filter filter;
-        struct list sandboxes;
+        struct list sandboxes[SANDBOX_STATES];
+        unsigned counts[SANDBOX_STATES];
+        struct list by_id[SANDBOX_BUCKETS];
         struct sandbox *by_slot[SLOTS_MAX + 1];
         uint32_t last_slot;
-        unsigned pooled, dying;
         uint64_t pool_pause_until_ns; /* after a failure to fill it */
         uint64_t last_request_ns;
         struct list replies; /* that the socket did not take */
@@ -145,6 +154,9 @@ void sandbox_cgroup_name(const struct sandbox *sandbox, uint32_t sequence,
 void sandbox_free(struct launcher *launcher, struct sandbox *sandbox);
 /* One without anything, in this slot. */
 struct sandbox *sandbox_alloc(struct launcher *launcher, uint32_t slot);
+/* A live one has its id by now, and keeps it. */
+void sandbox_set_state(struct launcher *launcher, struct sandbox *sandbox,
+                       enum sandbox_state state);
 
 /* Keeps what a later launcher must know of a live sandbox. */
 int state_write(struct launcher *launcher, const struct sandbox *sandbox);

@@ -160,8 +160,8 @@ static int adopt_sandbox(struct launcher *launcher, const char *file)
         struct sandbox *sandbox = sandbox_alloc(launcher, saved.slot);
         if (!sandbox)
                 return -ENOMEM;
-        sandbox->state = SANDBOX_LIVE;
         sandbox->spec = saved.spec;
+        sandbox_set_state(launcher, sandbox, SANDBOX_LIVE);
         sandbox->has_hostname = true;
         sandbox->next_sequence = saved.next_sequence;
         for (uint32_t i = 0; i < LIMIT_CONTAINERS; i++) {
