@@ -55,14 +55,13 @@ static void close_all_but_two(int a, int b)
 /* Leaves standard descriptors on /dev/null, the socket on 3 and init on 4. */
 static int settle_fds(const struct container_child *child)
 {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         int socket = fcntl(child->socket, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
         int init = fcntl(child->init, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 
-        if (null < 0 || socket < 0 || init < 0)
+        if (socket < 0 || init < 0)
                 return -errno;
         for (int fd = 0; fd < 3; fd++) {
-                if (dup2(null, fd) < 0)
+                if (dup2(child->null, fd) < 0)
                         return -errno;
         }
         close_all_but_two(socket, init);
@@ -110,14 +109,12 @@ static int mount_layers(const int *trees, int *ret_upper)
         return *ret_upper < 0 ? -errno : 0;
 }
 
-/* What container runtimes hide of /proc and /sys, and what they make read-only. */
+/* What container runtimes hide of /proc, and what they make read-only. */
 static int mask_proc(void)
 {
         static const char *const hidden_files[] = { "kcore",       "keys",       "latency_stats",
                                                     "sched_debug", "timer_list", "timer_stats" };
-        static const char *const hidden_folders[] = { "proc/acpi", "proc/asound", "proc/scsi",
-                                                      "sys/firmware",
-                                                      "sys/devices/virtual/powercap" };
+        static const char *const hidden_folders[] = { "proc/acpi", "proc/asound", "proc/scsi" };
         static const char *const read_only[] = { "bus", "fs", "irq", "sys", "sysrq-trigger" };
         struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
         char path[64];
@@ -147,14 +144,14 @@ static int mask_proc(void)
         return 0;
 }
 
-static int mount_proc(void)
+static int mount_proc(const int *trees)
 {
         enum { NOTHING_RUNS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
 
-        if (mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0 ||
-            mount("sysfs", "sys", "sysfs", NOTHING_RUNS | MS_RDONLY, NULL) < 0)
+        if (mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0)
                 return -errno;
-        return 0;
+        int r = mask_proc();
+        return r < 0 ? r : place(trees[CONTAINER_TREE_SYSFS], "sys");
 }
 
 static int mount_devices(const int *trees)
@@ -221,17 +218,16 @@ static void prepare(const int *trees, int *ret_upper)
                 fail(SOCKET_FD, LAUNCHER_STAGE_ROOT_LAYERS, r, 0);
         if (chdir(CONTAINER_ROOT) < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_PIVOT, -errno, 0);
-        r = mount_proc();
-        if (r < 0)
-                fail(SOCKET_FD, LAUNCHER_STAGE_PROC, r, 0);
         r = mount_devices(trees);
         if (r < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_DEV, r, 0);
-        r = mask_proc();
+        r = mount_proc(trees);
         if (r < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_PROC, r, 0);
-        /* The old root is stacked on the new one and taken away (pivot_root(2)). */
-        if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        /* On top of the first root, in which there is nothing. pivot_root(2) would look through all
+         * tasks of the machine for those that have the old one: milliseconds, if there are
+         * thousands of sandboxes. */
+        if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_PIVOT, -errno, 0);
 }
 

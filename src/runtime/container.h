@@ -13,13 +13,19 @@
  * init runs.
  */
 
-/* Folders of the launcher's small root, which the child uses as places to mount at. */
+/* Folders of the root that the child begins with (rootfs.c), as places to mount at. */
 #define CONTAINER_UPPER "/m/upper"
 #define CONTAINER_LOWER "/m/lower"
 #define CONTAINER_ROOT  "/m/root"
 
 /* Detached mounts that come with `go`, in this order. */
-enum { CONTAINER_TREE_SKELETON, CONTAINER_TREE_USR, CONTAINER_TREE_DEVICES, CONTAINER_TREES };
+enum {
+        CONTAINER_TREE_SKELETON,
+        CONTAINER_TREE_USR,
+        CONTAINER_TREE_DEVICES,
+        CONTAINER_TREE_SYSFS,
+        CONTAINER_TREES
+};
 
 struct container_go {
         uint32_t version;
@@ -40,6 +46,7 @@ struct container_report {
 struct container_child {
         int socket;                      /* to the launcher */
         int init;                        /* the init program */
+        int null;                        /* /dev/null */
         int cgroups[CGROUP_HIERARCHIES]; /* cgroup.procs files to write "0" to */
         int cgroup_count;
         const struct seccomp_filter *filter;

@@ -551,6 +551,7 @@ static void launcher_deinit(struct launcher *launcher)
         fd_close(launcher->signals);
         fd_close(launcher->host_mount);
         fd_close(launcher->own_mount);
+        fd_close(launcher->first_mount);
         fd_close(launcher->init);
         fd_close(launcher->state_folder);
         fd_close(launcher->volume_owner);
@@ -566,7 +567,8 @@ static struct launcher *launcher_new(int socket, const struct launcher_config *c
                 return NULL;
         launcher->config = *config;
         launcher->socket = socket;
-        launcher->epoll = launcher->signals = launcher->host_mount = launcher->own_mount = -1;
+        launcher->epoll = launcher->signals = -1;
+        launcher->host_mount = launcher->own_mount = launcher->first_mount = -1;
         launcher->init = launcher->state_folder = launcher->volume_owner = -1;
         launcher->skeletons = -1;
         launcher->fabric = (struct fabric){ .home = -1, .netns = -1, .netlink = -1, .proc = -1 };

@@ -151,6 +151,35 @@ int namespace_proc_new(int *ret_proc)
         return 0;
 }
 
+struct ended_proc {
+        int fd, result;
+};
+
+static int mount_and_end(void *data)
+{
+        struct ended_proc *ended = data;
+
+        ended->result = namespace_proc_new(&ended->fd);
+        return 0;
+}
+
+int namespace_proc_ended(int *ret_proc)
+{
+        static _Alignas(16) char stack[16384];
+        struct ended_proc ended = { .fd = -1, .result = -ECHILD };
+        pid_t pid = clone(mount_and_end, stack + sizeof(stack),
+                          CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWPID | SIGCHLD, &ended);
+
+        if (pid < 0)
+                return -errno;
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        if (ended.result < 0)
+                return ended.result;
+        *ret_proc = ended.fd;
+        return 0;
+}
+
 int namespace_sysctl(int proc, const char *name, const char *value)
 {
         char path[128];

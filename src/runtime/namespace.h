@@ -35,5 +35,8 @@ void namespace_return_mount(int home);
 /* Mounts a proc of our own, nowhere but in the descriptor. */
 int namespace_proc_new(int *ret_proc);
 
+/* The same of a PID namespace that has ended: it shows no process, and never will. */
+int namespace_proc_ended(int *ret_proc);
+
 /* Writes a file below sys/ of the present namespaces, of `proc` (-1: that in /proc). */
 int namespace_sysctl(int proc, const char *name, const char *value);

@@ -22,8 +22,7 @@ static const char *const hidden[] = { "usr/etc", "usr/local/etc" };
 
 static int make_folders(int root)
 {
-        static const char *const names[] = { "proc", "sys",     "dev",     "lower", "usr",
-                                             "m",    "m/upper", "m/lower", "m/root" };
+        static const char *const names[] = { "proc", "sys", "dev", "lower", "usr", "m" };
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 if (mkdirat(root, names[i], 0755) < 0)
@@ -116,6 +115,35 @@ static int place_usr(const struct launcher *launcher, struct error *error)
         return 0;
 }
 
+/*
+ * One sysfs for all sandboxes, of a network namespace that is gone: it shows the machine, but
+ * nobody's interfaces. A new one for each costs a walk over all that exist. With what container
+ * runtimes hide.
+ */
+static int place_sysfs(void)
+{
+        enum { NOTHING_RUNS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
+        static const char *const hidden_folders[] = { "sys/firmware",
+                                                      "sys/devices/virtual/powercap" };
+        _cleanup_close_ int home = -1;
+        int r = namespace_open(getpid(), "net", &home);
+
+        if (r < 0)
+                return r;
+        if (unshare(CLONE_NEWNET) < 0)
+                return -errno;
+        if (mount("sysfs", "sys", "sysfs", NOTHING_RUNS | MS_RDONLY, NULL) < 0)
+                r = -errno;
+        namespace_return_net(home);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(hidden_folders); i++) {
+                if (mount("tmpfs", hidden_folders[i], "tmpfs", NOTHING_RUNS | MS_RDONLY,
+                          "mode=0555,size=4k,nr_inodes=2") < 0 &&
+                    errno != ENOENT)
+                        r = -errno;
+        }
+        return r;
+}
+
 /* With the working directory in the new root. */
 static int fill_root(struct launcher *launcher, struct error *error)
 {
@@ -134,8 +162,9 @@ static int fill_root(struct launcher *launcher, struct error *error)
                 r = place_skeleton(launcher, root, host, error);
         if (r == 0)
                 r = place_usr(launcher, error);
-        if (r == 0 && (mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0 ||
-                       mount("sysfs", "sys", "sysfs", NOTHING_RUNS, NULL) < 0))
+        if (r == 0)
+                r = place_sysfs();
+        if (r == 0 && mount("proc", "proc", "proc", NOTHING_RUNS, NULL) < 0)
                 r = -errno;
         return r;
 }
@@ -144,7 +173,8 @@ static int open_trees(struct launcher *launcher)
 {
         static const char *const paths[CONTAINER_TREES] = { [CONTAINER_TREE_SKELETON] = "/lower",
                                                             [CONTAINER_TREE_USR] = "/usr",
-                                                            [CONTAINER_TREE_DEVICES] = "/dev" };
+                                                            [CONTAINER_TREE_DEVICES] = "/dev",
+                                                            [CONTAINER_TREE_SYSFS] = "/sys" };
 
         for (int i = 0; i < CONTAINER_TREES; i++) {
                 launcher->trees[i] = open(paths[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -152,6 +182,51 @@ static int open_trees(struct launcher *launcher)
                         return -errno;
         }
         return namespace_open(getpid(), "mnt", &launcher->own_mount);
+}
+
+static int fill_first_root(int proc)
+{
+        static const char *const names[] = { "proc", "m", CONTAINER_UPPER + 1, CONTAINER_LOWER + 1,
+                                             CONTAINER_ROOT + 1 };
+        struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                if (mkdir(names[i], 0755) < 0)
+                        return -errno;
+        }
+        if (move_mount(proc, "", AT_FDCWD, "proc", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+            mount_setattr(AT_FDCWD, ".", 0, &read_only, sizeof(read_only)) < 0)
+                return -errno;
+        return 0;
+}
+
+/*
+ * The mount namespace that children begin in a copy of. Its root stays beneath that of each
+ * container for good, so there is nothing in it: places to mount at, and the proc of a PID
+ * namespace that has ended, without which the kernel lets nobody in a user namespace mount one
+ * (mount_too_revealing()).
+ */
+static int make_first_root(struct launcher *launcher)
+{
+        enum { NOTHING_RUNS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
+        _cleanup_close_ int own_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), proc = -1;
+        int r = own_proc < 0 ? -errno : namespace_proc_ended(&proc);
+
+        if (r < 0)
+                return r;
+        if (unshare(CLONE_NEWNS) < 0 ||
+            mount("tmpfs", "/m", "tmpfs", NOTHING_RUNS, "mode=0755,size=4k,nr_inodes=16") < 0 ||
+            chdir("/m") < 0)
+                return -errno;
+        r = fill_first_root(proc);
+        if (r < 0)
+                return r;
+        if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
+                return -errno;
+        launcher->first_mount = openat(own_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+        r = launcher->first_mount < 0 ? -errno : 0;
+        namespace_return_mount(launcher->own_mount);
+        return r;
 }
 
 int rootfs_enter(struct launcher *launcher, struct error *error)
@@ -172,25 +247,32 @@ int rootfs_enter(struct launcher *launcher, struct error *error)
         if (r == 0 && (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
                        chdir("/") < 0))
                 r = -errno;
-        return r < 0 ? r : open_trees(launcher);
+        if (r == 0)
+                r = open_trees(launcher);
+        return r < 0 ? r : make_first_root(launcher);
 }
 
 int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONTAINER_TREES])
 {
-        static const uint64_t attributes[CONTAINER_TREES] = {
-                [CONTAINER_TREE_SKELETON] =
-                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
-                [CONTAINER_TREE_USR] = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
-                [CONTAINER_TREE_DEVICES] =
-                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        enum { READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID };
+        static const struct {
+                uint64_t attributes;
+                bool is_recursive;
+        } kinds[CONTAINER_TREES] = {
+                [CONTAINER_TREE_SKELETON] = { READ_ONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP },
+                [CONTAINER_TREE_USR] = { READ_ONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP, true },
+                [CONTAINER_TREE_DEVICES] = { READ_ONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_IDMAP },
+                [CONTAINER_TREE_SYSFS] = { READ_ONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, true },
         };
         int trees[CONTAINER_TREES], r = 0, made = 0;
 
         while (r == 0 && made < CONTAINER_TREES) {
-                bool is_usr = made == CONTAINER_TREE_USR;
-                struct mount_attr set = { .attr_set = attributes[made] | MOUNT_ATTR_IDMAP,
-                                          .userns_fd = (unsigned)users };
-                unsigned recursive = is_usr ? AT_RECURSIVE : 0;
+                uint64_t attributes = kinds[made].attributes;
+                struct mount_attr set = { .attr_set = attributes };
+                unsigned recursive = kinds[made].is_recursive ? AT_RECURSIVE : 0;
+
+                if (attributes & MOUNT_ATTR_IDMAP)
+                        set.userns_fd = (unsigned)users;
                 int tree =
                         open_tree(launcher->trees[made], "",
                                   AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);

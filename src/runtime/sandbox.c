@@ -157,7 +157,9 @@ static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struc
 {
         struct clone_args arguments = { .flags = flags | CLONE_PIDFD | CLONE_FILES,
                                         .exit_signal = SIGCHLD };
-        struct container_child setup = { .init = launcher->init, .filter = &launcher->filter };
+        struct container_child setup = { .init = launcher->init,
+                                         .null = launcher->lending.null,
+                                         .filter = &launcher->filter };
         int sockets[2], pidfd = -1, namespaces[NAMESPACES];
         _cleanup_close_ int v2 = -1;
         char name[CGROUP_NAME];
@@ -174,6 +176,8 @@ static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struc
                 return -errno;
         lending_end(&launcher->lending);
         r = lend(launcher, sandbox, joins, sockets[1], name, &setup, namespaces);
+        if (r == 0)
+                r = namespace_enter_mount(launcher->first_mount);
         if (r == 0) {
                 arguments.pidfd = (uint64_t)(uintptr_t)&pidfd;
                 long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
@@ -183,7 +187,10 @@ static int clone_child(struct launcher *launcher, struct sandbox *sandbox, struc
                                 container_join_run(&setup, namespaces);
                         container_child_run(&setup);
                 }
-                r = pid < 0 ? -errno : lending_begin(&launcher->lending, pidfd);
+                r = pid < 0 ? -errno : 0;
+                namespace_return_mount(launcher->own_mount);
+                if (r == 0)
+                        r = lending_begin(&launcher->lending, pidfd);
                 *ret_pid = (pid_t)pid;
         }
         close(sockets[1]);

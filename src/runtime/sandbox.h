@@ -95,6 +95,7 @@ struct launcher {
         uint64_t epoch;
         int socket, epoll, signals;
         int host_mount, own_mount; /* mount namespaces */
+        int first_mount;           /* the one that children begin in a copy of */
         int host_net;
         int init;
         int state_folder;
