@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -425,7 +426,7 @@ static int check_config(const struct launcher_config *config, struct error *erro
                 return error_set(error, -EINVAL, "the node must not run as root");
         if (config->pod_prefix < 8 || config->pod_prefix > 29)
                 return error_set(error, -EINVAL, "the Pod network must be between /8 and /29");
-        if (slots > SLOTS_MAX || (uint64_t)base + (slots + 1) * (uint64_t)IDS_PER_SLOT > INT32_MAX)
+        if (slots > SLOTS_MAX || (uint64_t)base + (slots + 1) * (uint64_t)ID_STRIDE > INT32_MAX)
                 return error_set(error, -EINVAL, "too many slots for the range of user ids");
         if (config->node_user >= base || config->node_group >= base)
                 return error_set(error, -EINVAL,
@@ -556,7 +557,22 @@ static void launcher_deinit(struct launcher *launcher)
         fd_close(launcher->state_folder);
         fd_close(launcher->volume_owner);
         fd_close(launcher->skeletons);
+        munmap(launcher->memory, (SLOTS_MAX + 1) * sizeof(struct sandbox));
         free(launcher);
+}
+
+static struct sandbox *new_memory(void)
+{
+        size_t size = (SLOTS_MAX + 1) * sizeof(struct sandbox);
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (memory == MAP_FAILED)
+                return NULL;
+        if (madvise(memory, size, MADV_DONTFORK) == 0)
+                return memory;
+        munmap(memory, size);
+        return NULL;
 }
 
 static struct launcher *launcher_new(int socket, const struct launcher_config *config)
@@ -565,6 +581,11 @@ static struct launcher *launcher_new(int socket, const struct launcher_config *c
 
         if (!launcher)
                 return NULL;
+        launcher->memory = new_memory();
+        if (!launcher->memory) {
+                free(launcher);
+                return NULL;
+        }
         launcher->config = *config;
         launcher->socket = socket;
         launcher->epoll = launcher->signals = -1;

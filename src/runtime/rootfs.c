@@ -305,7 +305,7 @@ int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONT
  * volume outlives the slot of the sandbox that wrote it. */
 int rootfs_prepare_volumes(struct launcher *launcher, struct sandbox *sandbox)
 {
-        uint32_t base = launcher->id_base + sandbox->slot * IDS_PER_SLOT;
+        uint32_t base = sandbox_id_base(launcher, sandbox);
         const struct id_range users[] = { { launcher->config.node_user, base, 1 },
                                           { launcher->id_base + 1, base + 1, IDS_PER_SLOT - 1 } };
         const struct id_range groups[] = { { launcher->config.node_group, base, 1 },

@@ -29,14 +29,11 @@ void sandbox_cgroup_name(const struct sandbox *sandbox, uint32_t sequence,
         snprintf(name, CGROUP_NAME, "%u-%u", sandbox->slot, sequence);
 }
 
-struct sandbox *sandbox_alloc(struct launcher *launcher, uint32_t slot)
+struct sandbox *sandbox_new_in(struct launcher *launcher, uint32_t slot)
 {
-        struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+        struct sandbox *sandbox = &launcher->memory[slot];
 
-        if (!sandbox)
-                return NULL;
-        sandbox->slot = slot;
-        sandbox->volume_users = sandbox->pod_netlink = -1;
+        *sandbox = (struct sandbox){ .slot = slot, .volume_users = -1, .pod_netlink = -1 };
         for (int i = 0; i < NAMESPACES; i++)
                 sandbox->namespaces[i] = -1;
         for (int i = 0; i < CHILDREN; i++)
@@ -97,7 +94,6 @@ void sandbox_free(struct launcher *launcher, struct sandbox *sandbox)
         launcher->counts[sandbox->state]--;
         list_remove(&sandbox->in_state);
         list_remove(&sandbox->by_id);
-        free(sandbox);
 }
 
 struct sandbox *sandbox_find(struct launcher *launcher, const char *id)
@@ -262,7 +258,7 @@ static int fill(struct launcher *launcher, struct sandbox *sandbox, enum launche
                           CLONE_NEWUTS
         };
         struct child *child = &sandbox->children[CHILD_PREPARED];
-        uint32_t base = launcher->id_base + sandbox->slot * IDS_PER_SLOT;
+        uint32_t base = sandbox_id_base(launcher, sandbox);
         const struct id_range ids = { 0, base, IDS_PER_SLOT };
         char name[CGROUP_NAME];
         pid_t pid;
@@ -323,9 +319,7 @@ int sandbox_new(struct launcher *launcher, struct sandbox **ret_sandbox,
                 uint32_t slot = next_slot(launcher);
                 if (slot == 0)
                         return -ENOSPC;
-                struct sandbox *sandbox = sandbox_alloc(launcher, slot);
-                if (!sandbox)
-                        return -ENOMEM;
+                struct sandbox *sandbox = sandbox_new_in(launcher, slot);
                 r = fill(launcher, sandbox, ret_stage);
                 if (r == 0) {
                         sandbox_set_state(launcher, sandbox, SANDBOX_POOLED);

@@ -18,8 +18,11 @@
  */
 enum {
         IDS_PER_SLOT = 65536,
+        /* The kernel finds users by a hash in which the same id of every sandbox would collide if
+         * their ranges began at multiples of a power of two. */
+        ID_STRIDE = IDS_PER_SLOT + 1,
         SLOTS_DEFAULT = 4000,
-        SLOTS_MAX = 4095,
+        SLOTS_MAX = 4094,
         SANDBOX_BUCKETS = 1024,
         NAMESPACE_USER = 0,
         NAMESPACE_NET,
@@ -111,6 +114,7 @@ struct launcher {
         unsigned counts[SANDBOX_STATES];
         struct list by_id[SANDBOX_BUCKETS];
         struct sandbox *by_slot[SLOTS_MAX + 1];
+        struct sandbox *memory; /* a place for each slot, which children get no copy of */
         uint32_t last_slot;
         uint64_t pool_pause_until_ns; /* after a failure to fill it */
         uint64_t last_request_ns;
@@ -118,6 +122,13 @@ struct launcher {
         unsigned reply_count;
         bool ends;
 };
+
+/* The first of a sandbox's user ids. */
+static inline uint32_t sandbox_id_base(const struct launcher *launcher,
+                                       const struct sandbox *sandbox)
+{
+        return launcher->id_base + sandbox->slot * ID_STRIDE;
+}
 
 /* What an epoll event is about. */
 enum watch_kind { WATCH_NODE, WATCH_SIGNALS, WATCH_SOCKET, WATCH_PIDFD, WATCH_WALK };
@@ -153,8 +164,8 @@ void sandbox_on_pidfd(struct launcher *launcher, uint32_t slot, uint32_t index);
 void sandbox_cgroup_name(const struct sandbox *sandbox, uint32_t sequence,
                          char name[static CGROUP_NAME]);
 void sandbox_free(struct launcher *launcher, struct sandbox *sandbox);
-/* One without anything, in this slot. */
-struct sandbox *sandbox_alloc(struct launcher *launcher, uint32_t slot);
+/* One without anything, in this slot, which is free. */
+struct sandbox *sandbox_new_in(struct launcher *launcher, uint32_t slot);
 /* A live one has its id by now, and keeps it. */
 void sandbox_set_state(struct launcher *launcher, struct sandbox *sandbox,
                        enum sandbox_state state);

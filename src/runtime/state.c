@@ -17,7 +17,7 @@
  * One file a live sandbox, on the run folder, named by its slot. What is alive, and which process
  * is a container's init, is asked of the kernel.
  */
-enum { STATE_VERSION = 1, STATE_NAME = 16 };
+enum { STATE_VERSION = 2, STATE_NAME = 16 };
 
 #define STATE_MAGIC UINT32_C(0x63617973)
 
@@ -157,9 +157,8 @@ static int adopt_sandbox(struct launcher *launcher, const char *file)
                 unlinkat(launcher->state_folder, file, 0);
                 return 0;
         }
-        struct sandbox *sandbox = sandbox_alloc(launcher, saved.slot);
-        if (!sandbox)
-                return -ENOMEM;
+        struct sandbox *sandbox = sandbox_new_in(launcher, saved.slot);
+
         sandbox->spec = saved.spec;
         sandbox_set_state(launcher, sandbox, SANDBOX_LIVE);
         sandbox->has_hostname = true;
