@@ -6,9 +6,11 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -227,6 +229,63 @@ static void the_host_is_out_of_sight(void **state)
         assert_run(bed, &key, "ls /proc/self/fd", 0, "0\n1\n2\n3\n");
         assert_run(bed, &key, "grep -c cay-runtime /proc/self/mounts", 1, "0\n");
         assert_run(bed, &key, "find / -xdev -perm /6000 2>/dev/null | head", 0, "");
+        assert_run(bed, &key, "ls -A /sys/class/net", 0, "");
+}
+
+/* The process that runs init, of the only container. */
+static pid_t find_init(const struct testbed *bed)
+{
+        char command[256];
+        int pid = 0;
+
+        snprintf(command, sizeof(command),
+                 "cat $(find /sys/fs/cgroup -path '*/%s/*' -name cgroup.procs) | sort -u | "
+                 "while read p; do grep -qx init /proc/$p/comm && echo $p; done",
+                 bed->cgroup);
+        FILE *output = popen(command, "r");
+        assert_non_null(output);
+        assert_int_equal(fscanf(output, "%d", &pid), 1);
+        pclose(output);
+        return pid;
+}
+
+/* 0: beneath the root of the container there is what rootfs.c makes, and no process to see. */
+static int look_beneath(int mounts)
+{
+        int proc = open("/proc", O_PATH | O_DIRECTORY);
+
+        /* Not in a copy, in which nothing could be taken away. */
+        if (setns(mounts, CLONE_NEWNS) < 0 || umount2("/", MNT_DETACH) < 0)
+                return 1;
+        int own = openat(proc, "self/ns/mnt", O_RDONLY);
+        if (own < 0 || setns(own, CLONE_NEWNS) < 0)
+                return 2;
+        if (access("/m/root", F_OK) < 0 || access("/proc/version", F_OK) < 0)
+                return 3;
+        if (access("/usr", F_OK) == 0 || access("/dev", F_OK) == 0 || access("/sys", F_OK) == 0)
+                return 4;
+        if (access("/proc/self", F_OK) == 0 || access("/proc/1", F_OK) == 0)
+                return 5;
+        return mkdir("/x", 0755) < 0 && errno == EROFS ? 0 : 6;
+}
+
+static void nothing_is_beneath_the_root(void **state)
+{
+        struct testbed *bed = *state;
+        char path[64];
+        int status;
+
+        launched(bed);
+        snprintf(path, sizeof(path), "/proc/%d/ns/mnt", find_init(bed));
+        int mounts = open(path, O_RDONLY | O_CLOEXEC);
+        assert_return_code(mounts, errno);
+        pid_t pid = fork();
+        assert_return_code(pid, errno);
+        if (pid == 0)
+                _exit(look_beneath(mounts));
+        close(mounts);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void users_and_groups_are_the_containers(void **state)
@@ -991,6 +1050,7 @@ int main(int argc, char **argv)
                 WITH_BED(a_sandbox_takes_four_descriptors),
                 WITH_BED(networks_have_their_settings),
                 WITH_BED(the_host_is_out_of_sight),
+                WITH_BED(nothing_is_beneath_the_root),
                 WITH_BED(users_and_groups_are_the_containers),
                 WITH_BED(a_read_only_root_is_read_only),
                 WITH_BED(memory_is_limited),
