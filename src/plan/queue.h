@@ -19,8 +19,8 @@ struct key {
         struct list list; /* ready, or unsynced */
         const struct controller *controller;
         enum key_state state;
-        uint64_t due_ns;  /* monotonic, while in the heap */
-        size_t heap_slot; /* 1-based; 0: not in the heap */
+        uint64_t due_ns;        /* monotonic, while in the heap */
+        size_t heap_slot;       /* 1-based; 0: not in the heap */
         uint64_t rest_until_ns; /* monotonic: not planned again before */
         unsigned in_flight;
         unsigned waits; /* locks that will tell it */
