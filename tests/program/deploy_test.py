@@ -142,6 +142,46 @@ def serve(workload, address):
     return server
 
 
+LEAN = ROOT / "api/crds-lean"
+
+# Specs of Pods that the lean CRDs take, and what Ready then says.
+WRONG = {
+    "no-list": ({"containers": "x"}, "cannot unmarshal string into Go struct field"),
+    "not-a-list": ({"containers": {"a": {"name": "c"}}}, "cannot unmarshal object into Go struct"),
+    "no-objects": ({"containers": ["x", 1, None]}, "cannot unmarshal string into Go struct field"),
+    "none": ({}, "spec.containers: Required value"),
+    "ports": ({"containers": [{"name": "c", "image": "i", "ports": [7, {"containerPort": "http"}]}]},
+              "cannot unmarshal number into Go struct field"),
+    "name": ({"containers": [{"name": "UPPER", "image": "i"}]}, "spec.containers[0].name"),
+    "quantity": ({"containers": [{"name": "c", "image": "i", "resources": {
+        "requests": {"cpu": "lots"}}}]}, "quantities must match"),
+}
+
+
+def lean_kinds_tell_of_a_wrong_pod(plane, scene):
+    """On a cluster whose controller runs."""
+    plane.apply(LEAN)
+    attempt = {"podTemplate": {"spec": WRONG["no-list"][0]}, "service": True}
+
+    def taken():
+        status, _ = scene.api.request("POST", scene.path("sandboxes"), {
+            "apiVersion": "agents.x-k8s.io/v1beta1", "kind": "Sandbox",
+            "metadata": {"name": "taken"}, "spec": attempt})
+        return status == 201
+
+    wait_for(taken, 30, "the lean kinds to be served")
+    for name, (spec, _) in WRONG.items():
+        scene.make("sandboxes", name, {"podTemplate": {"spec": spec}, "service": True})
+    for name, (_, told) in WRONG.items():
+        found = scene.until_told("sandboxes", name, "ReconcilerError")
+        assert told in condition(found)["message"], condition(found)
+    # What no Pod has is not lost, and does no harm.
+    spec = {**TEMPLATE["podTemplate"]["spec"], "imaginary": True}
+    scene.make("sandboxes", "more", {"podTemplate": {"spec": spec}})
+    scene.until_ready("sandboxes", "more")
+    assert scene.read("sandboxes", "more")["spec"]["podTemplate"]["spec"]["imaginary"]
+
+
 def test_the_deployments_run(plane):
     scene = Scene()
     with Workload(plane, plane.deployment("agent-sandbox-controller"), CAY) as controller, \
@@ -164,6 +204,7 @@ def test_the_deployments_run(plane):
         same((200, "reached /there?is=1"), router.get(
             "proxy", "/there?is=1", X_Sandbox_ID="c", X_Sandbox_Namespace=scene.namespace))
         server.shutdown()
+        lean_kinds_tell_of_a_wrong_pod(plane, scene)
         for workload in (controller, router):
             workload.process.terminate()
             same(0, workload.process.wait(15))
