@@ -37,6 +37,7 @@ int command_version(int argc, char **argv, struct error *error);
 int command_control(int argc, char **argv, struct error *error);
 int command_node(int argc, char **argv, struct error *error);
 int command_controller(int argc, char **argv, struct error *error);
+int command_controller_drain(int argc, char **argv, struct error *error);
 int command_router(int argc, char **argv, struct error *error);
 int command_run(int argc, char **argv, struct error *error);
 int command_ls(int argc, char **argv, struct error *error);

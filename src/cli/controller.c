@@ -206,6 +206,8 @@ int command_controller(int argc, char **argv, struct error *error)
         };
         int operands = 0;
 
+        if (argc > 1 && strcmp(argv[1], "drain") == 0)
+                return command_controller_drain(argc - 1, argv + 1, error);
         if (command_help(command_find("controller"), specs, argc, argv))
                 return 0;
         int r = options_parse(specs, argc, argv, false, error, &operands);

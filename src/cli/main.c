@@ -33,7 +33,8 @@ const struct command commands[] = {
 #endif
         { "version", "", "print the version", command_version, false },
 #if CAY_ROLE_CONTROLLER
-        { "controller", "[OPTION…]", "the controllers, for a cluster", command_controller, false },
+        { "controller", "[OPTION…] | drain [OPTION…]", "the controllers, for a cluster",
+          command_controller, false },
 #endif
 #if CAY_ROLE_MACHINE
         { "control", "OPTION…", "API server and controllers (started by up)", command_control,

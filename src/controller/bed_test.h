@@ -22,6 +22,7 @@ struct bed {
         struct str refusal;
         unsigned failures;
         uint64_t memory[PLAN_MEMORY]; /* of the key that is planned */
+        const void *context;          /* of others than sandbox_controllers; NULL: of those */
 };
 
 static const char bed_now[] = "2026-11-21T12:00:00Z";
@@ -93,7 +94,7 @@ static const char *bed_plan(struct bed *bed, void (*function)(const struct view 
                 .namespace = STR("n"),
                 .name = str_from(key),
                 .now = { bed->now_ns, bed->now_ns },
-                .context = &bed->ours->context,
+                .context = bed->context ? bed->context : &bed->ours->context,
                 .refusal = bed->refusal,
                 .failures = bed->failures,
         };

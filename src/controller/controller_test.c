@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/bed_test.h"
+#include "controller/hand_over.h"
 
 /* Rules of docs/controllers.md beside the twenty easy misses: objects in, plans out. */
 
@@ -750,9 +751,53 @@ static void never_takes_another_for_one_that_is_gone(void **state)
         assert_plan(&bed, "status SandboxClaim c", "AdoptionConflict");
 }
 
+/* ---- the way back ---- */
+
+static void hands_pods_over_or_deletes_them(void **state)
+{
+        static const struct {
+                const char *pod,
+                        *sandbox; /* more of what is there; NULL: no Sandbox of that name */
+                bool has_template, deletes;
+                const char *expected, *not ;
+        } cases[] = {
+                { RUNNING_POD, NULL, true, false, "create Sandbox m", "delete" },
+                { "'spec':{}", NULL, true, false, "create Sandbox m", "delete" },
+                { RUNNING_POD, NULL, true, true, "delete Pod m", "create" },
+                { RUNNING_POD, NULL, false, false, "delete Pod m", "create" },
+                { "'spec':{},'status':{'phase':'Failed'}", NULL, true, false, "delete Pod m",
+                  "create" },
+                { RUNNING_POD, OWNED_BY_POOL("p"), true, false, "patch Pod m", "create" },
+                { RUNNING_POD, OWNED_BY_CLAIM("c"), true, false, "delete Pod m", "create" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const struct hand_over_options options = { .deletes = cases[i].deletes };
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                if (cases[i].has_template)
+                        put_template(&bed);
+                put_pool(&bed, ",'replicas':1");
+                bed_put(&bed, &kind_pod, "m", OWNED_BY_POOL("p"), cases[i].pod);
+                bed_put(&bed, &kind_pod, "bound", OWNED_BY_SANDBOX("s"), RUNNING_POD);
+                if (cases[i].sandbox)
+                        bed_put(&bed, &kind_sandbox, "m", cases[i].sandbox, MEMBER);
+                assert_int_equal(hand_over_left(controllers_cache(bed.set)), 1);
+                bed.context = &options;
+                bed_plan(&bed, hand_over_plan, "p");
+                assert_plan(&bed, cases[i].expected, "");
+                assert_int_equal(bed_count(&bed, cases[i].not ), 0);
+                assert_int_equal(bed_count(&bed, "delete Pod bound"), 0);
+                assert_int_equal(bed_count(&bed, "patch Pod bound"), 0);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(hands_pods_over_or_deletes_them),
                 cmocka_unit_test(tells_why_it_is_not_ready),
                 cmocka_unit_test(makes_volumes_and_a_service),
                 cmocka_unit_test(takes_only_what_is_meant_for_it),

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """`cay controller` takes over a cluster that upstream's controller has run, of either generation,
-on a real kube-apiserver: nothing is made anew, nothing is lost."""
+on a real kube-apiserver: nothing is made anew, nothing is lost. And the way back, by `drain`."""
 
 import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -17,7 +18,7 @@ from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import (  # noqa: E402
-    PREFIX, Scene, annotations, condition, labels, owner, same)
+    PREFIX, Scene, annotations, condition, labels, name_hash, owner, reference, same)
 
 CAY = os.environ.get("CAY")
 KINDS = ("pods", "services", "sandboxes", "sandboxclaims", "sandboxwarmpools", "sandboxtemplates",
@@ -177,6 +178,138 @@ def test_the_second_generation_is_taken_over(plane):
             told = scene.until_ready("sandboxclaims", f"of-{pool}")
             assert ("sandboxes", told["status"]["sandbox"]["name"]) in before, told["status"]
         scene.end()
+
+
+# ---- and back ----
+
+def drain(plane, *options):
+    return subprocess.run([CAY, "controller", "drain", "--kubeconfig", plane.controller_kubeconfig,
+                           *options], text=True, capture_output=True, timeout=60, check=False)
+
+
+def versions(scene, *kinds):
+    return {(kind, each["metadata"]["name"]): each["metadata"]["resourceVersion"]
+            for kind in kinds for each in scene.list(kind)}
+
+
+def as_upstream_sees(scene, pool):
+    """The members that upstream's pool controller finds, each with its one Pod."""
+    found = {}
+    for sandbox in scene.owned("sandboxes", pool):
+        name = sandbox["metadata"]["name"]
+        same(name_hash(pool["metadata"]["name"]), labels(sandbox)[PREFIX + "warm-pool-sandbox"])
+        same(name_hash("t"), labels(sandbox)[PREFIX + "sandbox-template-ref-hash"])
+        pods = scene.owned("pods", sandbox)
+        same([annotations(sandbox)[PREFIX + "pod-name"]], [pod["metadata"]["name"] for pod in pods])
+        same(name_hash(name), labels(pods[0])[PREFIX + "sandbox-name-hash"])
+        found[pods[0]["metadata"]["name"]] = pods[0]["metadata"]["uid"]
+    return found
+
+
+def test_drain_hands_pods_over_to_upstream(plane):
+    old, scene = Scene("v1alpha1"), Scene.__new__(Scene)
+    scene.__dict__ = {**old.__dict__, "version": "v1beta1"}
+    with Controller(plane) as controller:
+        controller.until_quiet()
+        old.make("sandboxtemplates", "t", upstream.blueprint())
+        for name, replicas in (("p", 3), ("gone", 1)):
+            old.make("sandboxwarmpools", name, {"replicas": replicas,
+                                                "sandboxTemplateRef": {"name": "t"}})
+        old.make("sandboxclaims", "c", {"sandboxTemplateRef": {"name": "t"}, "warmpool": "p"})
+        old.until_ready("sandboxclaims", "c")
+        pools = {name: scene.read("sandboxwarmpools", name) for name in ("p", "gone")}
+        members = scene.until_owned("pods", pools["p"], 3)
+        scene.until_owned("pods", pools["gone"], 1)
+        controller.until_quiet()
+        done = drain(plane, "--timeout=3s")
+        assert done.returncode == 1 and "holds the Lease" in done.stderr, done
+        same("", done.stdout)
+    # Its template is gone: no Sandbox can be made of this one.
+    scene.change("sandboxwarmpools", "gone", {"spec": {"sandboxTemplateRef": {"name": "none"}}})
+    scene.make("sandboxclaims", "waits", {"warmPoolRef": {"name": "nowhere"}})
+    uids_of_members = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in members}
+    before = versions(scene, *KINDS)
+    bound = {key: version for key, version in before.items() if key[0] == "services" or
+             key[0] == "sandboxes" or key[0] == "sandboxclaims"}
+
+    done = drain(plane, "--dry-run")
+    same((0, ""), (done.returncode, done.stderr))
+    same(3, done.stdout.count("handed over (dry run)\n"))
+    assert "3 Pods would be handed over, 1 would be deleted" in done.stdout, done.stdout
+    same(before, versions(scene, *KINDS))
+
+    done = drain(plane)
+    same((0, ""), (done.returncode, done.stderr))
+    for name in uids_of_members:
+        for line in (f"sandbox {scene.namespace}/{name} made around the Pod of its name",
+                     f"pod {scene.namespace}/{name} handed over"):
+            assert f"{line}\n" in done.stdout, (line, done.stdout)
+    assert "3 Pods handed over, 1 deleted" in done.stdout, done.stdout
+    assert (f"sandboxclaim {scene.namespace}/waits waits for the pool nowhere, which is not there"
+            in done.stdout), done.stdout
+    same(uids_of_members, as_upstream_sees(scene, pools["p"]))
+    same(([], []), tuple(scene.owned("pods", pool) for pool in pools.values()))
+    after = versions(scene, "services", "sandboxes", "sandboxclaims")
+    same(bound, {key: after[key] for key in bound})
+
+    again = drain(plane)
+    same(0, again.returncode)
+    assert "nothing to do: no pool has Pods for members" in again.stdout, again.stdout
+
+    # Ours, if it comes back after all, keeps them.
+    with Controller(plane) as controller:
+        controller.until_quiet()
+        same(uids_of_members, as_upstream_sees(scene, pools["p"]))
+        same((3, 3), tuple(scene.read("sandboxwarmpools", "p")["status"][key]
+                           for key in ("replicas", "readyReplicas")))
+        scene.end()
+
+
+def test_drain_goes_on_where_it_was_cut_off(plane):
+    """A Sandbox was made, its Pod is still the pool's."""
+    scene = Scene()
+    scene.make("sandboxtemplates", "t", upstream.blueprint())
+    pool = scene.make("sandboxwarmpools", "p", {"replicas": 2, "sandboxTemplateRef": {"name": "t"}})
+    hashed = {PREFIX + "warm-pool-sandbox": name_hash("p"), PREFIX + "pool": name_hash("p"),
+              PREFIX + "sandbox-template-ref-hash": name_hash("t")}
+    for name in ("p-half", "p-taken"):
+        scene.make("pods", name, upstream.blueprint()["podTemplate"]["spec"], labels=hashed,
+                   ownerReferences=[reference(pool)])
+    half = scene.make("sandboxes", "p-half", upstream.blueprint(), labels=hashed,
+                      annotations={PREFIX + "pod-name": "p-half"}, ownerReferences=[reference(pool)])
+    scene.make("sandboxes", "p-taken", upstream.blueprint())
+    done = drain(plane, f"--namespace={scene.namespace}")
+    same((0, ""), (done.returncode, done.stderr))
+    assert "1 Pods handed over, 1 deleted" in done.stdout, done.stdout
+    same(("Sandbox", "p-half", half["metadata"]["uid"]), owner(scene.read("pods", "p-half")))
+    scene.until_gone("pods", "p-taken")
+
+
+def test_drain_deletes_if_asked_to(plane):
+    scene = Scene()
+    scene.make("sandboxtemplates", "t", upstream.blueprint())
+    pool = scene.make("sandboxwarmpools", "p", {"replicas": 1, "sandboxTemplateRef": {"name": "t"}},
+                      annotations={"cay.dev/generation": "v1alpha1"})
+    scene.make("pods", "p-aaaaa", upstream.blueprint()["podTemplate"]["spec"],
+               ownerReferences=[reference(pool)])
+    done = drain(plane, "--delete", f"--namespace={scene.namespace}")
+    same((0, ""), (done.returncode, done.stderr))
+    assert f"pod {scene.namespace}/p-aaaaa deleted\n" in done.stdout, done.stdout
+    assert "has Sandboxes for members from now on" in done.stdout, done.stdout
+    scene.until_gone("pods", "p-aaaaa")
+    same([], scene.list("sandboxes"))
+
+
+def test_drain_says_what_it_may_not(plane):
+    plane.kubectl("delete", "clusterrolebinding", "agent-sandbox-controller-extensions")
+    try:
+        done = drain(plane, "--dry-run", "--timeout=3s")
+        assert done.returncode == 1 and "cannot see what is there" in done.stderr and \
+            "forbidden" in done.stderr, done
+    finally:
+        plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+    done = drain(plane, "operand")
+    assert done.returncode == 2 and "no operand is taken" in done.stderr, done
 
 
 def main():
