@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "router/access_log.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -55,6 +53,21 @@ static char *put_text(char *at, const char *name, struct str text)
         return at;
 }
 
+/* With as many digits as `width` at least. */
+static char *put_number(char *at, const char *name, uint64_t number, unsigned width)
+{
+        char digits[20];
+        size_t length = strlen(name), i = sizeof(digits);
+
+        memcpy(at, name, length);
+        at += length;
+        do
+                digits[--i] = (char)('0' + number % 10);
+        while ((number /= 10) > 0 || sizeof(digits) - i < width);
+        memcpy(at, digits + i, sizeof(digits) - i);
+        return at + sizeof(digits) - i;
+}
+
 static void update_stamp(struct access_log *log, uint64_t now_ns)
 {
         char text[RFC3339_SECONDS_SIZE];
@@ -63,7 +76,8 @@ static void update_stamp(struct access_log *log, uint64_t now_ns)
                 return;
         log->second = now_ns / NS_PER_SECOND;
         rfc3339_format_seconds(now_ns, text);
-        memcpy(log->stamp, text, sizeof(text));
+        memcpy(log->stamp, text, sizeof(text) - sizeof("Z"));
+        log->stamp[sizeof(text) - sizeof("Z")] = '\0';
 }
 
 void access_log_add(struct access_log *log, const struct account *a, unsigned status,
@@ -77,16 +91,17 @@ void access_log_add(struct access_log *log, const struct account *a, unsigned st
         if (buffer_reserve(&log->lines, LINE_ROOM) < 0)
                 return;
         char *begin = log->lines.data + log->lines.length, *at = begin;
-        at += snprintf(at, 64, "%.19s.%06uZ info router:", log->stamp,
-                       (unsigned)(now_ns % NS_PER_SECOND / 1000));
-        at = put_text(at, " method=", a->method);
+        at = put_text(at, log->stamp, STR_EMPTY);
+        at = put_number(at, ".", now_ns % NS_PER_SECOND / 1000, 6);
+        at = put_text(at, "Z info router: method=", a->method);
         at = put_text(at, " path=", a->path);
-        at += snprintf(at, 64, " status=%u duration_ms=%" PRIu64 ".%03u", status,
-                       took_ns / NS_PER_MS, (unsigned)(took_ns % NS_PER_MS / 1000));
+        at = put_number(at, " status=", status, 1);
+        at = put_number(at, " duration_ms=", took_ns / NS_PER_MS, 1);
+        at = put_number(at, ".", took_ns % NS_PER_MS / 1000, 3);
         at = put_text(at, " client_ip=", str_from(a->client_ip));
         at = put_text(at, " sandbox_id=", a->id);
         at = put_text(at, " sandbox_namespace=", a->name_space);
-        at += snprintf(at, 64, " bytes_out=%" PRIu64, bytes_out);
+        at = put_number(at, " bytes_out=", bytes_out, 1);
         at = put_text(at, " user_agent=\"", a->user_agent);
         at = put_text(at, "\" trace_id=", str_from(a->trace.trace_id));
         at = put_text(at, " span_id=", str_from(a->trace.span_id));

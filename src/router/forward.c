@@ -56,6 +56,26 @@ void trace_begin(const struct http_headers *headers, struct trace_source *source
         memcpy(ret_trace->flags, "00", 3);
 }
 
+static struct str trace_parent(struct arena *arena, const struct trace *trace)
+{
+        enum {
+                TRACE_AT = 3,
+                SPAN_AT = TRACE_AT + TRACE_ID_LENGTH + 1,
+                FLAGS_AT = SPAN_AT + SPAN_ID_LENGTH + 1,
+                LENGTH = FLAGS_AT + 2
+        };
+        char *text = arena_alloc(arena, LENGTH);
+
+        if (!text)
+                return STR_EMPTY;
+        memcpy(text, "00-", TRACE_AT);
+        memcpy(text + TRACE_AT, trace->trace_id, TRACE_ID_LENGTH);
+        memcpy(text + SPAN_AT, trace->span_id, SPAN_ID_LENGTH);
+        memcpy(text + FLAGS_AT, trace->flags, 2);
+        text[SPAN_AT - 1] = text[FLAGS_AT - 1] = '-';
+        return (struct str){ text, LENGTH };
+}
+
 /* ---- requests ---- */
 
 static bool is_one_of(struct str name, const char *const *names)
@@ -107,14 +127,14 @@ static int join_cookies(struct arena *arena, const struct http_headers *in, stru
 }
 
 int forward_request_headers(const struct http_exchange *exchange, const struct trace *trace,
-                            bool is_upgrade, bool is_grpc, struct http_header **ret_headers,
-                            size_t *ret_count)
+                            struct str client_ip, bool is_upgrade, bool is_grpc,
+                            struct http_header **ret_headers, size_t *ret_count)
 {
         const struct http_headers *in = &exchange->request.headers;
         struct arena *arena = exchange->arena;
         struct http_header *out = arena_new(arena, struct http_header, in->count + HEADERS_ADDED);
         struct str before = http_headers_get(in, STR("x-forwarded-for"));
-        char ip[NET_ADDRESS_SIZE];
+        struct str chain = client_ip, cookies;
         size_t count = 0;
 
         if (!out)
@@ -123,13 +143,10 @@ int forward_request_headers(const struct http_exchange *exchange, const struct t
                 if (goes_on(in, in->items[i].name, is_upgrade))
                         out[count++] = in->items[i];
 
-        net_address_format_ip(&stream_peer(exchange->connection)->address, ip);
-        struct str chain = before.length > 0
-                                   ? arena_printf(arena, "%.*s, %s", STR_FORMAT(before), ip)
-                                   : arena_str(arena, str_from(ip));
-        struct str parent =
-                arena_printf(arena, "00-%s-%s-%s", trace->trace_id, trace->span_id, trace->flags);
-        struct str cookies;
+        if (before.length > 0)
+                chain = arena_printf(arena, "%.*s, %.*s", STR_FORMAT(before),
+                                     STR_FORMAT(client_ip));
+        struct str parent = trace_parent(arena, trace);
         if (!chain.data || !parent.data || join_cookies(arena, in, &cookies) < 0)
                 return -ENOMEM;
         if (cookies.length > 0)

@@ -30,11 +30,12 @@ unsigned forward_grpc_status(unsigned status);
 /*
  * The fields to send on: all but hop-by-hop ones, Authorization, Expect and (upgrades only) Origin;
  * X-Forwarded-* and traceparent added; for gRPC also "te: trailers". Host and framing are the HTTP
- * client's. Views into the request or its arena. Returns 0 or -ENOMEM.
+ * client's. `client_ip` lives as long as the exchange. Views into that, the request or its arena.
+ * Returns 0 or -ENOMEM.
  */
 int forward_request_headers(const struct http_exchange *exchange, const struct trace *trace,
-                            bool is_upgrade, bool is_grpc, struct http_header **ret_headers,
-                            size_t *ret_count);
+                            struct str client_ip, bool is_upgrade, bool is_grpc,
+                            struct http_header **ret_headers, size_t *ret_count);
 
 /* The fields to answer with. Those of a 101 keep Connection and Upgrade. */
 int forward_response_headers(struct arena *arena, const struct http_response_head *head,

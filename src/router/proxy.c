@@ -675,8 +675,8 @@ void proxy_handle(struct proxy *proxy, struct http_exchange *exchange)
         p->account.name_space = target.name_space;
         p->upstream_target = forward_target(exchange->arena, head);
         if (!p->upstream_target.data ||
-            forward_request_headers(exchange, &p->account.trace, p->is_upgrade, p->is_grpc,
-                                    &p->headers, &p->header_count) < 0) {
+            forward_request_headers(exchange, &p->account.trace, str_from(p->account.client_ip),
+                                    p->is_upgrade, p->is_grpc, &p->headers, &p->header_count) < 0) {
                 refuse(proxy, exchange, 503, "Out of memory.");
                 return;
         }
