@@ -322,12 +322,16 @@ class Greeter:
                     "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
                     "Count": grpc.unary_stream_rpc_method_handler(self.count),
                     "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
+                    "Stall": grpc.stream_unary_rpc_method_handler(self.stall),
+                    "Much": grpc.unary_stream_rpc_method_handler(self.much),
                     "Chat": grpc.stream_stream_rpc_method_handler(self.chat)}
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
         self.server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("test.Greeter", handlers),))
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.ended = []  # of Chat: whether it was cancelled
+        self.go = threading.Event()  # of Stall
+        self.made = 0  # by Much
 
     def __enter__(self):
         self.server.start()
@@ -356,6 +360,15 @@ class Greeter:
     @staticmethod
     def sum(requests, _):
         return b"%d" % sum(map(len, requests))
+
+    def stall(self, requests, _):
+        self.go.wait(30)
+        return b"%d" % sum(1 for _ in requests)
+
+    def much(self, _, __):
+        for _ in range(200):
+            self.made += 1
+            yield b"y" * MIB
 
     def chat(self, requests, context):
         context.add_callback(lambda: self.ended.append(not context.is_active()))
@@ -448,6 +461,42 @@ def test_grpc_talks_both_ways_at_once(_):
         wait_for(lambda: len(greeter.ended) == 3, 10, "the sandbox to hear of it")
         said.put(None)
         wait_for(lambda: router.metric("sandbox_router_inflight_requests") == 0, 10, "quiet")
+
+
+def settled(look):
+    """A number, when it has not changed for half a second."""
+    last, since = look(), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        time.sleep(0.02)
+        if look() != last:
+            last, since = look(), time.monotonic()
+    return last
+
+
+def test_grpc_waits_for_who_is_slow(_):
+    with Greeter() as greeter, Router(CAY, *LOCAL) as router, \
+            grpc.insecure_channel(f"127.0.0.1:{router.port()}") as channel:
+        def memory():
+            status = pathlib.Path(f"/proc/{router.process.pid}/status").read_text(encoding="ascii")
+            return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        before, sent = memory(), [0]
+
+        def pieces():
+            for _ in range(200):
+                sent[0] += 1
+                yield b"x" * MIB
+        # The sandbox does not read, then the client does not.
+        call = calls(channel, "stream_unary", "Stall").future(
+            pieces(), metadata=greeter.metadata(), timeout=60)
+        assert 0 < settled(lambda: sent[0]) < 20, sent
+        greeter.go.set()
+        same(b"200", call.result())
+        answers = calls(channel, "unary_stream", "Much")(b"", metadata=greeter.metadata(),
+                                                         timeout=60)
+        next(answers)
+        assert 0 < settled(lambda: greeter.made) < 20, greeter.made
+        same(199, len(list(answers)))
+        assert memory() - before < 20, (before, memory())
 
 
 def test_grpc_hears_of_failures_as_statuses(_):
