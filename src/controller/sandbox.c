@@ -5,6 +5,10 @@
 #include "base/clock.h"
 #include "controller/internal.h"
 
+/* How soon to look again for what a watch has not told yet; its next bookmark may be a minute away.
+ */
+#define LOOK_AGAIN_NS NS_PER_SECOND
+
 /* What one pass knows and finds out. */
 struct pass {
         const struct view *seen;
@@ -16,6 +20,7 @@ struct pass {
         const struct cache_entry *foreign; /* has our Pod's name but is another's */
         const struct cache_entry *service; /* owned */
         bool pod_leaves, multiple_pods, take_pod, clear_pod_name;
+        bool pod_unknown;      /* the watch of Pods has not come so far as that of Sandboxes */
         struct str rename_pod; /* what the annotation shall say; empty: as it is */
         int annotated;         /* the action that patches our annotations, or ACTION_NONE */
         struct buffer error;
@@ -126,6 +131,9 @@ static void find_named_pod(struct pass *pass, struct str annotated)
         struct owner_reference owner;
 
         if (!pod) {
+                pass->pod_unknown =
+                        annotated.length > 0 &&
+                        cache_progress(pass->seen->cache, &kind_pod) < meta->resource_version;
                 pass->clear_pod_name = annotated.length > 0;
                 return;
         }
@@ -458,6 +466,12 @@ static void plan_living(struct pass *pass)
                 return;
         }
         find_pod(pass);
+        /* A leader that has just begun may see a Sandbox before the Pod that it names: another Pod
+         * would be one too many. */
+        if (pass->pod_unknown) {
+                plan_come_back(pass->plan, pass->seen->now.realtime_ns + LOOK_AGAIN_NS);
+                return;
+        }
         plan_annotations(pass);
         plan_volume_claims(pass);
         plan_pod(pass);
