@@ -96,12 +96,13 @@ uint64_t api_version_at(const struct api *api, const struct kind *kind, size_t p
         return position ? api_change(api, kind, position - 1)->version : VERSION_BEFORE_ALL;
 }
 
-uint64_t api_version_at_time(const struct api *api, uint64_t at_ns, uint64_t at_least)
+uint64_t api_version_at_time(const struct api *api, uint64_t at_ns)
 {
-        while (at_least < api->version &&
-               api->times[at_least - VERSION_BEFORE_ALL] <= at_ns) /* of the next version */
-                at_least++;
-        return at_least;
+        size_t after = api->time_count; /* mostly not long ago */
+
+        while (after > 0 && api->times[after - 1] > at_ns)
+                after--;
+        return VERSION_BEFORE_ALL + after;
 }
 
 static uint64_t next_version(struct api *api)

@@ -465,7 +465,7 @@ static void end_sandbox(void *context, struct json_doc *doc)
         owned = (struct owned){ .uid = meta.uid };
         api_each(checker->world->api, &kind_pod, count_owned, &owned);
         /* Two leaders may each make one; then it says MultiplePods, and none is deleted. */
-        if (owned.count > 1 && checker->world->leaders == 1)
+        if (owned.count > 1 && (checker->world->leaders == 1 || checker->world->options.elects))
                 world_fail(checker->world, "Sandbox %.*s has %u Pods", STR_FORMAT(meta.name),
                            owned.count);
         if (!condition_find(sandbox.conditions, STR("Ready"), &ready))

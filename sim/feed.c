@@ -46,7 +46,7 @@ static bool has_next(const struct feed *feed)
 
         return feed->position < api_history(world->api, feed->kind) &&
                api_change(world->api, feed->kind, feed->position)->version <=
-                       world_server_version(world, feed->server);
+                       world_server_version(world, feed->server, feed->lag_ns);
 }
 
 /* The state as of a position: the last change of each object up to there. */
@@ -75,6 +75,16 @@ static void list(struct feed *feed)
         feed->listed = feed->was_listed = true;
 }
 
+/* Servers keep each kind apart: one may be told late, and the others not. */
+static void choose_lag(struct feed *feed)
+{
+        struct world *world = feed->process->world;
+
+        if (world->options.two_servers)
+                feed->lag_ns =
+                        world_chance(world, 200) ? world_random(world, 6 * NS_PER_SECOND) : 0;
+}
+
 /* The connection is gone; the next one may be to the other server, and is after a list, or goes on
  * from where this one was. */
 static void cut(struct feed *feed, bool lists)
@@ -83,6 +93,7 @@ static void cut(struct feed *feed, bool lists)
 
         if (world->options.two_servers)
                 feed->server = (unsigned)world_random(world, 2);
+        choose_lag(feed);
         if (lists)
                 feed->listed = false;
         schedule(feed, world_random(world, 2 * NS_PER_SECOND));
@@ -166,7 +177,7 @@ static void bookmark(struct world *world, void *argument)
                 return;
         if (feed->listed && !feed->process->deaf && !has_next(feed))
                 controllers_advance(feed->process->set, feed->kind,
-                                    world_server_version(world, feed->server));
+                                    world_server_version(world, feed->server, feed->lag_ns));
         world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
 }
 
@@ -181,6 +192,7 @@ void feeds_begin(struct process *process)
                 *feed = (struct feed){ .process = process,
                                        .kind = cluster_controllers_kinds[i],
                                        .server = server };
+                choose_lag(feed);
                 schedule(feed, world_random(world, 200 * NS_PER_MS));
                 world_after(world, 10 * NS_PER_SECOND, bookmark, feed);
         }

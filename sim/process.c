@@ -266,9 +266,10 @@ static void begin_request(struct process *process, struct submission *submission
                 request->fault = 1 + (enum fault)world_random(world, FAULTS - 1);
                 world->happened++;
         }
-        world_log(world, "  %u: %s %.*s %.*s/%.*s fault %d", process->number,
+        world_log(world, "  %u: %s %.*s %.*s/%.*s fault %d %.*s", process->number,
                   action_name(action->type), STR_FORMAT(action->kind->kind),
-                  STR_FORMAT(action->namespace), STR_FORMAT(action->name), request->fault);
+                  STR_FORMAT(action->namespace), STR_FORMAT(action->name), request->fault,
+                  STR_FORMAT(action->body));
         if (!world->settling && world_random(world, 10000) < world->options.crashes)
                 trouble_strike(process);
         if (!world->settling &&

@@ -14,6 +14,7 @@ struct feed {
         const struct kind *kind;
         size_t position; /* in the kind's history */
         unsigned server; /* that it watches */
+        uint64_t lag_ns; /* of this kind there, at least */
         bool listed;     /* else it must list first */
         bool was_listed; /* at least once */
         bool scheduled;

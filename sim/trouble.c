@@ -58,7 +58,10 @@ static void depose(struct world *world, void *argument)
 static void pause_it(struct world *world, void *argument)
 {
         struct process *process = argument;
-        uint64_t ns = world_random(world, 6 * NS_PER_SECOND);
+        /* Mostly about as long as a Lease: then it matters who notices what first. */
+        uint64_t ns = world_chance(world, 600)
+                              ? 2 * NS_PER_SECOND + world_random(world, 2 * NS_PER_SECOND)
+                              : world_random(world, 6 * NS_PER_SECOND);
 
         if (process->dead)
                 return;
@@ -110,9 +113,9 @@ void trouble_strike(struct process *process)
 
         if (!process->leader)
                 world_after(world, delay, what < 40 ? crash : depose, process);
-        else if (what < 30)
+        else if (what < 25)
                 world_after(world, delay, crash, process);
-        else if (what < 60)
+        else if (what < 65)
                 world_after(world, delay, pause_it, process);
         else if (what < 75)
                 world_after(world, delay, terminate, process);

@@ -138,14 +138,12 @@ static bool has_happened_enough(struct world *world)
 
 /* ---- two servers ---- */
 
-uint64_t world_server_version(struct world *world, unsigned server)
+uint64_t world_server_version(struct world *world, unsigned server, uint64_t lag_ns)
 {
-        struct server *it = &world->servers[server];
-        uint64_t lag_ns = world->settling || !world->options.two_servers ? 0 : it->lag_ns;
-
-        if (world->now_ns >= lag_ns)
-                it->version = api_version_at_time(world->api, world->now_ns - lag_ns, it->version);
-        return it->version;
+        lag_ns = MAX(lag_ns, world->servers[server].lag_ns);
+        if (world->settling || !world->options.two_servers)
+                lag_ns = 0;
+        return api_version_at_time(world->api, world->now_ns - MIN(lag_ns, world->now_ns));
 }
 
 /* Mostly hardly behind, now and then for seconds. */
@@ -189,11 +187,8 @@ void world_open(struct world *world, const struct world_options *options)
         world_random(world, 0);
         world->api = api_new(world);
         world->checker = checker_new(world);
-        for (size_t i = 0; i < ARRAY_SIZE(world->servers); i++) {
-                world->servers[i].version = api_version_at(world->api, NULL, 0);
-                if (options->two_servers)
-                        change_lag(world, &world->servers[i]);
-        }
+        for (size_t i = 0; options->two_servers && i < ARRAY_SIZE(world->servers); i++)
+                change_lag(world, &world->servers[i]);
         log_configure("sim", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
         world->process = process_new(world);
         if (options->elects)

@@ -35,7 +35,6 @@ enum { ALIVE_MAX = 4 };
 
 /* One of the two API servers as watches see it. What is written is there at once for all. */
 struct server {
-        uint64_t version; /* up to here it tells */
         uint64_t lag_ns;
 };
 
@@ -86,8 +85,8 @@ struct instant world_now(const struct world *world);
 void world_after(struct world *world, uint64_t delay_ns, void (*run)(struct world *, void *),
                  void *argument);
 
-/* The resourceVersion up to which watches of this server are told. */
-uint64_t world_server_version(struct world *world, unsigned server);
+/* The resourceVersion up to which a watch of this server is told, if it lags at least so long. */
+uint64_t world_server_version(struct world *world, unsigned server, uint64_t lag_ns);
 
 /* Notes the first broken invariant. */
 void world_fail(struct world *world, const char *format, ...) _printf_(2, 3);
@@ -134,8 +133,8 @@ void api_each(struct api *api, const struct kind *kind, void (*each)(void *, str
 /* The history of a kind, for watches. */
 size_t api_history(const struct api *api, const struct kind *kind);
 const struct change *api_change(const struct api *api, const struct kind *kind, size_t position);
-/* The newest version at a time, if it is above `at_least`. */
-uint64_t api_version_at_time(const struct api *api, uint64_t at_ns, uint64_t at_least);
+/* The newest version at a time. */
+uint64_t api_version_at_time(const struct api *api, uint64_t at_ns);
 uint64_t api_version_at(const struct api *api, const struct kind *kind, size_t position);
 
 /* ---- a controller process (process.c) ---- */
