@@ -421,13 +421,16 @@ class Picture:
 
 def settle(api, ledger, faults):
     """Waits until nothing is wrong; then nothing may be written any more."""
-    last = None
+    last, told = None, 0
+    began = time.monotonic()
     def look():
-        nonlocal last
+        nonlocal last, told
         faults.keep()
         last = Picture(api, ledger)
+        if last.wrong and time.monotonic() > began + told + 5:
+            told += 5
+            print(f"# after {told} s: {'; '.join(last.wrong[:5])}", flush=True)
         return not last.wrong
-    began = time.monotonic()
     try:
         wait_for(look, SETTLE_SECONDS, "all to be well", pause=0.2)
     except TimeoutError:
