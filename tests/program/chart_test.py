@@ -98,6 +98,18 @@ def test_router_with_tls_and_tokens():
     assert ("ClusterRoleBinding", "sandbox-router-tokenreview") in kinds(objects)
 
 
+def test_traces():
+    objects = render(crds="none",
+                     controller__extraArgs="{--enable-tracing}",
+                     **{"controller__env[0]__name": "OTEL_EXPORTER_OTLP_ENDPOINT",
+                        "controller__env[0]__value": "http://collector:4318"})
+    controller = container(objects, "agent-sandbox-controller")
+    assert "--enable-tracing" in controller["args"], controller
+    same([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
+         controller["env"])
+    assert "env" not in container(objects, "sandbox-router")
+
+
 def test_an_image_by_digest():
     digest = "sha256:" + "a" * 64
     objects = render(crds="none", image__repository="registry/cay", image__digest=digest)
