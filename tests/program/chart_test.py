@@ -78,6 +78,12 @@ def test_one_namespace():
         assert ("ClusterRoleBinding", name) not in kinds(objects)
 
 
+def test_another_namespace():
+    text = "".join(MAKE.documents({}, "boxes"))
+    assert "agent-sandbox-system" not in text
+    assert "--webhook-namespace=boxes" in text and "      namespace: boxes\n" in text
+
+
 def test_router_with_tls_and_tokens():
     objects = render(crds="none", router__tls__secret="cert", router__authz__mode="scoped-token",
                      router__authz__scopedTokenSecret="signing", router__tls__clientCaConfigMap="ca",
