@@ -83,6 +83,38 @@ static int check(const struct cluster_controller_config *config, const struct ig
         return 0;
 }
 
+/* How v1alpha1 is converted. */
+#define WEBHOOK_DEFAULTS                                                                           \
+        {                                                                                          \
+                .enabled = true, .port = 9443, .service = WEBHOOK_SERVICE,                         \
+                .name_space = WEBHOOK_NAMESPACE, .validity_ns = 8760 * 3600 * NS_PER_SECOND,       \
+                .manages = true, .folder = WEBHOOK_FOLDER, .certificate = "tls.crt",               \
+                .key = "tls.key"                                                                   \
+        }
+#define WEBHOOK_OPTIONS(webhook)                                                                   \
+        OPTION_FLAG("enable-webhook", 0, &(webhook)->enabled,                                      \
+                    "serve the conversion of v1alpha1 and v1beta1 (true)"),                        \
+                OPTION_NUMBER("webhook-port", 0, &(webhook)->port, "PORT",                         \
+                              "of the conversion webhook (9443); 0: a free one"),                  \
+                OPTION_STRING("webhook-service-name", 0, &(webhook)->service, "NAME",              \
+                              "how API servers reach it (" WEBHOOK_SERVICE ")"),                   \
+                OPTION_STRING("webhook-namespace", 0, &(webhook)->name_space, "NAME",              \
+                              "of that Service and the certificate's Secret (" WEBHOOK_NAMESPACE   \
+                              ")"),                                                                \
+                OPTION_STRING("webhook-url", 0, &(webhook)->url, "URL",                            \
+                              "how they reach it without the Service: https://HOST:PORT/convert"), \
+                OPTION_DURATION("webhook-cert-duration", 0, &(webhook)->validity_ns,               \
+                                "for which a certificate is made (8760h)"),                        \
+                OPTION_FLAG(                                                                       \
+                        "manage-webhook-certs", 0, &(webhook)->manages,                            \
+                        "make the certificate and patch the CRDs; else it is in files (true)"),    \
+                OPTION_STRING("webhook-cert-dir", 0, &(webhook)->folder, "FOLDER",                 \
+                              "of these files (" WEBHOOK_FOLDER ")"),                              \
+                OPTION_STRING("webhook-cert-name", 0, &(webhook)->certificate, "FILE",             \
+                              "the certificate among them (tls.crt)"),                             \
+                OPTION_STRING("webhook-key-name", 0, &(webhook)->key, "FILE",                      \
+                              "the key among them (tls.key)")
+
 int command_controller(int argc, char **argv, struct error *error)
 {
         struct cluster_controller_config config = {
@@ -94,15 +126,7 @@ int command_controller(int argc, char **argv, struct error *error)
                 .metrics_address = ":8080",
                 .health_address = ":8081",
                 .pool_batch = 300,
-                .webhook = { .enabled = true,
-                             .port = 9443,
-                             .service = WEBHOOK_SERVICE,
-                             .name_space = WEBHOOK_NAMESPACE,
-                             .validity_ns = 8760 * 3600 * NS_PER_SECOND,
-                             .manages = true,
-                             .folder = WEBHOOK_FOLDER,
-                             .certificate = "tls.crt",
-                             .key = "tls.key" },
+                .webhook = WEBHOOK_DEFAULTS,
         };
         struct log_options log = {};
         struct ignored ignored = { .qps = "-1" };
@@ -171,27 +195,7 @@ int command_controller(int argc, char **argv, struct error *error)
                             NO_EFFECT "a claim makes one Event at most"),
                 OPTION_FLAG("disable-claim-observability-annotations", 0, &ignored.flag,
                             NO_EFFECT "they are never written"),
-                OPTION_FLAG("enable-webhook", 0, &config.webhook.enabled,
-                            "serve the conversion of v1alpha1 and v1beta1 (true)"),
-                OPTION_NUMBER("webhook-port", 0, &config.webhook.port, "PORT",
-                              "of the conversion webhook (9443); 0: a free one"),
-                OPTION_STRING("webhook-service-name", 0, &config.webhook.service, "NAME",
-                              "how API servers reach it (" WEBHOOK_SERVICE ")"),
-                OPTION_STRING("webhook-namespace", 0, &config.webhook.name_space, "NAME",
-                              "of that Service and the certificate's Secret (" WEBHOOK_NAMESPACE
-                              ")"),
-                OPTION_STRING("webhook-url", 0, &config.webhook.url, "URL",
-                              "how they reach it without the Service: https://HOST:PORT/convert"),
-                OPTION_DURATION("webhook-cert-duration", 0, &config.webhook.validity_ns,
-                                "for which a certificate is made (8760h)"),
-                OPTION_FLAG("manage-webhook-certs", 0, &config.webhook.manages,
-                            "make the certificate and patch the CRDs; else it is in files (true)"),
-                OPTION_STRING("webhook-cert-dir", 0, &config.webhook.folder, "FOLDER",
-                              "of these files (" WEBHOOK_FOLDER ")"),
-                OPTION_STRING("webhook-cert-name", 0, &config.webhook.certificate, "FILE",
-                              "the certificate among them (tls.crt)"),
-                OPTION_STRING("webhook-key-name", 0, &config.webhook.key, "FILE",
-                              "the key among them (tls.key)"),
+                WEBHOOK_OPTIONS(&config.webhook),
                 OPTION_FLAG("enable-pprof", 0, &ignored.flag, NO_EFFECT "that is of Go"),
                 OPTION_FLAG("enable-pprof-debug", 0, &ignored.flag, NO_EFFECT "that is of Go"),
                 OPTION_NUMBER("pprof-block-profile-rate", 0, &ignored.number, "N",
