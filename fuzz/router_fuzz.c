@@ -56,8 +56,8 @@ static void check_request(struct str text)
                 check(target.port > 0);
                 check(target.pod_ip.length == 0 || !net_address_is_loopback(&target.pod_ip));
         }
-        trace_begin(&headers, &traces, &trace);
-        check(strlen(trace.trace_id) == TRACE_ID_LENGTH && strlen(trace.span_id) == SPAN_ID_LENGTH);
+        trace_begin(&headers, NULL, &traces, &trace);
+        check(strlen(trace.text) == TRACEPARENT_SIZE - 1 && trace_context_exists(&trace.context));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -103,8 +103,8 @@ void access_log_add(struct access_log *log, const struct account *a, unsigned st
         at = put_text(at, " sandbox_namespace=", a->name_space);
         at = put_number(at, " bytes_out=", bytes_out, 1);
         at = put_text(at, " user_agent=\"", a->user_agent);
-        at = put_text(at, "\" trace_id=", str_from(a->trace.trace_id));
-        at = put_text(at, " span_id=", str_from(a->trace.span_id));
+        at = put_text(at, "\" trace_id=", trace_id_text(&a->trace));
+        at = put_text(at, " span_id=", trace_span_text(&a->trace));
         *at++ = '\n';
         log->lines.length += (size_t)(at - begin);
         if (log->lines.length >= LINES_MAX)

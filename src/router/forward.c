@@ -9,71 +9,47 @@ enum { HEADERS_ADDED = 6 };
 
 /* ---- traces ---- */
 
-static bool is_hex(struct str text)
+static void take_random(struct trace_source *source, uint8_t *bytes, size_t size)
 {
-        bool only_zeroes = true;
-
-        for (size_t i = 0; i < text.length; i++) {
-                char c = text.data[i];
-                if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-                        return false;
-                only_zeroes = only_zeroes && c == '0';
-        }
-        return !only_zeroes;
-}
-
-static void random_hex(struct trace_source *source, char *text, size_t length)
-{
-        static const char digits[] = "0123456789abcdef";
-
-        if (source->left < length / 2) {
+        if (source->left < size) {
                 random_bytes(source->bytes, sizeof(source->bytes));
                 source->left = sizeof(source->bytes);
         }
-        source->left -= length / 2;
-        const uint8_t *bytes = source->bytes + source->left;
-        for (size_t i = 0; i < length; i++)
-                text[i] = digits[(i % 2 ? bytes[i / 2] : bytes[i / 2] >> 4) & 15];
-        text[length] = '\0';
+        source->left -= size;
+        memcpy(bytes, source->bytes + source->left, size);
 }
 
-/* "00-<trace id>-<span id>-<flags>"; later versions may go on after that. */
-void trace_begin(const struct http_headers *headers, struct trace_source *source,
-                 struct trace *ret_trace)
+void trace_begin(const struct http_headers *headers, struct tracer *tracer,
+                 struct trace_source *source, struct trace *ret_trace)
 {
-        struct str parent = http_headers_get(headers, STR("traceparent"));
+        struct str field = http_headers_get(headers, STR("traceparent"));
+        struct trace_context *context = &ret_trace->context;
 
-        random_hex(source, ret_trace->span_id, SPAN_ID_LENGTH);
-        if (parent.length >= 55 && parent.data[2] == '-' && parent.data[35] == '-' &&
-            parent.data[52] == '-' && is_hex(str_slice(parent, 3, 35)) &&
-            is_hex(str_slice(parent, 36, 52))) {
-                memcpy(ret_trace->trace_id, parent.data + 3, TRACE_ID_LENGTH);
-                ret_trace->trace_id[TRACE_ID_LENGTH] = '\0';
-                memcpy(ret_trace->flags, parent.data[54] & 1 ? "01" : "00", 3);
-                return;
+        ret_trace->parent = (struct trace_context){};
+        if (field.data && http_headers_count(headers, STR("traceparent")) == 1)
+                (void)trace_context_parse(field, &ret_trace->parent);
+        bool goes_on = trace_context_exists(&ret_trace->parent);
+        if (tracer) {
+                tracer_begin(tracer, goes_on ? &ret_trace->parent : NULL, context);
+        } else {
+                *context = (struct trace_context){ .sampled = ret_trace->parent.sampled };
+                memcpy(context->trace_id, ret_trace->parent.trace_id, TRACE_ID_SIZE);
+                if (!goes_on)
+                        take_random(source, context->trace_id, TRACE_ID_SIZE);
+                take_random(source, context->span_id, SPAN_ID_SIZE);
         }
-        random_hex(source, ret_trace->trace_id, TRACE_ID_LENGTH);
-        memcpy(ret_trace->flags, "00", 3);
+        trace_context_format(context, ret_trace->text);
 }
 
-static struct str trace_parent(struct arena *arena, const struct trace *trace)
+struct str trace_id_text(const struct trace *trace)
 {
-        enum {
-                TRACE_AT = 3,
-                SPAN_AT = TRACE_AT + TRACE_ID_LENGTH + 1,
-                FLAGS_AT = SPAN_AT + SPAN_ID_LENGTH + 1,
-                LENGTH = FLAGS_AT + 2
-        };
-        char *text = arena_alloc(arena, LENGTH);
+        return (struct str){ trace->text + strlen("00-"), 2 * TRACE_ID_SIZE };
+}
 
-        if (!text)
-                return STR_EMPTY;
-        memcpy(text, "00-", TRACE_AT);
-        memcpy(text + TRACE_AT, trace->trace_id, TRACE_ID_LENGTH);
-        memcpy(text + SPAN_AT, trace->span_id, SPAN_ID_LENGTH);
-        memcpy(text + FLAGS_AT, trace->flags, 2);
-        text[SPAN_AT - 1] = text[FLAGS_AT - 1] = '-';
-        return (struct str){ text, LENGTH };
+struct str trace_span_text(const struct trace *trace)
+{
+        return (struct str){ trace->text + strlen("00-") + 2 * TRACE_ID_SIZE + 1,
+                             2 * SPAN_ID_SIZE };
 }
 
 /* ---- requests ---- */
@@ -86,7 +62,8 @@ static bool is_one_of(struct str name, const char *const *names)
         return false;
 }
 
-static bool goes_on(const struct http_headers *headers, struct str name, bool is_upgrade)
+static bool goes_on(const struct http_headers *headers, const struct trace *trace, struct str name,
+                    bool is_upgrade)
 {
         static const char *const never[] = { "host",
                                              "authorization",
@@ -104,6 +81,10 @@ static bool goes_on(const struct http_headers *headers, struct str name, bool is
         if (http_header_is_hop_by_hop(name) || is_one_of(name, never))
                 return false;
         if (is_upgrade && str_equal_ignoring_case(name, STR("origin")))
+                return false;
+        /* It belongs to the trace that was not understood. */
+        if (str_equal_ignoring_case(name, STR("tracestate")) &&
+            !trace_context_exists(&trace->parent))
                 return false;
         return !http_headers_has_token(headers, STR("connection"), name);
 }
@@ -140,14 +121,13 @@ int forward_request_headers(const struct http_exchange *exchange, const struct t
         if (!out)
                 return -ENOMEM;
         for (size_t i = 0; i < in->count; i++)
-                if (goes_on(in, in->items[i].name, is_upgrade))
+                if (goes_on(in, trace, in->items[i].name, is_upgrade))
                         out[count++] = in->items[i];
 
         if (before.length > 0)
                 chain = arena_printf(arena, "%.*s, %.*s", STR_FORMAT(before),
                                      STR_FORMAT(client_ip));
-        struct str parent = trace_parent(arena, trace);
-        if (!chain.data || !parent.data || join_cookies(arena, in, &cookies) < 0)
+        if (!chain.data || join_cookies(arena, in, &cookies) < 0)
                 return -ENOMEM;
         if (cookies.length > 0)
                 out[count++] = (struct http_header){ STR("Cookie"), cookies };
@@ -158,7 +138,8 @@ int forward_request_headers(const struct http_exchange *exchange, const struct t
         out[count++] = (struct http_header){ STR("X-Forwarded-Proto"),
                                              stream_is_secure(exchange->connection) ? STR("https")
                                                                                     : STR("http") };
-        out[count++] = (struct http_header){ STR("Traceparent"), parent };
+        out[count++] =
+                (struct http_header){ STR("Traceparent"), { trace->text, TRACEPARENT_SIZE - 1 } };
         *ret_headers = out;
         *ret_count = count;
         return 0;

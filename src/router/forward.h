@@ -2,24 +2,32 @@
 #pragma once
 
 #include "net/http_server.h"
+#include "serve/trace.h"
 
 /* Which fields go on to the sandbox and which come back: pure functions over messages. */
 
-enum { TRACE_ID_LENGTH = 32, SPAN_ID_LENGTH = 16, GRPC_TRAILERS = 3 };
+enum { GRPC_TRAILERS = 3 };
 
-/* W3C Trace Context: the request's trace, or a new one, and a span of our own. */
-struct trace {
-        char trace_id[TRACE_ID_LENGTH + 1];
-        char span_id[SPAN_ID_LENGTH + 1];
-        char flags[3];
-};
 /* Random bytes in stock, so that not every request asks the kernel. All zero is empty. */
 struct trace_source {
         uint8_t bytes[1024];
         size_t left;
 };
-void trace_begin(const struct http_headers *headers, struct trace_source *source,
-                 struct trace *ret_trace);
+
+/* The request's trace, or a new one, and a span of our own (W3C Trace Context). */
+struct trace {
+        struct trace_context parent; /* none: the request brought none */
+        struct trace_context context;
+        char text[TRACEPARENT_SIZE]; /* the field to send on */
+};
+
+/* `tracer` decides whether the span is recorded; NULL: it is not. */
+void trace_begin(const struct http_headers *headers, struct tracer *tracer,
+                 struct trace_source *source, struct trace *ret_trace);
+
+/* The ids as they are written: views into the trace. */
+struct str trace_id_text(const struct trace *trace);
+struct str trace_span_text(const struct trace *trace);
 
 /* Whether the client calls a gRPC method: such a request goes on as HTTP/2. */
 bool forward_is_grpc(const struct http_request_head *head);
@@ -30,8 +38,8 @@ unsigned forward_grpc_status(unsigned status);
 /*
  * The fields to send on: all but hop-by-hop ones, Authorization, Expect and (upgrades only) Origin;
  * X-Forwarded-* and traceparent added; for gRPC also "te: trailers". Host and framing are the HTTP
- * client's. `client_ip` lives as long as the exchange. Views into that, the request or its arena.
- * Returns 0 or -ENOMEM.
+ * client's. `client_ip` and `trace` live as long as the exchange. Views into that, the request or
+ * its arena. Returns 0 or -ENOMEM.
  */
 int forward_request_headers(const struct http_exchange *exchange, const struct trace *trace,
                             struct str client_ip, bool is_upgrade, bool is_grpc,

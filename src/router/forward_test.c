@@ -21,25 +21,27 @@ static void traces_go_on(void **state)
                 http_headers_add(&headers, &arena, STR("TraceParent"),
                                  STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
                 0);
-        trace_begin(&headers, &source, &trace);
-        assert_string_equal(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_string_not_equal(trace.span_id, "00f067aa0ba902b7");
-        assert_int_equal(strlen(trace.span_id), 16);
-        assert_string_equal(trace.flags, "01");
+        trace_begin(&headers, NULL, &source, &trace);
+        const struct str id = STR("4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_true(str_equal(trace_id_text(&trace), id));
+        assert_false(str_equal(trace_span_text(&trace), STR("00f067aa0ba902b7")));
+        assert_int_equal(strlen(trace.text), TRACEPARENT_SIZE - 1);
+        assert_string_equal(trace.text + TRACEPARENT_SIZE - sizeof("-01"), "-01");
         for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
                 headers.items[0].value = str_from(broken[i]);
-                trace_begin(&headers, &source, &trace);
-                assert_string_not_equal(trace.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-                assert_int_equal(strlen(trace.trace_id), 32);
+                trace_begin(&headers, NULL, &source, &trace);
+                assert_false(str_equal(trace_id_text(&trace), id));
+                assert_false(trace_context_exists(&trace.parent));
+                assert_true(trace_context_exists(&trace.context));
         }
 
         /* None comes twice out of the stock. */
-        char before[TRACE_ID_LENGTH + 1] = "";
+        uint8_t before[TRACE_ID_SIZE] = {};
         for (size_t i = 0; i < 2 * sizeof(source.bytes); i++) {
-                trace_begin(&headers, &source, &trace);
-                assert_string_not_equal(trace.trace_id, before);
-                assert_string_not_equal(trace.trace_id, "00000000000000000000000000000000");
-                memcpy(before, trace.trace_id, sizeof(before));
+                trace_begin(&headers, NULL, &source, &trace);
+                assert_memory_not_equal(trace.context.trace_id, before, sizeof(before));
+                assert_true(trace_context_exists(&trace.context));
+                memcpy(before, trace.context.trace_id, sizeof(before));
         }
 }
 

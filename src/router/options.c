@@ -70,7 +70,7 @@ static void make_specs(struct router_options *o, struct option_spec specs[static
                               "watch this namespace only"),
                 OPTION_FLAG("access-log", 0, &o->access_log, "log each request"),
                 OPTION_FLAG("enable-tracing", 0, &o->tracing,
-                            "without effect: traces are passed on, spans are not exported"),
+                            "send spans by OTLP/HTTP (OTEL_EXPORTER_OTLP_ENDPOINT …)"),
                 OPTION_FLAG("enable-otel-metrics", 0, &o->otel_metrics,
                             "refused: metrics are fetched from --metrics-bind-address"),
                 OPTION_FLAG("version", 0, &o->version, "print the version"),
@@ -93,6 +93,12 @@ static int read_environment(struct router_options *o, struct error *error)
         const char *timeout = getenv("PROXY_TIMEOUT_SECONDS");
         const char *config = getenv("SANDBOX_ROUTER_CONFIG");
 
+        const char *collectors[] = { getenv("OTEL_EXPORTER_OTLP_ENDPOINT"),
+                                     getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") };
+
+        /* As upstream's: where to send says that there is something to be sent. */
+        for (size_t i = 0; i < ARRAY_SIZE(collectors); i++)
+                o->tracing = o->tracing || (collectors[i] && *collectors[i]);
         if (domain && *domain)
                 o->cluster_domain = domain;
         if (config && *config)

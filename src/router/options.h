@@ -33,7 +33,8 @@ struct router_options {
         bool review_requires_token;
         const char *audiences; /* separated by commas; empty: the API server's own */
         uint64_t retry_first_ns, retry_max_ns;
-        bool tracing, otel_metrics; /* asked for */
+        bool tracing;      /* send spans */
+        bool otel_metrics; /* asked for, and refused */
         bool version;
         bool access_log;
         const char *kubeconfig; /* NULL: as kube_config_find() */

@@ -10,6 +10,8 @@
 #include "router/access_log.h"
 #include "router/forward.h"
 
+enum { SHOWN_MAX = 512 }; /* bytes of a path in a span */
+
 struct proxy {
         struct proxy_options options;
         struct access_log log;
@@ -56,6 +58,38 @@ struct upgraded {
 
 /* ---- the end ---- */
 
+/* Never NULL, and no longer than anybody wants to read. */
+static struct str shown(struct str text)
+{
+        return text.data ? str_slice(text, 0, MIN(text.length, (size_t)SHOWN_MAX)) : STR("");
+}
+
+static void record(struct proxy *proxy, const struct account *a, unsigned status, uint64_t took_ns)
+{
+        uint64_t now = clock_realtime_ns();
+        const struct trace_attribute attributes[] = {
+                { STR("http.request.method"), shown(a->method) },
+                { STR("http.response.status_code"), .number = status },
+                { STR("url.path"), shown(a->path) },
+                { STR("client.address"), str_from(a->client_ip) },
+                { STR("sandbox.id"), shown(a->id) },
+                { STR("sandbox.namespace"), shown(a->name_space) },
+        };
+        const struct trace_span span = {
+                .context = a->trace.context,
+                .parent = a->trace.parent,
+                .name = shown(a->method),
+                .kind = TRACE_SERVER,
+                .start_ns = now - MIN(took_ns, now),
+                .end_ns = now,
+                .attributes = attributes,
+                .attribute_count = ARRAY_SIZE(attributes),
+                .failed = status >= 500,
+        };
+
+        tracer_record(proxy->options.tracer, &span);
+}
+
 static void settle(struct proxy *proxy, const struct account *a, unsigned status, uint64_t bytes)
 {
         uint64_t took_ns = clock_monotonic_ns() - a->begun_ns;
@@ -63,6 +97,8 @@ static void settle(struct proxy *proxy, const struct account *a, unsigned status
         router_metrics_request(proxy->options.metrics, a->method, status, a->name_space,
                                (double)took_ns / (double)NS_PER_SECOND);
         access_log_add(&proxy->log, a, status, took_ns, bytes);
+        if (proxy->options.tracer)
+                record(proxy, a, status, took_ns);
 }
 
 /* Lets go of everything; what the client is told comes after it. */
@@ -574,7 +610,7 @@ static void account_open(struct proxy *proxy, struct account *a,
         a->user_agent = http_headers_get(&exchange->request.headers, STR("user-agent"));
         a->begun_ns = clock_monotonic_ns();
         net_address_format_ip(&stream_peer(exchange->connection)->address, a->client_ip);
-        trace_begin(&exchange->request.headers, &proxy->traces, &a->trace);
+        trace_begin(&exchange->request.headers, proxy->options.tracer, &proxy->traces, &a->trace);
 }
 
 /* Answers what never gets as far as a sandbox. */

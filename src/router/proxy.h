@@ -9,6 +9,7 @@
 #include "router/authorize.h"
 #include "router/index.h"
 #include "router/router_metrics.h"
+#include "serve/trace.h"
 
 /*
  * Passes requests on to their sandboxes. Only failures to connect are repeated. A sandbox that is
@@ -35,6 +36,7 @@ struct proxy_options {
         struct http_client *client;
         struct router_index *index;           /* NULL: DNS and X-Sandbox-Pod-IP only */
         struct router_authorizer *authorizer; /* NULL: everybody may */
+        struct tracer *tracer;                /* NULL: spans are not recorded */
         struct router_metrics *metrics;       /* all of them borrowed */
         struct str cluster_domain;            /* of the names asked for in DNS; borrowed */
         uint64_t timeout_ms;                  /* of a whole exchange; not of upgraded ones */

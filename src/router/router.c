@@ -15,6 +15,9 @@
 #include "router/proxy.h"
 #include "router/scoped_token.h"
 #include "router/watch.h"
+#include "serve/trace.h"
+
+enum { TRACES_MS = 2000 }; /* to send the last spans */
 
 /* Which listener a request came by. */
 enum { TAG_PROXY, TAG_METRICS, TAG_PROBE };
@@ -36,9 +39,11 @@ struct router {
         struct certificates *certificates;
         struct buffer token_key;
         struct router_authorizer *authorizer;
+        struct tracer *tracer;
         struct net_timer shutdown_timer;
         bool draining;
         bool drained; /* the server; tunnels may be left */
+        bool ending;
         bool told_ready;
 };
 
@@ -126,10 +131,27 @@ static struct str render_error(void *user, unsigned status, struct str reason, s
 
 /* ---- ending ---- */
 
+static void on_traced(void *user)
+{
+        uv_stop(&((struct router *)user)->uv);
+}
+
+/* Nothing is served any more. */
+static void end(struct router *router)
+{
+        if (router->ending)
+                return;
+        router->ending = true;
+        if (router->tracer)
+                tracer_finish(router->tracer, TRACES_MS, on_traced, router);
+        else
+                on_traced(router);
+}
+
 static void stop_if_done(struct router *router)
 {
         if (router->drained && proxy_tunnels(router->proxy) == 0)
-                uv_stop(&router->uv);
+                end(router);
 }
 
 static void on_drained(void *user)
@@ -150,7 +172,7 @@ static void shutdown_is_over(struct net_timer *timer)
         struct router *router = container_of(timer, struct router, shutdown_timer);
 
         proxy_close_tunnels(router->proxy);
-        uv_stop(&router->uv);
+        end(router);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -346,7 +368,15 @@ static int open_router(struct router *router, struct error *error)
                 r = http_client_new(router->loop, &http, &router->http);
         if (r < 0)
                 return error_set(error, r, "Cannot begin: %s.", strerror(-r));
-        r = open_cluster(router, error);
+        if (o->tracing) {
+                const struct tracer_options tracer = { .loop = router->loop,
+                                                       .service_name = "sandbox-router",
+                                                       .version = ROUTER_VERSION,
+                                                       .metrics = router->metrics.metrics };
+                r = tracer_new(&tracer, error, &router->tracer);
+        }
+        if (r == 0)
+                r = open_cluster(router, error);
         if (r == 0)
                 r = open_authorizer(router, error);
         if (r < 0)
@@ -356,6 +386,7 @@ static int open_router(struct router *router, struct error *error)
                 .client = router->http,
                 .index = router->index,
                 .authorizer = router->authorizer,
+                .tracer = router->tracer,
                 .metrics = &router->metrics,
                 .cluster_domain = str_from(o->cluster_domain),
                 .timeout_ms = o->proxy_timeout_ns / NS_PER_MS,
@@ -396,6 +427,7 @@ static void close_router(struct router *router)
                 kube_client_free(router->kube);
         kube_config_deinit(&router->kubeconfig);
         http_client_free(router->http);
+        tracer_free(router->tracer);
         router_index_free(router->index);
         router_metrics_deinit(&router->metrics);
         certificates_free(router->certificates);

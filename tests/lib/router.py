@@ -135,7 +135,7 @@ class Backend:
                     body = self.read_chunks()
                 else:
                     body = self.rfile.read(int(length or 0))
-                backend.seen.append((self.command, self.path, dict(self.headers), len(body)))
+                backend.seen.append((self.command, self.path, dict(self.headers), body))
                 if self.headers.get("Upgrade"):
                     self.echo()
                     return

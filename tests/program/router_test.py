@@ -247,6 +247,34 @@ def test_names_of_the_client_do_not_go_on(backend):
         assert "trace_id=0af7651916cd43dd8448eb211c80319c" in line, line
 
 
+def test_spans_go_to_a_collector(backend):
+    with Backend() as collector:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+                    "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        trace, span = bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes(range(1, 9))
+        with Router(CAY, *LOCAL, environment=endpoint) as router:
+            parent = f"00-{trace.hex()}-{span.hex()}-01"
+            seen = json.loads(request(router, backend, "/traced?secret", headers={
+                "Traceparent": parent, "Tracestate": "a=b"})[1])["headers"]
+            same("a=b", seen["tracestate"])
+            ours = bytes.fromhex(seen["traceparent"].split("-")[2])
+            # A state without a trace belongs to nothing.
+            assert "tracestate" not in json.loads(request(router, backend, headers={
+                "Traceparent": "00-0-0-0", "Tracestate": "a=b"})[1])["headers"]
+            # What is recorded last is sent before the end.
+            router.process.terminate()
+            same(0, router.process.wait(10))
+        method, path, _, body = collector.seen[-1]
+        same(("POST", "/v1/traces"), (method, path))
+        for part in (trace, span, ours, b"/traced", b"box", b"sandbox-router"):
+            assert part in body, part
+        assert b"secret" not in body
+        collector.seen.clear()
+        with Router(CAY, *LOCAL, "--enable-tracing=false", environment=endpoint) as router:
+            same(200, request(router, backend)[0])
+        same([], collector.seen)
+
+
 def test_websockets_pass_with_and_without_tls(backend):
     with certificates() as folder, Router(CAY, *LOCAL, *folder.options()) as router:
         for what, tls in (("http", None), ("https", trusting(folder.authority))):
