@@ -33,6 +33,9 @@ enum {
         LIMIT_MOUNTS = 24,                       /* volumes mounted into one container */
         LIMIT_ARGUMENTS = 128 * 1024,            /* argv and environment of one container process */
         LIMIT_COMMAND_OUTPUT = 16 * 1024 * 1024, /* kept of each output of one /execute */
+        LIMIT_GRPC_MESSAGE = 4 * 1024 * 1024,    /* a request of sandboxd's process API */
+        LIMIT_PROCESS_WORDS = 65536,             /* its words, and its variables */
+        LIMIT_PROCESS_INPUT = 4 * 1024 * 1024,   /* unread bytes of a process's standard input */
         LIMIT_DIRECTORY_ENTRIES = 200000,        /* listed by sandboxd */
         LIMIT_PART_HEADERS = 8192,               /* all header lines of one part of a form */
         LIMIT_LOG_RING = 4 * 1024 * 1024,        /* a container's log ring */

@@ -36,6 +36,7 @@ struct connection {
         bool closed;
         bool goaway_sent;
         bool flooded;
+        bool broken; /* no memory to send with */
 };
 
 /* One stream, that is one exchange. */
@@ -155,7 +156,7 @@ static void close_connection(struct connection *c, int error)
 /* Sends what nghttp2 has, as long as the peer takes it. */
 static void flush(struct connection *c)
 {
-        if (c->in_session || c->closed)
+        if (c->in_session || c->closed || c->broken)
                 return;
         c->in_session = true;
         for (;;) {
@@ -166,7 +167,10 @@ static void flush(struct connection *c)
                         if (length < 0 ||
                             (length > 0 && buffer_append(&c->out, data, (size_t)length) < 0)) {
                                 c->in_session = false;
-                                close_connection(c, -ENOMEM);
+                                /* From the loop: a handler may be sending, and does not expect
+                                 * to be told of the end within that. */
+                                c->broken = true;
+                                schedule(c);
                                 return;
                         }
                         if (length == 0)
@@ -462,8 +466,8 @@ static void after_work(struct connection *c)
         flush(c);
         if (c->closed)
                 return;
-        if (c->flooded)
-                close_connection(c, -EPROTO);
+        if (c->flooded || c->broken)
+                close_connection(c, c->flooded ? -EPROTO : -ENOMEM);
         else if (c->goaway_sent && c->stream_count == 0)
                 stream_shutdown(c->stream);
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -22,9 +21,9 @@ struct command_stream {
 
 struct command {
         struct commands *commands;
-        struct list running;
-        pid_t pid;
-        bool exited, reported;
+        struct child child;
+        uint64_t drain_ms;
+        bool reported, abandoned;
         unsigned handles; /* not yet closed */
         uv_timer_t timer;
         struct command_stream streams[2];
@@ -57,17 +56,15 @@ static void stream_closed(uv_handle_t *handle)
 /* The process is gone; what its escaped children still hold open is waited for until the limit. */
 static void finish_if_complete(struct command *command)
 {
-        bool ended = command->streams[0].ended && command->streams[1].ended;
+        bool ended = (command->streams[0].ended && command->streams[1].ended) ||
+                     command->result.timed_out || command->abandoned;
 
-        if (command->reported || !command->exited || (!ended && !command->result.timed_out))
+        if (command->reported || !command->child.exited || !ended)
                 return;
         command->reported = true;
-        list_remove(&command->running);
-        if (list_is_empty(&command->commands->running))
-                uv_unref((uv_handle_t *)&command->commands->child_signal);
-        if (getpid() != 1)
-                waitpid(command->pid, NULL, WNOHANG);
-        command->done(command->owner, &command->result);
+        children_remove(command->commands->children, &command->child);
+        if (command->done)
+                command->done(command->owner, &command->result);
         uv_close((uv_handle_t *)&command->timer, timer_closed);
         for (int i = 0; i < 2; i++)
                 uv_close((uv_handle_t *)&command->streams[i].pipe, stream_closed);
@@ -103,95 +100,40 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
         }
 }
 
-static void on_exit_status(struct command *command, int exit_code)
-{
-        command->exited = true;
-        command->result.exit_code = exit_code;
-        finish_if_complete(command);
-}
-
 static void on_timeout(uv_timer_t *timer)
 {
         struct command *command = timer->data;
 
         command->result.timed_out = true;
-        kill(-command->pid, SIGKILL);
+        kill(-command->child.pid, SIGKILL);
         finish_if_complete(command);
 }
 
-static void reap_all(struct commands *commands)
+/* What escaped the command and holds its output open is waited for no longer. */
+static void on_drain_time(uv_timer_t *timer)
 {
-        struct command *command;
-        int status;
-        pid_t pid;
+        struct command *command = timer->data;
 
-        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-                list_for_each (command, &commands->running, running) {
-                        if (command->pid == pid && !command->exited) {
-                                on_exit_status(command, WIFSIGNALED(status) ? -WTERMSIG(status)
-                                                                            : WEXITSTATUS(status));
-                                break;
-                        }
-                }
-        }
+        command->abandoned = true;
+        finish_if_complete(command);
 }
 
-/*
- * The zombie is left until the command is reported, so that its process group's number stays its
- * own while it may still be signalled. Only PID 1, which must reap what it does not know, cannot.
- */
-static void on_child_signal(uv_signal_t *signal, int number)
+static void on_exit_status(struct child *child)
 {
-        struct commands *commands = signal->data;
-        struct command *command;
+        struct command *command = container_of(child, struct command, child);
 
-        (void)number;
-        if (getpid() == 1) {
-                reap_all(commands);
-                return;
-        }
-        list_for_each (command, &commands->running, running) {
-                siginfo_t info = {};
-
-                if (command->exited ||
-                    waitid(P_PID, (id_t)command->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
-                    info.si_pid != command->pid)
-                        continue;
-                on_exit_status(command,
-                               info.si_code == CLD_EXITED ? info.si_status : -info.si_status);
-        }
+        command->result.exit_code = child->exit_code;
+        if (command->drain_ms > 0)
+                uv_timer_start(&command->timer, on_drain_time, command->drain_ms, 0);
+        finish_if_complete(command);
 }
 
-int commands_init(struct commands *commands, uv_loop_t *loop, int directory, char **environment)
+void commands_init(struct commands *commands, struct children *children, int directory,
+                   char **environment)
 {
-        int r;
-
-        *commands = (struct commands){ .loop = loop,
+        *commands = (struct commands){ .children = children,
                                        .directory = directory,
                                        .environment = environment };
-        list_init(&commands->running);
-        r = uv_signal_init(loop, &commands->child_signal);
-        if (r < 0)
-                return r;
-        commands->child_signal.data = commands;
-        uv_unref((uv_handle_t *)&commands->child_signal);
-        r = uv_signal_start(&commands->child_signal, on_child_signal, SIGCHLD);
-        if (r < 0)
-                uv_close((uv_handle_t *)&commands->child_signal, NULL);
-        return r;
-}
-
-void commands_signal(struct commands *commands, int signal)
-{
-        struct command *command;
-
-        list_for_each (command, &commands->running, running)
-                kill(-command->pid, signal);
-}
-
-void commands_close(struct commands *commands)
-{
-        uv_close((uv_handle_t *)&commands->child_signal, NULL);
 }
 
 static int stream_start(struct command *command, int index, int fd, struct command_output *output)
@@ -200,7 +142,7 @@ static int stream_start(struct command *command, int index, int fd, struct comma
         int r;
 
         *stream = (struct command_stream){ .command = command, .output = output };
-        r = uv_pipe_init(command->commands->loop, &stream->pipe, 0);
+        r = uv_pipe_init(command->commands->children->loop, &stream->pipe, 0);
         if (r < 0) {
                 fd_close(fd);
                 return r;
@@ -216,37 +158,61 @@ static int stream_start(struct command *command, int index, int fd, struct comma
         return r;
 }
 
-int command_start(struct commands *commands, char *const *argv, uint64_t timeout_ms,
-                  command_done *done, void *owner)
+int command_start(struct commands *commands, const struct command_options *options,
+                  command_done *done, void *owner, struct command **ret_command)
 {
         struct command *command = calloc(1, sizeof(*command));
-        struct spawned child;
+        uv_loop_t *loop = commands->children->loop;
+        const struct spawn_options spawned = {
+                .argv = options->argv,
+                .environment = options->environment ? options->environment : commands->environment,
+                .directory = options->own_directory ? options->directory : commands->directory,
+        };
+        struct spawned process;
         int r;
 
         if (!command)
                 return -ENOMEM;
-        r = spawn(argv, commands->environment, commands->directory, &child);
+        r = spawn(&spawned, &process);
         if (r < 0) {
                 free(command);
                 return r;
         }
         command->commands = commands;
-        command->pid = child.pid;
+        command->child = (struct child){ .pid = process.pid, .on_exit = on_exit_status };
+        command->drain_ms = options->drain_ms;
         command->done = done;
         command->owner = owner;
-        list_append(&commands->running, &command->running);
-        uv_ref((uv_handle_t *)&commands->child_signal);
+        children_add(commands->children, &command->child);
 
         /* None of these allocates or makes a descriptor, so they fail only on misuse. */
-        r = uv_timer_init(commands->loop, &command->timer);
+        r = uv_timer_init(loop, &command->timer);
         assert(r == 0);
         command->timer.data = command;
         command->handles = 1;
-        r = uv_timer_start(&command->timer, on_timeout, timeout_ms, 0);
+        if (options->timeout_ms > 0)
+                r = uv_timer_start(&command->timer, on_timeout, options->timeout_ms, 0);
         assert(r == 0);
-        r = stream_start(command, 0, child.out, &command->result.out);
+        r = stream_start(command, 0, process.out, &command->result.out);
         assert(r == 0);
-        r = stream_start(command, 1, child.err, &command->result.err);
+        r = stream_start(command, 1, process.err, &command->result.err);
         assert(r == 0);
+        if (ret_command)
+                *ret_command = command;
         return 0;
+}
+
+void command_abandon(struct command *command)
+{
+        command->done = NULL;
+        command->abandoned = true;
+        kill(-command->child.pid, SIGKILL);
+        finish_if_complete(command);
+}
+
+void command_mark_dropped(struct command_output *output)
+{
+        if (output->dropped > 0)
+                buffer_printf(&output->text, "\n[%llu more bytes of output were dropped]\n",
+                              (unsigned long long)output->dropped);
 }

@@ -6,15 +6,13 @@
 #include <uv.h>
 
 #include "base/buffer.h"
-#include "base/list.h"
+#include "sandboxd/children.h"
 
-/* The commands that run, of one loop. */
+/* What commands have in common. */
 struct commands {
-        uv_loop_t *loop;
-        int directory;      /* borrowed: where they start */
-        char **environment; /* borrowed */
-        uv_signal_t child_signal;
-        struct list running;
+        struct children *children; /* borrowed, as all here */
+        int directory;             /* where they start */
+        char **environment;
         char discard[4096];
 };
 
@@ -32,19 +30,30 @@ struct command_result {
 /* Called once; the result is the command's and may be emptied. */
 typedef void command_done(void *owner, struct command_result *result);
 
-/* Waits for children by SIGCHLD; as PID 1 it reaps every child. */
-int commands_init(struct commands *commands, uv_loop_t *loop, int directory, char **environment);
+void commands_init(struct commands *commands, struct children *children, int directory,
+                   char **environment);
 
-/* Sends a signal to the process groups of all that run. */
-void commands_signal(struct commands *commands, int signal);
+struct command_options {
+        char *const *argv;
+        char *const *environment; /* NULL: that of all commands */
+        bool own_directory;       /* starts in `directory`, a descriptor, not where all do */
+        int directory;
+        uint64_t timeout_ms; /* when its whole group is killed; 0: never */
+        uint64_t drain_ms; /* how long others may hold its output open after its end; 0: for ever */
+};
 
-/* Stops waiting for children; call it when nothing runs any more, or before leaving. */
-void commands_close(struct commands *commands);
+struct command;
 
 /*
  * Starts a command and captures its output until the process has ended and both pipes are closed
- * (as subprocess.run() does), or `timeout_ms` after the start, when its whole group is killed.
- * Returns 0, or the errno of the start; then `done` is not called.
+ * (as subprocess.run() does), or one of the times in the options has passed. Returns 0, or the
+ * errno of the start; then `done` is not called. `ret_command` may be NULL.
  */
-int command_start(struct commands *commands, char *const *argv, uint64_t timeout_ms,
-                  command_done *done, void *owner);
+int command_start(struct commands *commands, const struct command_options *options,
+                  command_done *done, void *owner, struct command **ret_command);
+
+/* Before `done`: nobody waits for it any more. Kills its group; `done` is not called. */
+void command_abandon(struct command *command);
+
+/* Says in the text what was left out of it. */
+void command_mark_dropped(struct command_output *output);

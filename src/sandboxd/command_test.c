@@ -39,16 +39,19 @@ static void on_done(void *owner, struct command_result *result)
 static int run(char *const *argv, uint64_t timeout_ms, struct outcome *ret)
 {
         _cleanup_close_ int directory = open("/usr", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const struct command_options options = { .argv = argv, .timeout_ms = timeout_ms };
+        struct children children;
         struct commands commands;
         uv_loop_t loop;
         int r;
 
         *ret = (struct outcome){};
         assert_int_equal(uv_loop_init(&loop), 0);
-        assert_int_equal(commands_init(&commands, &loop, directory, environment), 0);
-        r = command_start(&commands, argv, timeout_ms, on_done, ret);
+        assert_int_equal(children_init(&children, &loop), 0);
+        commands_init(&commands, &children, directory, environment);
+        r = command_start(&commands, &options, on_done, ret, NULL);
         uv_run(&loop, UV_RUN_DEFAULT);
-        commands_close(&commands);
+        children_close(&children);
         uv_run(&loop, UV_RUN_DEFAULT);
         assert_int_equal(uv_loop_close(&loop), 0);
         assert_int_equal(ret->count, r == 0);

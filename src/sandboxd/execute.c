@@ -65,14 +65,6 @@ static void respond_failure(struct http_exchange *exchange, const char *format, 
         respond(exchange, STR(""), buffer_str(&text), 1, false);
 }
 
-/* Says in the text what was left out of it. */
-static void mark_dropped(struct command_output *output)
-{
-        if (output->dropped > 0)
-                buffer_printf(&output->text, "\n[%llu more bytes of output were dropped]\n",
-                              (unsigned long long)output->dropped);
-}
-
 static void on_done(void *owner, struct command_result *result)
 {
         struct execution *execution = owner;
@@ -83,8 +75,8 @@ static void on_done(void *owner, struct command_result *result)
                 execution_free(execution);
                 return;
         }
-        mark_dropped(&result->out);
-        mark_dropped(&result->err);
+        command_mark_dropped(&result->out);
+        command_mark_dropped(&result->err);
         err = buffer_str(&result->err.text);
         if (result->timed_out) {
                 buffer_printf(&note,
@@ -167,8 +159,10 @@ static void start(struct execution *execution, struct str line)
                         r = -ENOMEM;
         }
         if (r == 0) {
-                r = command_start(&execution->sandboxd->commands, words, execution->timeout_ms,
-                                  on_done, execution);
+                const struct command_options options = { .argv = words,
+                                                         .timeout_ms = execution->timeout_ms };
+                r = command_start(&execution->sandboxd->commands, &options, on_done, execution,
+                                  NULL);
                 if (r == 0)
                         return;
                 respond_failure(exchange, "[Errno %d] %s: '%s'", -r, strerror(-r), words[0]);

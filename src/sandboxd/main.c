@@ -21,9 +21,11 @@ extern char **environ;
 
 enum { EXEC_TIMEOUT_DEFAULT_SECONDS = 300, EXEC_TIMEOUT_MAX_SECONDS = 7 * 24 * 3600 };
 
+enum { CHUNK_DEFAULT = 4096, CHUNK_MAX = 1024 * 1024 };
+
 struct settings {
         struct sandboxd_options server;
-        int64_t grpc_port, stream_chunk_size;
+        int64_t stream_chunk_size;
         uint64_t shutdown_timeout_ns, idle_timeout_ns;
         bool version;
 };
@@ -62,8 +64,8 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
                               "of the runtime API; 0 takes a free one, -1 serves none"),
                 OPTION_NUMBER("rest-port", 0, &settings->server.rest_port, "PORT",
                               "of the files API; 0 takes a free one, -1 serves none"),
-                OPTION_NUMBER("grpc-port", 0, &settings->grpc_port, "PORT",
-                              "of the process API; accepted, not served yet"),
+                OPTION_NUMBER("grpc-port", 0, &settings->server.grpc_port, "PORT",
+                              "of the process API; 0 takes a free one, -1 serves none"),
                 OPTION_STRING("base-dir", 0, &settings->server.base_dir, "DIRECTORY",
                               "where the runtime API's commands and files are"),
                 OPTION_STRING("root-dir", 0, &settings->server.root_dir, "DIRECTORY",
@@ -75,7 +77,7 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
                 OPTION_DURATION("http-idle-timeout", 0, &settings->idle_timeout_ns,
                                 "how long an idle connection is kept"),
                 OPTION_NUMBER("stream-chunk-size", 0, &settings->stream_chunk_size, "BYTES",
-                              "of the process API's output; accepted, not used yet"),
+                              "of output in one message of the process API"),
                 OPTION_FLAG("version", 0, &settings->version, "print the version and exit"),
                 OPTION_END,
         };
@@ -91,6 +93,11 @@ static int read_settings(struct settings *settings, int argc, char **argv, struc
                 r = error_set(error, -EINVAL, "%s is no option; see --help", argv[1]);
         if (r == 0 && settings->idle_timeout_ns / NS_PER_MS > UINT32_MAX)
                 r = error_set(error, -ERANGE, "--http-idle-timeout is too long");
+        if (r == 0 && (settings->stream_chunk_size < 0 || settings->stream_chunk_size > CHUNK_MAX))
+                r = error_set(error, -ERANGE, "--stream-chunk-size is 1 to %d", CHUNK_MAX);
+        settings->server.stream_chunk = settings->stream_chunk_size > 0
+                                                ? (size_t)settings->stream_chunk_size
+                                                : CHUNK_DEFAULT;
         settings->server.shutdown_timeout_ms = settings->shutdown_timeout_ns / NS_PER_MS;
         settings->server.idle_timeout_ms = (uint32_t)(settings->idle_timeout_ns / NS_PER_MS);
         return r;
@@ -146,12 +153,13 @@ int main(int argc, char **argv)
                         .listen_host = "0.0.0.0",
                         .legacy_port = 8888,
                         .rest_port = 8080,
+                        .grpc_port = 9090,
                         .base_dir = environment_or("SANDBOX_BASE_DIR", "/app"),
                         .root_dir = environment_or("SANDBOX_ROOT_DIR", "/workspace"),
                         .metadata_prefix = "SANDBOX_",
                         .environment = environ,
                 },
-                .grpc_port = 9090,
+                .stream_chunk_size = CHUNK_DEFAULT,
                 .shutdown_timeout_ns = 10 * NS_PER_SECOND,
                 .idle_timeout_ns = 180 * NS_PER_SECOND,
         };

@@ -7,9 +7,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/http2.h"
 #include "json/writer.h"
 
-enum api { API_LEGACY, API_FILES };
+enum api { API_LEGACY, API_FILES, API_PROCESS };
 
 enum {
         COMMAND_GRACE_MS = 2000, /* between SIGTERM and SIGKILL */
@@ -22,8 +23,10 @@ static void on_request(void *user, struct http_exchange *exchange)
 
         if (exchange->tag == API_LEGACY)
                 legacy_handle(sandboxd, exchange);
-        else
+        else if (exchange->tag == API_FILES)
                 files_api_handle(sandboxd, exchange);
+        else
+                grpc_handle(&sandboxd->methods, exchange);
 }
 
 /* For requests refused before they reach an API: it has the fields that clients of either read. */
@@ -79,6 +82,7 @@ static int serve(struct sandboxd *sandboxd, struct error *error)
                 .user = sandboxd,
                 .render_error = render_error,
                 .idle_timeout_ms = options->idle_timeout_ms,
+                .http2 = &http2_protocol,
         };
         int r;
 
@@ -88,6 +92,8 @@ static int serve(struct sandboxd *sandboxd, struct error *error)
         r = listen_on(sandboxd, options->legacy_port, API_LEGACY, "runtime", error);
         if (r == 0)
                 r = listen_on(sandboxd, options->rest_port, API_FILES, "files", error);
+        if (r == 0)
+                r = listen_on(sandboxd, options->grpc_port, API_PROCESS, "process", error);
         if (r < 0)
                 http_server_free(sandboxd->server);
         return r;
@@ -109,22 +115,34 @@ int sandboxd_init(struct sandboxd *sandboxd, uv_loop_t *uv, const struct sandbox
         r = root_open(&sandboxd->root, options->root_dir, error);
         if (r < 0)
                 goto close_base;
-        r = commands_init(&sandboxd->commands, uv, sandboxd->base.fd, options->environment);
+        r = children_init(&sandboxd->children, uv);
         if (r < 0) {
                 error_set(error, r, "cannot wait for children: %s", strerror(-r));
                 goto close_root;
         }
+        commands_init(&sandboxd->commands, &sandboxd->children, sandboxd->base.fd,
+                      options->environment);
         r = net_loop_new(uv, &sandboxd->loop);
         if (r < 0) {
                 error_set(error, r, "cannot make an event loop: %s", strerror(-r));
-                goto close_commands;
+                goto close_children;
         }
-        r = serve(sandboxd, error);
+        sandboxd->methods = (struct grpc_methods){ .list = process_service_methods,
+                                                   .count = PROCESS_SERVICE_METHODS,
+                                                   .context = sandboxd,
+                                                   .loop = sandboxd->loop };
+        r = processes_init(&sandboxd->processes, &sandboxd->children, sandboxd->loop,
+                           options->stream_chunk);
+        if (r < 0)
+                error_set(error, r, "cannot follow processes: %s", strerror(-r));
+        else
+                r = serve(sandboxd, error);
         if (r == 0)
                 return 0;
+        processes_deinit(&sandboxd->processes);
         net_loop_free(sandboxd->loop);
-close_commands:
-        commands_close(&sandboxd->commands);
+close_children:
+        children_close(&sandboxd->children);
 close_root:
         root_close(&sandboxd->root);
 close_base:
@@ -155,12 +173,12 @@ static void on_stop_timer(struct net_timer *timer)
         struct sandboxd *sandboxd = container_of(timer, struct sandboxd, stop_timer);
         uint64_t now = net_loop_now_ms(sandboxd->loop);
 
-        if (list_is_empty(&sandboxd->commands.running) || now >= sandboxd->stop_deadline_ms) {
+        if (list_is_empty(&sandboxd->children.running) || now >= sandboxd->stop_deadline_ms) {
                 drain(sandboxd);
                 return;
         }
         if (now >= sandboxd->stop_kill_ms)
-                commands_signal(&sandboxd->commands, SIGKILL);
+                children_signal(&sandboxd->children, SIGKILL);
         net_timer_start(sandboxd->loop, timer, STOP_POLL_MS, on_stop_timer);
 }
 
@@ -174,20 +192,21 @@ void sandboxd_stop(struct sandboxd *sandboxd, void (*on_stopped)(struct sandboxd
         sandboxd->on_stopped = on_stopped;
         sandboxd->stop_deadline_ms = now + sandboxd->options->shutdown_timeout_ms;
         sandboxd->stop_kill_ms = MIN(now + COMMAND_GRACE_MS, sandboxd->stop_deadline_ms);
-        commands_signal(&sandboxd->commands, SIGTERM);
+        children_signal(&sandboxd->children, SIGTERM);
         on_stop_timer(&sandboxd->stop_timer);
 }
 
 void sandboxd_deinit(struct sandboxd *sandboxd)
 {
-        commands_signal(&sandboxd->commands, SIGKILL);
+        children_signal(&sandboxd->children, SIGKILL);
         http_server_free(sandboxd->server);
         net_loop_free(sandboxd->loop);
-        commands_close(&sandboxd->commands);
+        children_close(&sandboxd->children);
         uv_run(sandboxd->uv, UV_RUN_NOWAIT);
         /* A thread may still work for a client that has gone. Nothing waits for it. */
         if (uv_loop_alive(sandboxd->uv))
                 return;
+        processes_deinit(&sandboxd->processes);
         root_close(&sandboxd->root);
         root_close(&sandboxd->base);
 }

@@ -8,29 +8,35 @@
 #include "base/error.h"
 #include "net/http_server.h"
 #include "sandboxd/command.h"
+#include "sandboxd/grpc.h"
+#include "sandboxd/process.h"
 #include "sandboxd/root.h"
 
 enum { PORT_OFF = -1, PORT_ANY = 0 };
 
 struct sandboxd_options {
         const char *listen_host;
-        int64_t legacy_port, rest_port; /* PORT_OFF, PORT_ANY or 1 … 65535 */
-        const char *base_dir;           /* of the legacy API */
-        const char *root_dir;           /* of the sandboxd API */
+        int64_t legacy_port, rest_port, grpc_port; /* PORT_OFF, PORT_ANY or 1 … 65535 */
+        const char *base_dir;                      /* of the legacy API */
+        const char *root_dir;                      /* of the sandboxd API */
         const char *metadata_prefix;
         uint64_t exec_timeout_ms;
         uint64_t shutdown_timeout_ms;
         uint32_t idle_timeout_ms;
-        char **environment; /* borrowed: of the commands, and of the metadata */
+        size_t stream_chunk; /* of the process API's output */
+        char **environment;  /* borrowed: of the commands, and of the metadata */
 };
 
-/* The two APIs on one loop, one thread; what may block runs on uv's pool. */
+/* The three APIs on one loop, one thread; what may block runs on uv's pool. */
 struct sandboxd {
         const struct sandboxd_options *options;
         uv_loop_t *uv;
         struct net_loop *loop;
         struct http_server *server;
+        struct children children;
         struct commands commands;
+        struct processes processes;
+        struct grpc_methods methods;
         struct root base, root;
         uint64_t started_ns; /* monotonic */
         bool stopping;
@@ -60,6 +66,10 @@ void sandboxd_deinit(struct sandboxd *sandboxd);
 /* Each answers or starts the exchange. */
 void legacy_handle(struct sandboxd *sandboxd, struct http_exchange *exchange);
 void files_api_handle(struct sandboxd *sandboxd, struct http_exchange *exchange);
+
+/* process.v1.ProcessService; the context is the struct sandboxd. */
+enum { PROCESS_SERVICE_METHODS = 5 };
+extern const struct grpc_method process_service_methods[PROCESS_SERVICE_METHODS];
 
 /* POST /execute: a command line, its output and exit code. */
 void execute_handle(struct sandboxd *sandboxd, struct http_exchange *exchange);

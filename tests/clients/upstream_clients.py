@@ -25,7 +25,7 @@ from lib.instance import Api, wait_for  # noqa: E402
 
 PACKAGE = "k8s-agent-sandbox"
 VERSIONS = {"newest": "", "0.5.6": "==0.5.6"}
-WAYS = ("direct", "tunnel", "address", "async")
+WAYS = ("direct", "tunnel", "address", "async", "sandboxd-tunnel", "sandboxd-address")
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"), "cay",
                      "clients")
 WEEK = 7 * 24 * 3600
@@ -49,7 +49,7 @@ def find_python():
 def install(python, version, upgrade=False):
     done = subprocess.run(
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         *(["--upgrade"] if upgrade else []), f"{PACKAGE}[async]{VERSIONS[version]}"],
+         *(["--upgrade"] if upgrade else []), f"{PACKAGE}[async,grpc]{VERSIONS[version]}"],
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise Missing(f"{PACKAGE} {version} cannot be installed (is there a network?): "
@@ -59,7 +59,7 @@ def install(python, version, upgrade=False):
 def make_venv(version):
     """The python of a venv with that version."""
     folder = CACHE / f"{PACKAGE}-{version}"
-    python, complete = folder / "bin" / "python", folder / "complete"
+    python, complete = folder / "bin" / "python", folder / "complete-grpc"
     if not complete.exists():
         shutil.rmtree(folder, ignore_errors=True)
         print(f"# making {folder}", flush=True)
@@ -82,6 +82,12 @@ def version_of(python):
                             f"print(m.version('{PACKAGE}'))"],
                            check=True, capture_output=True, text=True)
     return shown.stdout.strip()
+
+
+def knows_sandboxd(python):
+    return subprocess.run([str(python), "-c", "from k8s_agent_sandbox import models as m; "
+                           "m.SandboxdPodTunnelConnectionConfig"],
+                          check=False, capture_output=True).returncode == 0
 
 
 class Report:
@@ -154,8 +160,10 @@ def main():
     api = Api(options.kubeconfig)
     make_pool(api, options.pool, options.namespace)
     for python in pythons:
+        has_sandboxd = knows_sandboxd(python)
         for way in options.ways:
-            run(report, python, way, options)
+            if has_sandboxd or not way.startswith("sandboxd"):
+                run(report, python, way, options)
     api.close()  # it was idle for long
     for resource in ("sandboxwarmpools", "sandboxtemplates"):
         api.request("DELETE", objects.path(resource, options.namespace, options.pool))

@@ -17,7 +17,7 @@ LISTENING = re.compile(r"serving the (\w+) API on 127\.0\.0\.1:(\d+)")
 class Server:
     """Starts the program; use as a context manager. `base` and `root` are its directories."""
 
-    def __init__(self, options=(), environment=None, wrapper=()):
+    def __init__(self, options=(), environment=None, wrapper=(), program=None):
         self.folder = tempfile.mkdtemp(prefix="sandboxd-test-")
         self.base = os.path.join(self.folder, "base")
         self.root = os.path.join(self.folder, "root")
@@ -25,6 +25,7 @@ class Server:
         os.mkdir(self.outside)
         with open(os.path.join(self.outside, "secret"), "w", encoding="ascii") as file:
             file.write("secret")
+        self.program = program or os.environ["SANDBOXD"]
         self.options = list(options)
         self.environment = dict(os.environ, **(environment or {}))
         self.wrapper = list(wrapper)  # a program that runs it, with its options
@@ -33,11 +34,11 @@ class Server:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [*self.wrapper, os.environ["SANDBOXD"], "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
-             f"--base-dir={self.base}", f"--root-dir={self.root}", *self.options],
+            [*self.wrapper, self.program, "--listen-host=127.0.0.1", "--legacy-port=0", "--rest-port=0",
+             "--grpc-port=0", f"--base-dir={self.base}", f"--root-dir={self.root}", *self.options],
             stderr=subprocess.PIPE, env=self.environment, text=True)
         lines = []
-        while len(self.ports) < 2:
+        while len(self.ports) < 3:
             line = self.process.stderr.readline()
             lines.append(line)
             if not line:
