@@ -17,8 +17,10 @@
 #include "crypto/certificate.h"
 #include "crypto/encode.h"
 #include "crypto/jwt.h"
+#include "serve/conversion.h"
 #include "serve/health.h"
 #include "serve/metrics.h"
+#include "serve/webhook_pair.h"
 
 static int try_config(void)
 {
@@ -195,20 +197,70 @@ static int try_metrics(void)
         return metrics_render(metrics, &page);
 }
 
+static int try_conversion(void)
+{
+        static const char review[] =
+                "{\"kind\":\"ConversionReview\",\"apiVersion\":\"apiextensions.k8s.io/v1\","
+                "\"request\":{\"uid\":\"u\",\"desiredAPIVersion\":\"agents.x-k8s.io/v1beta1\","
+                "\"objects\":[{\"apiVersion\":\"agents.x-k8s.io/v1alpha1\",\"kind\":\"Sandbox\","
+                "\"metadata\":{\"name\":\"n\"},\"spec\":{\"replicas\":0,\"podTemplate\":{}}}]}}";
+        _cleanup_conversion_review_ struct conversion_review *made = NULL;
+        int r = conversion_review_new(str_from(review), NULL, &made);
+
+        while (r == 0 && (r = conversion_review_step(made, 0)) > 0)
+                r = 0;
+        if (r == 0 && conversion_review_outcome(made).answer.length > 0)
+                assert_int_equal(conversion_review_outcome(made).objects, 1);
+        return r;
+}
+
+static struct webhook_pair webhook_pair; /* made while memory is there */
+
+static const struct str webhook_names[] = { STR("w.n.svc") };
+static const struct webhook_pair_policy policy = {
+        .names = webhook_names, .count = 1, .required = 1, .valid_s = 900
+};
+
+static int try_webhook_pair(void)
+{
+        _cleanup_webhook_pair_ struct webhook_pair read = {}, next = {};
+        _cleanup_buffer_ struct buffer text = {};
+        _cleanup_doc_ struct json_doc *secret = NULL;
+        uint64_t now = clock_realtime_ns();
+
+        int r = webhook_pair_append(&webhook_pair, (struct json_value){}, STR("n"), STR("s"),
+                                    &text);
+        if (r == 0)
+                r = json_doc_parse(buffer_str(&text), NULL, NULL, NULL, &secret);
+        if (r == 0)
+                r = webhook_pair_read(json_root(secret), &read);
+        if (r == 0)
+                r = webhook_pair_judge(&read, &policy, now, NULL);
+        /* Never taken for one of no use, which would be replaced. */
+        assert_true(r == WEBHOOK_PAIR_GOOD || r == -ENOMEM);
+        return r < 0 ? r : webhook_pair_advance(&read, WEBHOOK_PAIR_OLD, &policy, now, NULL, &next);
+}
+
 static void every_allocation_may_fail(void **state)
 {
         static const struct {
                 const char *name;
                 int (*attempt)(void);
         } cases[] = {
-                { "config", try_config },         { "credential", try_credential },
-                { "list_watch", try_list_watch }, { "certificate", try_certificate },
-                { "token", try_token },           { "health", try_health },
+                { "config", try_config },
+                { "credential", try_credential },
+                { "list_watch", try_list_watch },
+                { "certificate", try_certificate },
+                { "token", try_token },
+                { "health", try_health },
                 { "metrics", try_metrics },
+                { "conversion", try_conversion },
+                { "webhook_pair", try_webhook_pair },
         };
 
         (void)state;
         assert_int_equal(ca_make(STR("cay"), clock_realtime_ns(), 0, NULL, &ca), 0);
+        assert_int_equal(webhook_pair_make(&policy, clock_realtime_ns(), NULL, &webhook_pair), 0);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 long n = 0;
                 for (bool done = false; !done; n++) {
@@ -221,6 +273,7 @@ static void every_allocation_may_fail(void **state)
                 assert_true(n > 2);
         }
         ca_free(ca);
+        webhook_pair_deinit(&webhook_pair);
 }
 
 int main(void)

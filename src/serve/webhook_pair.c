@@ -160,25 +160,29 @@ static int check(const struct webhook_pair *pair, const struct certificate_pair 
         return server_pair_check(&server, why, ret_not_after);
 }
 
-enum webhook_pair_verdict webhook_pair_judge(const struct webhook_pair *pair,
-                                             const struct webhook_pair_policy *policy, uint64_t now,
-                                             struct error *why)
+int webhook_pair_judge(const struct webhook_pair *pair, const struct webhook_pair_policy *policy,
+                       uint64_t now, struct error *why)
 {
         _cleanup_buffer_ struct buffer kept = {};
         uint64_t not_after = 0, next_not_after = 0;
         size_t ended = 0;
 
-        if (check(pair, &pair->serving, policy, now, why, &not_after) < 0)
-                return WEBHOOK_PAIR_UNUSABLE;
-        if (pair->next.certificate.length > 0 &&
-            check(pair, &pair->next, policy, now, NULL, &next_not_after) == 0 &&
-            next_not_after > not_after)
-                return WEBHOOK_PAIR_CHANGING;
+        int r = check(pair, &pair->serving, policy, now, why, &not_after);
+        if (r < 0)
+                return r == -ENOMEM ? r : WEBHOOK_PAIR_UNUSABLE;
+        if (pair->next.certificate.length > 0) {
+                r = check(pair, &pair->next, policy, now, NULL, &next_not_after);
+                if (r == -ENOMEM)
+                        return r;
+                if (r == 0 && next_not_after > not_after)
+                        return WEBHOOK_PAIR_CHANGING;
+        }
         if (not_after < now + policy->valid_s * NS_PER_SECOND / RENEW_FRACTION)
                 return WEBHOOK_PAIR_OLD;
-        if (bundle_append(&kept, buffer_str(&pair->authorities), now, &ended) == 0 && ended > 0)
-                return WEBHOOK_PAIR_LITTER;
-        return WEBHOOK_PAIR_GOOD;
+        r = bundle_append(&kept, buffer_str(&pair->authorities), now, &ended);
+        if (r == -ENOMEM)
+                return r;
+        return r == 0 && ended > 0 ? WEBHOOK_PAIR_LITTER : WEBHOOK_PAIR_GOOD;
 }
 
 /* ---- going on ---- */

@@ -49,10 +49,12 @@ enum webhook_pair_verdict {
         WEBHOOK_PAIR_LITTER,   /* ca.crt has authorities that have ended */
 };
 
-/* Judges. With WEBHOOK_PAIR_UNUSABLE `why` says what is wrong. */
-enum webhook_pair_verdict webhook_pair_judge(const struct webhook_pair *pair,
-                                             const struct webhook_pair_policy *policy, uint64_t now,
-                                             struct error *why);
+/*
+ * Judges: returns an enum webhook_pair_verdict, or -ENOMEM. With WEBHOOK_PAIR_UNUSABLE `why` (may
+ * be NULL) says what is wrong.
+ */
+int webhook_pair_judge(const struct webhook_pair *pair, const struct webhook_pair_policy *policy,
+                       uint64_t now, struct error *why);
 
 /*
  * What follows on a verdict: a new pair beside what is still trusted, announced or serving. Returns
