@@ -3,6 +3,7 @@
 """The chart in deploy/helm/cay: what its values make of it, and that deploy/*.yaml are made of it."""
 
 import pathlib
+import re
 import sys
 
 import yaml
@@ -102,6 +103,20 @@ def test_router_with_tls_and_tokens():
     assert ("ClusterRole", "sandbox-router-tokenreview") not in kinds(objects)
     objects = render(crds="none", router__authz__mode="tokenreview")
     assert ("ClusterRoleBinding", "sandbox-router-tokenreview") in kinds(objects)
+
+
+def test_the_image_fits():
+    text = (ROOT / "deploy/Containerfile").read_text(encoding="utf-8")
+    assert 'ENTRYPOINT ["/usr/bin/cay"]' in text and "USER 65532:65532" in text
+    chart = yaml.safe_load((MAKE.CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    version = re.search(r"version: '([\d.]+)'", (ROOT / "meson.build").read_text(encoding="utf-8"))
+    same((version[1], version[1]), (chart["version"], chart["appVersion"]))
+    for each in render(crds="none"):
+        if each["kind"] == "Deployment":
+            pod = each["spec"]["template"]["spec"]
+            same(65532, pod["securityContext"]["runAsUser"])
+            same(f"cay:{version[1]}", pod["containers"][0]["image"])
+            assert pod["containers"][0]["args"][0] in ("controller", "router"), pod
 
 
 def test_traces():
