@@ -24,6 +24,8 @@ enum {
         IN_FLIGHT_DEFAULT = 32,
         REQUEST_TIMEOUT_MS = 30 * 1000,
         READ_ATTEMPTS = 5,
+        PING_AFTER_MS = 10 * 1000, /* a server that is gone without a word is noticed after both */
+        PING_TIMEOUT_MS = 5 * 1000,
         REFUSALS_MOST = 8,      /* by a server that is about to go: another connection, at once */
         RELOAD_LEAST_MS = 1000, /* between two readings of where the kubeconfig comes from */
         RETRY_FIRST_MS = 50,
@@ -130,6 +132,8 @@ static int prepare(struct kube_client *client, const struct kube_client_options 
 {
         struct kube_config *config = options->config;
         const struct http_client_options http = { .idle_per_origin = client->in_flight_limit,
+                                                  .ping_after_ms = PING_AFTER_MS,
+                                                  .ping_timeout_ms = PING_TIMEOUT_MS,
                                                   .http2 = &http2_client_protocol };
         int r = make_transport(client, config, config->certificate, config->key, error);
 
@@ -423,8 +427,9 @@ static void failed(struct kube_call *call, int error, bool timed_out, const char
         if (call->http)
                 http_call_cancel(call->http);
         call->http = NULL;
-        if ((error == KUBE_UNREACHABLE || error == KUBE_UNTRUSTED) && !call->reloaded &&
-            reload(call->client)) {
+        bool elsewhere = error == KUBE_UNREACHABLE || error == KUBE_UNTRUSTED ||
+                         (error == KUBE_MALFORMED && is_read(call));
+        if (elsewhere && !call->reloaded && reload(call->client)) {
                 call->reloaded = true;
                 call->attempts_left++;
                 repeat(call, 0);

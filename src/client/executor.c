@@ -2,11 +2,27 @@
 #include "client/executor.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "client/resource.h"
+
+/* A verb and a kind that RBAC forbids us. */
+struct denial {
+        const struct kind *kind; /* NULL: unused */
+        enum action_type type;
+        uint64_t seen_ns;
+        char message[WIRE_EXECUTOR_WHY_SIZE];
+};
+
+enum { DENIALS_MOST = 16 };
+
+/* What is still wanted is tried again sooner than that. */
+#define DENIAL_LASTS_NS (60 * NS_PER_SECOND)
 
 struct wire_executor {
         struct executor_backend backend;
@@ -16,6 +32,7 @@ struct wire_executor {
         bool (*may_write)(void *user);
         void *may_write_user;
         struct list submissions;
+        struct denial denials[DENIALS_MOST];
 };
 
 struct wire_submission {
@@ -23,7 +40,8 @@ struct wire_submission {
         struct list link;
         struct submission *submission;
         struct kube_call *call;
-        bool is_delete;
+        const struct kind *kind;
+        enum action_type type;
 };
 
 static int error_status(int error)
@@ -36,6 +54,65 @@ static int error_status(int error)
         default:
                 return -ETIMEDOUT;
         }
+}
+
+/*
+ * Quotas and policies also answer 403, about one object each, which is theirs to show. The sentence
+ * of the authorizers is `user "U" cannot create resource "pods" in API group "" in the namespace
+ * "N"`.
+ */
+static bool is_denied(const struct kube_response *response)
+{
+        const struct str text = response->message;
+
+        return response->error == 0 && response->status == 403 &&
+               memmem(text.data, text.length, " cannot ", 8) &&
+               memmem(text.data, text.length, " resource \"", 11);
+}
+
+static void note_rights(struct wire_executor *executor, const struct wire_submission *sent,
+                        const struct kube_response *response)
+{
+        bool denied = is_denied(response);
+        struct denial *known = NULL, *unused = NULL;
+
+        if (!denied && !kube_response_ok(response))
+                return;
+        for (size_t i = 0; i < DENIALS_MOST && !known; i++) {
+                struct denial *denial = &executor->denials[i];
+                if (denial->kind == sent->kind && denial->type == sent->type)
+                        known = denial;
+                else if (!denial->kind && !unused)
+                        unused = denial;
+        }
+        if (denied && known) {
+                known->seen_ns = clock_monotonic_ns();
+        } else if (denied && unused) {
+                *unused = (struct denial){ .kind = sent->kind,
+                                           .type = sent->type,
+                                           .seen_ns = clock_monotonic_ns() };
+                snprintf(unused->message, sizeof(unused->message), "%.*s",
+                         STR_FORMAT(response->message));
+                log_warning("a right is missing: %s", unused->message);
+        } else if (!denied && known) {
+                log_info("the right is there again: %s", known->message);
+                known->kind = NULL;
+        }
+}
+
+bool wire_executor_is_allowed(const struct wire_executor *executor,
+                              char why[static WIRE_EXECUTOR_WHY_SIZE])
+{
+        uint64_t now = clock_monotonic_ns();
+
+        for (size_t i = 0; i < DENIALS_MOST; i++) {
+                const struct denial *denial = &executor->denials[i];
+                if (!denial->kind || now - denial->seen_ns > DENIAL_LASTS_NS)
+                        continue;
+                snprintf(why, WIRE_EXECUTOR_WHY_SIZE, "%s", denial->message);
+                return false;
+        }
+        return true;
 }
 
 static void on_response(void *user, const struct kube_response *response)
@@ -52,9 +129,10 @@ static void on_response(void *user, const struct kube_response *response)
 
         /* A deletion that left nothing is answered with a Status instead of an object. */
         if (kube_response_ok(response) && response->doc &&
-            !(sent->is_delete &&
+            !(sent->type == ACTION_DELETE &&
               json_string_is(json_get(json_root(response->doc), "kind"), STR("Status"))))
                 result.object = response->doc;
+        note_rights(executor, sent, response);
         list_remove(&sent->link);
         free(sent);
         submission_done(submission, 0, &result);
@@ -111,7 +189,8 @@ static void submit(void *context, struct submission *submission)
                 request.may_send_user = executor->may_write_user;
                 sent->executor = executor;
                 sent->submission = submission;
-                sent->is_delete = action->type == ACTION_DELETE;
+                sent->kind = action->kind;
+                sent->type = action->type;
                 r = kube_client_request(executor->client, &request, on_response, sent, &sent->call);
         }
         if (r < 0) {

@@ -23,6 +23,14 @@ int wire_executor_new(struct kube_client *client, void (*on_answer)(void *user),
 void wire_executor_set_fence(struct wire_executor *executor, bool (*may_write)(void *user),
                              void *user);
 
+/*
+ * Whether nothing is forbidden by RBAC that was tried; else `why` says what is, until the same is
+ * allowed again. The log says both when they change.
+ */
+enum { WIRE_EXECUTOR_WHY_SIZE = 256 };
+bool wire_executor_is_allowed(const struct wire_executor *executor,
+                              char why[static WIRE_EXECUTOR_WHY_SIZE]);
+
 /* Withdraws what is on its way, without answers. */
 void wire_executor_free(struct wire_executor *executor);
 

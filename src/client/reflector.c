@@ -2,6 +2,7 @@
 #include "client/reflector.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/random.h"
@@ -88,7 +89,19 @@ static void fail_response(struct kube_reflector *reflector, const struct kube_re
                                               .retry_after_s = response->retry_after_s,
                                               .silent = response->timed_out && reflector->begun };
 
-        fail(reflector, failure, response->message);
+        char missing[256];
+        const struct kind *kind = reflector->lw.options.kind;
+        struct str message = response->message;
+        /* The server says no more than that it found nothing. */
+        if (response->error == 0 && response->status == 404 && !reflector->begun) {
+                snprintf(missing, sizeof(missing),
+                         "the API server has no %.*s of version %.*s: is the CRD %.*s.%.*s "
+                         "installed, in that version?",
+                         STR_FORMAT(kind->plural), STR_FORMAT(kind->version),
+                         STR_FORMAT(kind->plural), STR_FORMAT(kind->group));
+                message = str_from(missing);
+        }
+        fail(reflector, failure, message);
 }
 
 /* ---- lists ---- */

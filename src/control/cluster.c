@@ -151,6 +151,13 @@ static bool has_caches(void *user, char why[static HEALTH_WHY_SIZE])
         return controller_host_is_synced(process->host, why);
 }
 
+static bool has_rights(void *user, char why[static HEALTH_WHY_SIZE])
+{
+        const struct process *process = user;
+
+        return controller_host_is_allowed(process->host, why);
+}
+
 static bool is_elected(void *user, char why[static HEALTH_WHY_SIZE])
 {
         const struct process *process = user;
@@ -194,6 +201,8 @@ static int serve(struct process *process)
         int r = health_add(health, "ping", HEALTH_LIVE, is_alive, process);
         if (r == 0)
                 r = health_add(health, "caches", HEALTH_READY, has_caches, process);
+        if (r == 0)
+                r = health_add(health, "rights", HEALTH_READY, has_rights, process);
         if (r == 0)
                 r = health_add(health, "leader-election", HEALTH_READY, is_elected, process);
         if (r == 0)

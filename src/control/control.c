@@ -124,13 +124,16 @@ static void on_pod_stream(void *user, struct http_exchange *exchange,
 
 static bool is_ready(void *user, char why[static 128])
 {
+        char whole[256] = "";
         struct control *control = user;
 
         if (!control->host) {
                 snprintf(why, 128, "controllers are not started yet");
                 return false;
         }
-        return controller_host_is_synced(control->host, why);
+        bool synced = controller_host_is_synced(control->host, whole);
+        snprintf(why, 128, "%.127s", whole);
+        return synced;
 }
 
 static int start_server(struct control *control, int folder, struct error *error)

@@ -202,7 +202,7 @@ static uint64_t ms_since(uint64_t begin_ns)
 static int find_trouble(struct drain *drain, size_t left)
 {
         bool late = clock_monotonic_ns() - drain->begun_ns > drain->config->timeout_ns;
-        char why[128] = "";
+        char why[256] = "";
 
         if (!drain->synced && (late || ms_since(drain->begun_ns) > LISTING_PATIENCE_MS)) {
                 controller_host_is_synced(drain->host, why);

@@ -17,9 +17,13 @@ struct feed {
         const struct kind *kind;
         void *source; /* of the host's way */
         bool synced;
-        bool complained; /* that it cannot be watched: said once until it can */
-        char trouble[80];
+        bool complained;       /* it cannot be watched */
+        uint64_t forbidden_ns; /* since when it is forbidden; 0: it is not */
+        char trouble[200];
 };
+
+enum { COMPLAINTS_MOST = 16 };
+#define FORBIDDEN_LASTS_NS (2 * NS_PER_SECOND)
 
 struct controller_host {
         struct net_loop *loop;
@@ -32,6 +36,10 @@ struct controller_host {
         bool (*may_act)(void *user);
         void (*drained)(void *user); /* NULL: it is not being drained */
         void *user;
+        /* What was said of kinds that cannot be watched: each once, for whichever kinds and as
+         * often as it is so, until all are watched. */
+        uint32_t said[COMPLAINTS_MOST];
+        size_t said_count;
         size_t unsynced;
         size_t feed_count;
         struct feed feeds[];
@@ -157,18 +165,60 @@ static void on_event(void *user, const struct kube_event *event)
         net_loop_defer(host->loop, &host->run);
 }
 
+static void complain(struct feed *feed, struct str message)
+{
+        struct controller_host *host = feed->host;
+        uint32_t hash = str_fnv1a(message);
+
+        for (size_t i = 0; i < host->said_count; i++)
+                if (host->said[i] == hash)
+                        return;
+        if (host->said_count == COMPLAINTS_MOST)
+                return;
+        host->said[host->said_count++] = hash;
+        log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural), STR_FORMAT(message));
+}
+
+/*
+ * A kube-apiserver that has just started forbids everything until it has read the roles. Of what
+ * was watched already that is said only when it lasts.
+ */
+static bool may_pass(struct feed *feed, enum kube_reflector_state state)
+{
+        uint64_t now = clock_monotonic_ns();
+
+        if (state != KUBE_REFLECTOR_FORBIDDEN || !feed->synced)
+                return false;
+        if (feed->forbidden_ns == 0)
+                feed->forbidden_ns = now;
+        return now - feed->forbidden_ns < FORBIDDEN_LASTS_NS;
+}
+
+static void be_content(struct controller_host *host)
+{
+        for (size_t i = 0; i < host->feed_count; i++)
+                if (host->feeds[i].complained)
+                        return;
+        if (host->said_count > 0)
+                log_info("every kind is watched again");
+        host->said_count = 0;
+}
+
 static void on_state(void *user, enum kube_reflector_state state, struct str message)
 {
         struct feed *feed = user;
         bool failing = state == KUBE_REFLECTOR_WAITING || state == KUBE_REFLECTOR_FORBIDDEN;
 
-        if (failing && !feed->complained)
-                log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural),
-                            STR_FORMAT(message));
+        if (failing && !may_pass(feed, state))
+                complain(feed, message);
         if (failing || state == KUBE_REFLECTOR_WATCHING)
                 feed->complained = failing;
         if (failing)
                 snprintf(feed->trouble, sizeof(feed->trouble), "%.*s", STR_FORMAT(message));
+        if (state == KUBE_REFLECTOR_WATCHING) {
+                feed->forbidden_ns = 0;
+                be_content(feed->host);
+        }
 }
 
 /* Answers arrive at the executor, which may then have more to send: see to it in this turn. */
@@ -263,14 +313,20 @@ void controller_host_drain(struct controller_host *host, void (*drained)(void *u
         controller_host_wake(host);
 }
 
-bool controller_host_is_synced(const struct controller_host *host, char why[static 128])
+bool controller_host_is_allowed(const struct controller_host *host, char why[static 256])
+{
+        return !host->way->executor_is_allowed ||
+               host->way->executor_is_allowed(host->executor, why);
+}
+
+bool controller_host_is_synced(const struct controller_host *host, char why[static 256])
 {
         for (size_t i = 0; i < host->feed_count; i++) {
                 const struct feed *feed = &host->feeds[i];
 
                 if (feed->synced && !feed->complained)
                         continue;
-                snprintf(why, 128, "%.*s are not %s%s%s", STR_FORMAT(feed->kind->plural),
+                snprintf(why, 256, "%.*s are not %s%s%s", STR_FORMAT(feed->kind->plural),
                          feed->synced ? "watched" : "listed yet", feed->complained ? ": " : "",
                          feed->complained ? feed->trouble : "");
                 return false;

@@ -52,4 +52,7 @@ void controller_host_wake(struct controller_host *host);
 void controller_host_drain(struct controller_host *host, void (*drained)(void *user));
 
 /* Whether every kind was listed and is being watched. If not, `why` names the first that is not. */
-bool controller_host_is_synced(const struct controller_host *host, char why[static 128]);
+bool controller_host_is_synced(const struct controller_host *host, char why[static 256]);
+
+/* Whether nothing that it tried to write is forbidden to it. */
+bool controller_host_is_allowed(const struct controller_host *host, char why[static 256]);

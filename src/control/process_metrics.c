@@ -110,7 +110,7 @@ static void look_at_plans(struct process_metrics *ours)
         const struct queue_figures queue = controllers_queue(set);
         const uint64_t failed[] = { counters->conflicts, counters->exists, counters->throttled,
                                     counters->unknown, counters->failures };
-        char why[128];
+        char why[256];
 
         metric_set(ours->figures[PLANS], (double)counters->plans);
         metric_set(ours->figures[EMPTY_PLANS], (double)counters->empty_plans);

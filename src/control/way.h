@@ -24,6 +24,9 @@ struct controller_way {
                             const struct executor_backend **ret_backend);
         void (*executor_free)(void *executor);
 
+        /* Whether it has all rights that it needed, or why not; NULL: always. */
+        bool (*executor_is_allowed)(const void *executor, char why[static 256]);
+
         /* Begins when the loop turns; copies `hooks`. Returns 0 or a negative errno. */
         int (*feed_new)(const struct controller_host_options *options, const struct kind *kind,
                         const struct feed_hooks *hooks, void **ret_feed);

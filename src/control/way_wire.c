@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+
 #include "client/executor.h"
 #include "control/way.h"
 
@@ -20,6 +22,12 @@ static int wire_executor_begin(const struct controller_host_options *options,
 static void wire_executor_end(void *executor)
 {
         wire_executor_free(executor);
+}
+
+static bool wire_is_allowed(const void *executor, char why[static 256])
+{
+        static_assert(WIRE_EXECUTOR_WHY_SIZE == 256, "way.h says so");
+        return wire_executor_is_allowed(executor, why);
 }
 
 static int wire_feed_begin(const struct controller_host_options *options, const struct kind *kind,
@@ -55,6 +63,7 @@ static void wire_feed_relist(void *feed)
 const struct controller_way controller_way_wire = {
         .executor_new = wire_executor_begin,
         .executor_free = wire_executor_end,
+        .executor_is_allowed = wire_is_allowed,
         .feed_new = wire_feed_begin,
         .feed_free = wire_feed_end,
         .feed_relist = wire_feed_relist,

@@ -32,6 +32,7 @@ struct session {
         uint64_t idle_ms;  /* since when there is no stream; 0: there are some */
         uint64_t asked_ms; /* a PING went out then and nothing has come since; 0: none */
         bool in_nghttp2;   /* which must not be entered again */
+        bool doubted;      /* a call was given up for silence: none are begun until a byte comes */
         bool flooded;
         bool retired;
         bool closed;
@@ -334,7 +335,7 @@ static bool has_room(struct http_client_session *base)
         uint32_t most = nghttp2_session_get_remote_settings(
                 c->nghttp2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
-        return !c->retired && !c->closed && c->stream_count < most &&
+        return !c->retired && !c->closed && !c->doubted && c->stream_count < most &&
                nghttp2_session_check_request_allowed(c->nghttp2);
 }
 
@@ -468,8 +469,10 @@ static void forget(struct http_call *call)
         else if (!is_over)
                 (void)nghttp2_submit_rst_stream(c->nghttp2, NGHTTP2_FLAG_NONE, s->id,
                                                 NGHTTP2_CANCEL);
-        if (is_suspicious(s))
+        if (is_suspicious(s)) {
+                c->doubted = true;
                 ask_for_life(c);
+        }
         schedule(c);
 }
 
@@ -747,6 +750,7 @@ static void on_data(struct stream *stream _unused_, void *user, struct str data)
 
         c->read_ms = now_ms(c);
         c->asked_ms = 0;
+        c->doubted = false;
         c->in_nghttp2 = true;
         ssize_t r = nghttp2_session_mem_recv(c->nghttp2, (const uint8_t *)data.data, data.length);
         c->in_nghttp2 = false;

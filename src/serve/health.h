@@ -16,7 +16,7 @@ struct health {
 
 void health_deinit(struct health *health);
 
-enum { HEALTH_WHY_SIZE = 128 };
+enum { HEALTH_WHY_SIZE = 256 };
 
 enum health_kind {
         HEALTH_READY = 1, /* counts for /readyz */

@@ -68,7 +68,7 @@ bool leader_is_leading(const struct leader *leader)
 
 bool leader_is_well(const struct leader *leader, char why[static 128])
 {
-        if (leader_is_leading(leader))
+        if (leader_is_leading(leader) && !leader->trouble[0])
                 return true;
         if (leader->state == SEEKING && leader->read_ns > 0 &&
             clock_monotonic_ns() - leader->read_ns < leader->options.deadline_ms * NS_PER_MS)

@@ -41,8 +41,8 @@ void leader_free(struct leader *leader);
 bool leader_is_leading(const struct leader *leader);
 
 /*
- * Whether all is well with the election: we lead, or the lease could be read lately and is
- * another's. If not, `why` says in a few words what is wrong.
+ * Whether all is well with the election: we lead and could renew when we last tried, or the lease
+ * could be read lately and is another's. If not, `why` says in a few words what is wrong.
  */
 bool leader_is_well(const struct leader *leader, char why[static 128]);
 
