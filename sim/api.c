@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "plan/table.h"
 #include "world.h"
 #include "json/edit.h"
 #include "json/patch.h"
@@ -148,6 +149,8 @@ static size_t record(struct api *api, const struct kind *kind, enum cache_event 
                 if (!history->list)
                         abort();
         }
+        if (world->options.history)
+                *world->options.history = table_hash(*world->options.history, json_doc_text(doc));
         object_meta_read(json_root(doc), &meta);
         history->list[history->count++] = (struct change){
                 .event = event, .doc = json_doc_ref(doc), .version = api->version, .next = SIZE_MAX

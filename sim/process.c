@@ -300,7 +300,10 @@ static void choose_life(struct process *process)
 struct process *process_new(struct world *world)
 {
         struct process *process = arena_new(&world->arena, struct process, 1);
-        const struct controllers_options options = { .seed = world_random(world, 0) };
+        const struct controllers_options options = {
+                .seed = world_random(world, 0),
+                .awake = world->options.awake,
+        };
         const struct sandbox_options sandbox_options = {
                 .pool_readiness_grace_ns = 20 * NS_PER_SECOND,
         };

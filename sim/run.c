@@ -34,6 +34,7 @@ static void choose_weather(struct world_options *options, bool faults_given, boo
                 options->crashes *= 3;
         options->two_servers = options->seed / 32 % 2;
         options->life = options->seed / 64 % 4 == 3 ? 4 : 0;
+        options->awake = options->seed / 8 % 2; /* packed, as on a cluster */
 }
 
 int main(int argc, char **argv)

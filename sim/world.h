@@ -28,6 +28,8 @@ struct world_options {
         bool elects;       /* two processes and a Lease; else the next one leads at once */
         bool two_servers;  /* that lag by different times; a watch has one of them */
         unsigned life;     /* a process ends with one of its first so many requests; 0: by chance */
+        unsigned awake;    /* objects that the caches keep unpacked; 0: all */
+        uint64_t *history; /* gets a hash of all that was ever stored; may be NULL */
         unsigned ends_at;  /* with which request of the world its process ends; 0: none */
 };
 

@@ -29,6 +29,10 @@
 /* A Pod has 30 s by default before it is killed; the Lease must be given up within them. */
 enum { DRAIN_MS = 10 * 1000, TRACES_MS = 5 * 1000, HOST_NAME_SIZE = 256 };
 
+/* Objects that are kept as they are read; the others rest in a tenth of the memory. A claim looks
+ * at up to 256 members of its pool (sandbox_match.c). */
+enum { AWAKE = 320 };
+
 enum { CLOSING_TURNS = 8 };
 
 struct process {
@@ -408,6 +412,7 @@ static int open_host(struct process *process)
                 .way = &controller_way_wire,
                 .client = process->client,
                 .name_space = str_from(config->name_space),
+                .awake = AWAKE,
                 .setup = setup,
                 .kinds = config->extensions ? sandbox_controllers_kinds
                                             : sandbox_controllers_core_kinds,

@@ -264,7 +264,8 @@ int controller_host_new(const struct controller_host_options *options, struct er
         host->wake.expire = on_wake;
 
         const struct executor_backend *backend;
-        struct controllers_options settings = { .plans_per_run = PLANS_A_PIECE };
+        struct controllers_options settings = { .plans_per_run = PLANS_A_PIECE,
+                                                .awake = options->awake };
         random_bytes(&settings.seed, sizeof(settings.seed));
         r = host->way->executor_new(options, on_answer, host, &host->executor, &backend);
         if (r == 0)

@@ -21,6 +21,7 @@ struct controller_host_options {
         const struct controller_way *way; /* one of control/way.h, and what it goes by: */
         struct kube_client *client;       /* borrowed */
         struct apiserver *server;         /* borrowed */
+        unsigned awake;                   /* as in struct controllers_options */
         struct str name_space;            /* only this one; empty: all */
         /* Adds controllers to the set, before anything is fed. Returns 0 or a negative errno. */
         int (*setup)(void *user, struct controllers *set);

@@ -36,9 +36,12 @@ static void bed_never(void *context, struct submission *submission)
 
 static void bed_begin_with(struct bed *bed, const struct sandbox_options *options)
 {
+        /* Every object is packed between two looks, so that all tables are also about that. */
+        const struct controllers_options settings = { .awake = 1 };
+
         *bed = (struct bed){ .backend = { .submit = bed_never }, .version = 100 };
         assert_int_equal(rfc3339_parse(str_from(bed_now), &bed->now_ns), 0);
-        assert_int_equal(controllers_new(NULL, &bed->backend, &bed->set), 0);
+        assert_int_equal(controllers_new(&settings, &bed->backend, &bed->set), 0);
         assert_int_equal(sandbox_controllers_new(bed->set, options, &bed->ours), 0);
 }
 

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/project.h"
+#include "plan/pack.h"
 #include "plan/table.h"
+#include "json/writer.h"
 
 enum {
         KINDS_MAX = 1024,
@@ -17,27 +20,45 @@ enum {
 struct bucket {
         struct table_node node;
         struct list links; /* of struct link, oldest first */
-        size_t count;
-        int index;
-        size_t namespace_length, key_length;
+        uint32_t count;
+        uint16_t index, namespace_length;
+        uint32_t key_length;
         char text[]; /* namespace, key */
 };
 
-/* That an object stands in a bucket. */
+/* That an object stands in a bucket. One of 40 bytes, as there are three or four to an object. */
 struct link {
         struct list in_bucket;
         struct link *next; /* of the same object */
         struct bucket *bucket;
         struct stored *stored;
-        bool wanted;
+};
+
+/* An object whose document is there. */
+struct awake {
+        struct cache_entry entry;
+        struct stored *stored;
+        struct list used; /* the last used one last */
+};
+
+/* Objects of one kind in one namespace know both by this. */
+struct space {
+        struct table_node node;
+        const struct kind *kind;
+        size_t users, length;
+        char text[];
 };
 
 struct stored {
-        struct cache_entry entry;
+        struct awake *awake;   /* NULL: at rest */
+        struct packed *packed; /* NULL: not packed since it changed */
+        struct space *space;
         struct table_node by_name, by_uid;
         struct list of_kind;
         struct link *links;
         uint64_t list_round; /* the kind's list round in which it was last reported */
+        uint64_t digest;
+        uint64_t version, seen_ns, owners_version; /* as in the entry */
 };
 
 struct kind_state {
@@ -79,7 +100,12 @@ struct index {
 
 struct cache {
         uint64_t seed;
-        struct table by_name, by_uid, buckets, locks, tombstones;
+        struct table by_name, by_uid, buckets, locks, tombstones, spaces;
+        struct packer *packer; /* NULL: nothing rests */
+        struct list used;      /* of struct awake */
+        size_t awake, awake_most;
+        bool failed;
+        uint64_t (*digest)(const struct cache_entry *entry);
         struct list tombstone_order;
         struct kind_state **kinds;
         size_t kind_count, kind_capacity;
@@ -111,11 +137,15 @@ int cache_new(uint64_t seed, struct cache **ret_cache)
                 return -ENOMEM;
         cache->seed = seed;
         list_init(&cache->tombstone_order);
+        list_init(&cache->used);
         cache->indexes[CACHE_INDEX_OWNER].keys = owner_keys;
         cache->index_count = 1;
         *ret_cache = cache;
         return 0;
 }
+
+static struct lock *find_lock(const struct cache *cache, const struct kind *kind,
+                              struct str namespace, struct str name);
 
 /* ---- kinds ---- */
 
@@ -155,6 +185,190 @@ static struct kind_state *get_kind(struct cache *cache, const struct kind *kind)
 int cache_add_kind(struct cache *cache, const struct kind *kind)
 {
         return get_kind(cache, kind) ? 0 : -ENOMEM;
+}
+
+/* ---- what is awake and what rests ---- */
+
+int cache_set_awake(struct cache *cache, size_t awake)
+{
+        cache->awake_most = awake;
+        return cache->packer ? 0 : packer_new(&cache->packer);
+}
+
+void cache_set_digest(struct cache *cache, uint64_t (*digest)(const struct cache_entry *entry))
+{
+        cache->digest = digest;
+}
+
+bool cache_is_short(const struct cache *cache)
+{
+        return cache->failed;
+}
+
+bool cache_has_failed(struct cache *cache)
+{
+        bool failed = cache->failed;
+
+        cache->failed = false;
+        return failed;
+}
+
+/* Fills what comes from the document. Takes a reference. */
+static int fill_entry(struct cache_entry *entry, const struct kind *kind, struct json_doc *doc)
+{
+        struct owner_reference owner;
+
+        entry->typed = NULL;
+        if (kind->typed_size) {
+                entry->typed = malloc(kind->typed_size);
+                if (!entry->typed)
+                        return -ENOMEM;
+        }
+        entry->kind = kind;
+        entry->doc = json_doc_ref(doc);
+        object_meta_read(json_root(doc), &entry->meta);
+        entry->controller = object_meta_controller(&entry->meta, &owner) ? owner.uid : STR_EMPTY;
+        if (entry->typed)
+                kind->read(json_root(doc), entry->typed);
+        return 0;
+}
+
+static void release_entry(struct cache_entry *entry)
+{
+        free(entry->typed);
+        json_doc_unref(entry->doc);
+}
+
+/* Has the stored object keep what `entry` is, which is taken over. */
+static int attach(struct cache *cache, struct stored *stored, const struct cache_entry *entry)
+{
+        struct awake *awake = malloc(sizeof(*awake));
+
+        if (!awake)
+                return -ENOMEM;
+        awake->entry = *entry;
+        awake->stored = stored;
+        list_append(&cache->used, &awake->used);
+        cache->awake++;
+        stored->awake = awake;
+        return 0;
+}
+
+static void detach(struct cache *cache, struct stored *stored)
+{
+        struct awake *awake = stored->awake;
+
+        release_entry(&awake->entry);
+        list_remove(&awake->used);
+        cache->awake--;
+        stored->awake = NULL;
+        free(awake);
+}
+
+static int unpack(struct cache *cache, struct stored *stored)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        _cleanup_doc_ struct json_doc *doc = NULL;
+        struct cache_entry entry = { .seen_ns = stored->seen_ns,
+                                     .owners_version = stored->owners_version };
+        int r = packer_unpack(cache->packer, stored->packed, &text);
+
+        if (r == 0)
+                r = json_doc_from_buffer(&text, &doc);
+        if (r == 0)
+                r = fill_entry(&entry, stored->space->kind, doc);
+        if (r < 0)
+                return r;
+        entry.locked = find_lock(cache, stored->space->kind, entry.meta.namespace, entry.meta.name);
+        r = attach(cache, stored, &entry);
+        if (r < 0)
+                release_entry(&entry);
+        return r;
+}
+
+/* Looking up changes the cache only where nobody can see it. NULL without memory. */
+static struct cache_entry *wake(const struct cache *constant, struct stored *stored)
+{
+        struct cache *cache = (struct cache *)(uintptr_t)constant;
+
+        if (!stored->awake && unpack(cache, stored) < 0) {
+                cache->failed = true;
+                return NULL;
+        }
+        if (cache->packer) {
+                list_remove(&stored->awake->used);
+                list_append(&cache->used, &stored->awake->used);
+        }
+        return &stored->awake->entry;
+}
+
+/* Returns whether it rests now. What is being written, or is incomplete, stays awake. */
+static bool rest(struct cache *cache, struct stored *stored)
+{
+        const struct cache_entry *entry = &stored->awake->entry;
+
+        if (entry->locked || entry->incomplete ||
+            (!stored->packed && packer_pack(cache->packer, stored->space->kind,
+                                            json_doc_text(entry->doc), &stored->packed) < 0))
+                return false;
+        detach(cache, stored);
+        return true;
+}
+
+void cache_rest(struct cache *cache)
+{
+        size_t looks = cache->packer ? cache->awake : 0;
+
+        while (cache->awake > cache->awake_most && looks-- > 0) {
+                struct awake *awake = list_entry(cache->used.next, struct awake, used);
+
+                if (rest(cache, awake->stored))
+                        continue;
+                list_remove(&awake->used);
+                list_append(&cache->used, &awake->used);
+        }
+}
+
+static struct space *get_space(struct cache *cache, const struct kind *kind, struct str namespace)
+{
+        uint64_t hash = table_hash(cache->seed ^ (uint64_t)(uintptr_t)kind, namespace);
+        struct space *space;
+
+        for (struct table_node *node = table_find(&cache->spaces, hash); node;
+             node = table_find_next(node)) {
+                space = container_of(node, struct space, node);
+                if (space->kind == kind &&
+                    str_equal((struct str){ space->text, space->length }, namespace)) {
+                        space->users++;
+                        return space;
+                }
+        }
+        space = malloc(sizeof(*space) + namespace.length);
+        if (!space)
+                return NULL;
+        space->kind = kind;
+        space->users = 1;
+        space->length = namespace.length;
+        if (namespace.length)
+                memcpy(space->text, namespace.data, namespace.length);
+        if (table_add(&cache->spaces, &space->node, hash) < 0) {
+                free(space);
+                return NULL;
+        }
+        return space;
+}
+
+static void put_space(struct cache *cache, struct space *space)
+{
+        if (--space->users > 0)
+                return;
+        table_remove(&cache->spaces, &space->node);
+        free(space);
+}
+
+static bool is_in(const struct stored *stored, struct str namespace)
+{
+        return str_equal((struct str){ stored->space->text, stored->space->length }, namespace);
 }
 
 /* ---- buckets ---- */
@@ -206,12 +420,14 @@ static struct bucket *get_bucket(struct cache *cache, int index, struct str name
 
         if (bucket)
                 return bucket;
+        if (namespace.length > UINT16_MAX || key.length > UINT32_MAX)
+                return NULL;
         bucket = calloc(1, sizeof(*bucket) + namespace.length + key.length);
         if (!bucket)
                 return NULL;
-        bucket->index = index;
-        bucket->namespace_length = namespace.length;
-        bucket->key_length = key.length;
+        bucket->index = (uint16_t)index;
+        bucket->namespace_length = (uint16_t) namespace.length;
+        bucket->key_length = (uint32_t)key.length;
         if (namespace.length)
                 memcpy(bucket->text, namespace.data, namespace.length);
         if (key.length)
@@ -233,18 +449,28 @@ static void release_bucket(struct cache *cache, struct bucket *bucket)
         }
 }
 
-static int link_key(struct cache *cache, struct stored *stored, int index, struct str key)
+/* `old` are the links that the object had: what is among them is taken over. */
+static int link_key(struct cache *cache, struct stored *stored, struct link **old, int index,
+                    struct str key)
 {
-        struct str namespace =
-                cache->indexes[index].by_namespace ? stored->entry.meta.namespace : STR_EMPTY;
+        struct str namespace = cache->indexes[index].by_namespace
+                                       ? (struct str){ stored->space->text, stored->space->length }
+                                       : STR_EMPTY;
         struct bucket *bucket;
         struct link *link;
 
         for (link = stored->links; link; link = link->next) {
-                if (bucket_is(link->bucket, index, namespace, key)) {
-                        link->wanted = true;
+                if (bucket_is(link->bucket, index, namespace, key))
                         return 0;
-                }
+        }
+        for (; *old; old = &(*old)->next) {
+                link = *old;
+                if (!bucket_is(link->bucket, index, namespace, key))
+                        continue;
+                *old = link->next;
+                link->next = stored->links;
+                stored->links = link;
+                return 0;
         }
         bucket = get_bucket(cache, index, namespace, key);
         link = bucket ? malloc(sizeof(*link)) : NULL;
@@ -253,27 +479,19 @@ static int link_key(struct cache *cache, struct stored *stored, int index, struc
                         release_bucket(cache, bucket);
                 return -ENOMEM;
         }
-        *link = (struct link){
-                .next = stored->links, .bucket = bucket, .stored = stored, .wanted = true
-        };
+        *link = (struct link){ .next = stored->links, .bucket = bucket, .stored = stored };
         stored->links = link;
         list_append(&bucket->links, &link->in_bucket);
         bucket->count++;
         return 0;
 }
 
-static void unlink_unwanted(struct cache *cache, struct stored *stored)
+static void unlink_all(struct cache *cache, struct link *links)
 {
-        struct link **slot = &stored->links;
+        while (links) {
+                struct link *link = links;
 
-        while (*slot) {
-                struct link *link = *slot;
-
-                if (link->wanted) {
-                        slot = &link->next;
-                        continue;
-                }
-                *slot = link->next;
+                links = link->next;
                 list_remove(&link->in_bucket);
                 link->bucket->count--;
                 release_bucket(cache, link->bucket);
@@ -284,22 +502,24 @@ static void unlink_unwanted(struct cache *cache, struct stored *stored)
 /* Puts the object under the keys that it has now. On failure it may be missing under some. */
 static int reindex(struct cache *cache, struct stored *stored)
 {
+        struct cache_entry *entry = &stored->awake->entry;
+        struct link *old = stored->links;
         int r = 0;
 
-        for (struct link *link = stored->links; link; link = link->next)
-                link->wanted = false;
+        stored->links = NULL;
         for (int i = 0; i < cache->index_count; i++) {
                 struct str keys[CACHE_KEYS_MAX];
                 size_t count;
 
-                if (cache->indexes[i].kind && cache->indexes[i].kind != stored->entry.kind)
+                if (cache->indexes[i].kind && cache->indexes[i].kind != stored->space->kind)
                         continue;
-                count = cache->indexes[i].keys(&stored->entry, keys);
+                count = cache->indexes[i].keys(entry, keys);
                 for (size_t j = 0; j < count && r == 0; j++)
-                        r = link_key(cache, stored, i, keys[j]);
+                        r = link_key(cache, stored, &old, i, keys[j]);
         }
-        unlink_unwanted(cache, stored);
-        stored->entry.incomplete = r < 0;
+        unlink_all(cache, old);
+        entry->incomplete = r < 0;
+        stored->digest = cache->digest ? cache->digest(entry) : 0;
         return r;
 }
 
@@ -319,9 +539,12 @@ static struct stored *find_name(const struct cache *cache, const struct kind *ki
 
         for (; node; node = table_find_next(node)) {
                 struct stored *stored = container_of(node, struct stored, by_name);
+                const struct cache_entry *entry;
 
-                if (stored->entry.kind == kind && str_equal(stored->entry.meta.name, name) &&
-                    str_equal(stored->entry.meta.namespace, namespace))
+                if (stored->space->kind != kind || !is_in(stored, namespace))
+                        continue;
+                entry = wake(cache, stored);
+                if (entry && str_equal(entry->meta.name, name))
                         return stored;
         }
         return NULL;
@@ -333,8 +556,9 @@ static struct stored *find_uid(const struct cache *cache, struct str uid)
 
         for (; node; node = table_find_next(node)) {
                 struct stored *stored = container_of(node, struct stored, by_uid);
+                const struct cache_entry *entry = wake(cache, stored);
 
-                if (str_equal(stored->entry.meta.uid, uid))
+                if (entry && str_equal(entry->meta.uid, uid))
                         return stored;
         }
         return NULL;
@@ -345,14 +569,14 @@ const struct cache_entry *cache_get(const struct cache *cache, const struct kind
 {
         struct stored *stored = find_name(cache, kind, namespace, name);
 
-        return stored ? &stored->entry : NULL;
+        return stored ? &stored->awake->entry : NULL;
 }
 
 const struct cache_entry *cache_get_uid(const struct cache *cache, struct str uid)
 {
         struct stored *stored = find_uid(cache, uid);
 
-        return stored ? &stored->entry : NULL;
+        return stored ? &stored->awake->entry : NULL;
 }
 
 const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind)
@@ -372,6 +596,7 @@ struct cache_iterator cache_iterate(const struct cache *cache, const struct kind
         struct kind_state *state = find_kind(cache, kind);
 
         return (struct cache_iterator){
+                .cache = cache,
                 .next = state ? state->objects.next : NULL,
                 .head = state ? &state->objects : NULL,
                 .kind = kind,
@@ -386,6 +611,7 @@ struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
         struct bucket *bucket = find_bucket(cache, index, namespace, key);
 
         return (struct cache_iterator){
+                .cache = cache,
                 .next = bucket ? bucket->links.next : NULL,
                 .head = bucket ? &bucket->links : NULL,
                 .kind = kind,
@@ -393,34 +619,55 @@ struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
         };
 }
 
-bool cache_next(struct cache_iterator *iterator)
+bool cache_peek(struct cache_iterator *iterator)
 {
+        iterator->entry = NULL;
         while (iterator->next != iterator->head) {
-                const struct cache_entry *entry;
+                struct stored *stored;
 
                 if (iterator->by_index)
-                        entry = &list_entry(iterator->next, struct link, in_bucket)->stored->entry;
+                        stored = list_entry(iterator->next, struct link, in_bucket)->stored;
                 else
-                        entry = &list_entry(iterator->next, struct stored, of_kind)->entry;
+                        stored = list_entry(iterator->next, struct stored, of_kind);
                 iterator->next = iterator->next->next;
-                if ((iterator->kind && entry->kind != iterator->kind) ||
-                    (iterator->namespace.data &&
-                     !str_equal(entry->meta.namespace, iterator->namespace)))
+                if ((iterator->kind && stored->space->kind != iterator->kind) ||
+                    (iterator->namespace.data && !is_in(stored, iterator->namespace)))
                         continue;
-                iterator->entry = entry;
+                iterator->at = stored;
+                iterator->entry_kind = stored->space->kind;
+                iterator->digest = stored->digest;
                 return true;
         }
-        iterator->entry = NULL;
         return false;
 }
 
-void cache_each(const struct cache *cache, cache_changed_fn each, void *context)
+const struct cache_entry *cache_entry_at(struct cache_iterator *iterator)
+{
+        iterator->entry = wake(iterator->cache, iterator->at);
+        return iterator->entry;
+}
+
+bool cache_next(struct cache_iterator *iterator)
+{
+        while (cache_peek(iterator)) {
+                if (cache_entry_at(iterator))
+                        return true;
+        }
+        return false;
+}
+
+void cache_each(struct cache *cache, cache_changed_fn each, void *context)
 {
         for (size_t i = 0; i < cache->kind_count; i++) {
                 struct stored *stored;
 
-                list_for_each (stored, &cache->kinds[i]->objects, of_kind)
-                        each(context, NULL, &stored->entry);
+                list_for_each (stored, &cache->kinds[i]->objects, of_kind) {
+                        const struct cache_entry *entry = wake(cache, stored);
+
+                        if (entry)
+                                each(context, NULL, entry);
+                        cache_rest(cache);
+                }
         }
 }
 
@@ -533,7 +780,7 @@ int cache_lock(struct cache *cache, const struct kind *kind, struct str namespac
         }
         stored = find_name(cache, kind, namespace, name);
         if (stored)
-                stored->entry.locked = true;
+                stored->awake->entry.locked = true;
         return 0;
 }
 
@@ -559,7 +806,7 @@ void cache_unlock(struct cache *cache, const struct kind *kind, struct str names
         struct stored *stored = find_name(cache, kind, namespace, name);
 
         if (stored)
-                stored->entry.locked = false;
+                stored->awake->entry.locked = false;
         if (lock) {
                 table_remove(&cache->locks, &lock->node);
                 free_lock(cache, lock);
@@ -598,7 +845,7 @@ void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct
 {
         struct lock *lock = find_lock(cache, kind, namespace, name);
 
-        if (!find_name(cache, kind, namespace, name))
+        if (!find_name(cache, kind, namespace, name) && !cache->failed)
                 cache_unlock(cache, kind, namespace, name);
         else if (lock)
                 lock->owner = NULL;
@@ -607,7 +854,7 @@ void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct
 /* A mark without owner has done its work when the object changes. */
 static void end_ownerless_lock(struct cache *cache, struct stored *stored)
 {
-        const struct cache_entry *entry = &stored->entry;
+        const struct cache_entry *entry = &stored->awake->entry;
         struct lock *lock;
 
         if (!entry->locked)
@@ -640,90 +887,79 @@ static void tell(struct cache *cache, const struct cache_entry *before,
                 cache->changed(cache->changed_context, before, after);
 }
 
-/* Fills what comes from the document. Takes a reference. */
-static int fill_entry(struct cache_entry *entry, const struct kind *kind, struct json_doc *doc)
-{
-        struct owner_reference owner;
-
-        entry->typed = NULL;
-        if (kind->typed_size) {
-                entry->typed = malloc(kind->typed_size);
-                if (!entry->typed)
-                        return -ENOMEM;
-        }
-        entry->kind = kind;
-        entry->doc = json_doc_ref(doc);
-        object_meta_read(json_root(doc), &entry->meta);
-        entry->controller = object_meta_controller(&entry->meta, &owner) ? owner.uid : STR_EMPTY;
-        if (entry->typed)
-                kind->read(json_root(doc), entry->typed);
-        return 0;
-}
-
-static void release_entry(struct cache_entry *entry)
-{
-        free(entry->typed);
-        json_doc_unref(entry->doc);
-}
-
 static void remove_stored(struct cache *cache, struct kind_state *state, struct stored *stored)
 {
-        end_ownerless_lock(cache, stored);
-        for (struct link *link = stored->links; link; link = link->next)
-                link->wanted = false;
-        unlink_unwanted(cache, stored);
+        if (stored->awake)
+                end_ownerless_lock(cache, stored);
+        unlink_all(cache, stored->links);
         table_remove(&cache->by_name, &stored->by_name);
         table_remove(&cache->by_uid, &stored->by_uid);
         list_remove(&stored->of_kind);
         state->count--;
-        tell(cache, &stored->entry, NULL);
-        release_entry(&stored->entry);
+        if (cache->changed && wake(cache, stored))
+                tell(cache, &stored->awake->entry, NULL);
+        if (stored->awake)
+                detach(cache, stored);
+        packer_drop(cache->packer, stored->packed);
+        put_space(cache, stored->space);
         free(stored);
+}
+
+static int add_tables(struct cache *cache, struct stored *stored, const struct object_meta *meta)
+{
+        int r = table_add(&cache->by_name, &stored->by_name,
+                          name_key(cache, stored->space->kind, meta->namespace, meta->name));
+
+        if (r < 0)
+                return r;
+        r = table_add(&cache->by_uid, &stored->by_uid, table_hash(cache->seed, meta->uid));
+        if (r < 0)
+                table_remove(&cache->by_name, &stored->by_name);
+        return r;
 }
 
 static int add_stored(struct cache *cache, struct kind_state *state, struct json_doc *doc,
                       uint64_t monotonic_ns)
 {
         struct stored *stored = calloc(1, sizeof(*stored));
-        struct cache_entry *entry;
-        int r;
+        struct cache_entry entry = { .seen_ns = monotonic_ns };
+        int r = stored ? fill_entry(&entry, state->kind, doc) : -ENOMEM;
 
-        if (!stored)
-                return -ENOMEM;
-        entry = &stored->entry;
-        r = fill_entry(entry, state->kind, doc);
-        if (r < 0) {
-                free(stored);
-                return r;
-        }
-        entry->seen_ns = monotonic_ns;
-        entry->owners_version = entry->meta.resource_version;
-        entry->locked = find_lock(cache, state->kind, entry->meta.namespace, entry->meta.name);
-        r = table_add(&cache->by_name, &stored->by_name,
-                      name_key(cache, state->kind, entry->meta.namespace, entry->meta.name));
+        if (r < 0)
+                goto fail_stored;
+        entry.owners_version = entry.meta.resource_version;
+        entry.locked = find_lock(cache, state->kind, entry.meta.namespace, entry.meta.name);
+        stored->seen_ns = monotonic_ns;
+        stored->version = stored->owners_version = entry.owners_version;
+        stored->list_round = state->list_round;
+        stored->space = get_space(cache, state->kind, entry.meta.namespace);
+        r = stored->space ? attach(cache, stored, &entry) : -ENOMEM;
         if (r < 0)
                 goto fail_entry;
-        r = table_add(&cache->by_uid, &stored->by_uid, table_hash(cache->seed, entry->meta.uid));
-        if (r < 0)
-                goto fail_name;
+        r = add_tables(cache, stored, &entry.meta);
+        if (r < 0) {
+                detach(cache, stored);
+                goto fail_space;
+        }
         list_append(&state->objects, &stored->of_kind);
         state->count++;
-        stored->list_round = state->list_round;
         r = reindex(cache, stored);
-        tell(cache, NULL, entry);
+        tell(cache, NULL, &stored->awake->entry);
         return r < 0 ? r : 1;
 
-fail_name:
-        table_remove(&cache->by_name, &stored->by_name);
 fail_entry:
-        release_entry(entry);
+        release_entry(&entry);
+fail_space:
+        if (stored->space)
+                put_space(cache, stored->space);
+fail_stored:
         free(stored);
         return r;
 }
 
 static int replace_stored(struct cache *cache, struct stored *stored, struct json_doc *doc)
 {
-        struct cache_entry before = stored->entry, after = stored->entry;
+        struct cache_entry before = stored->awake->entry, after = before;
         int r = fill_entry(&after, before.kind, doc);
 
         if (r < 0)
@@ -731,57 +967,77 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
         if (!str_equal(json_text(before.meta.owner_references),
                        json_text(after.meta.owner_references)))
                 after.owners_version = after.meta.resource_version;
-        stored->entry = after;
+        stored->awake->entry = after;
+        stored->version = after.meta.resource_version;
+        stored->owners_version = after.owners_version;
+        packer_drop(cache->packer, stored->packed);
+        stored->packed = NULL;
         end_ownerless_lock(cache, stored);
         r = reindex(cache, stored);
-        tell(cache, &before, &stored->entry);
+        tell(cache, &before, &stored->awake->entry);
         release_entry(&before);
         return r < 0 ? r : 1;
 }
 
-int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
-                struct json_doc *doc, uint64_t monotonic_ns)
+static int apply(struct cache *cache, struct kind_state *state, enum cache_event event,
+                 struct json_doc *doc, uint64_t monotonic_ns)
 {
-        struct kind_state *state = get_kind(cache, kind);
+        const struct cache_entry *entry = NULL;
         struct object_meta meta;
         struct stored *stored;
 
-        if (!state)
-                return -ENOMEM;
         object_meta_read(json_root(doc), &meta);
         if (meta.name.length == 0 || meta.uid.length == 0)
                 return -EINVAL;
-        stored = find_name(cache, kind, meta.namespace, meta.name);
+        stored = find_name(cache, state->kind, meta.namespace, meta.name);
+        if (stored)
+                entry = &stored->awake->entry;
+        else if (cache->failed)
+                return -ENOMEM;
         if (event == CACHE_DELETED) {
                 add_tombstone(cache, meta.uid);
-                if (!stored || !str_equal(stored->entry.meta.uid, meta.uid))
+                if (!stored || !str_equal(entry->meta.uid, meta.uid))
                         return 0;
                 remove_stored(cache, state, stored);
                 return 1;
         }
         if (find_tombstone(cache, meta.uid))
                 return 0;
-        if (stored && !str_equal(stored->entry.meta.uid, meta.uid)) {
+        if (stored && !str_equal(entry->meta.uid, meta.uid)) {
                 /* One of the two is gone: the older. */
-                if (meta.resource_version <= stored->entry.meta.resource_version)
+                if (meta.resource_version <= entry->meta.resource_version)
                         return 0;
-                add_tombstone(cache, stored->entry.meta.uid);
+                add_tombstone(cache, entry->meta.uid);
                 remove_stored(cache, state, stored);
                 stored = NULL;
         }
         if (!stored)
                 return add_stored(cache, state, doc, monotonic_ns);
         stored->list_round = state->list_round;
-        if (stored->entry.incomplete &&
-            meta.resource_version == stored->entry.meta.resource_version) {
+        if (entry->incomplete && meta.resource_version == entry->meta.resource_version) {
                 int r = reindex(cache, stored);
 
-                tell(cache, NULL, &stored->entry);
+                tell(cache, NULL, entry);
                 return r < 0 ? r : 1;
         }
-        if (meta.resource_version <= stored->entry.meta.resource_version)
+        if (meta.resource_version <= entry->meta.resource_version)
                 return 0;
         return replace_stored(cache, stored, doc);
+}
+
+int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
+                struct json_doc *doc, uint64_t monotonic_ns)
+{
+        _cleanup_doc_ struct json_doc *projection = NULL;
+        struct kind_state *state = get_kind(cache, kind);
+
+        if (!state)
+                return -ENOMEM;
+        if (!cache->packer)
+                return apply(cache, state, event, doc, monotonic_ns);
+        cache_rest(cache);
+        int r = kind_project(kind, doc, &projection);
+        return r < 0 ? r : apply(cache, state, event, projection, monotonic_ns);
 }
 
 void cache_list_begin(struct cache *cache, const struct kind *kind)
@@ -805,10 +1061,13 @@ void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resou
         state->listing = false;
         state->progress = MAX(state->progress, resource_version);
         list_for_each (stored, &state->objects, of_kind) {
-                if (stored->list_round == state->list_round ||
-                    stored->entry.meta.resource_version > resource_version)
+                const struct cache_entry *entry;
+
+                if (stored->list_round == state->list_round || stored->version > resource_version)
                         continue;
-                add_tombstone(cache, stored->entry.meta.uid);
+                entry = wake(cache, stored);
+                if (entry)
+                        add_tombstone(cache, entry->meta.uid);
                 remove_stored(cache, state, stored);
         }
 }
@@ -843,7 +1102,7 @@ void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
         struct kind_state *state = find_kind(cache, kind);
 
         add_tombstone(cache, uid);
-        if (stored && state && stored->entry.kind == kind)
+        if (stored && state && stored->space->kind == kind)
                 remove_stored(cache, state, stored);
 }
 
@@ -870,11 +1129,13 @@ void cache_free(struct cache *cache)
                         free_lock(cache, lock);
                 }
         }
+        packer_free(cache->packer);
         table_deinit(&cache->by_name);
         table_deinit(&cache->by_uid);
         table_deinit(&cache->buckets);
         table_deinit(&cache->locks);
         table_deinit(&cache->tombstones);
+        table_deinit(&cache->spaces);
         free(cache->kinds);
         free(cache);
 }

@@ -41,6 +41,20 @@ int cache_new(uint64_t seed, struct cache **ret_cache);
 void cache_free(struct cache *cache);
 DEFINE_POINTER_CLEANUP(cache_freep, struct cache, cache_free)
 
+/*
+ * For caches that hold many objects of a cluster: each is reduced to what controllers read
+ * (kind_project()), and but for those used last, `awake` of them, only a packed text is kept, from
+ * which a look-up makes the rest again. Before feeding. Without it all stay as they came.
+ */
+int cache_set_awake(struct cache *cache, size_t awake);
+
+/* Packs what is more than that. As a change: what was looked up is no longer valid. */
+void cache_rest(struct cache *cache);
+
+/* Whether, since the last call, a look-up found less than there is, for want of memory. */
+bool cache_has_failed(struct cache *cache);
+bool cache_is_short(const struct cache *cache); /* the same, without ending it */
+
 /* Says that the kind will be fed. Feeding says so too; garbage collection must know before. */
 int cache_add_kind(struct cache *cache, const struct kind *kind);
 
@@ -67,7 +81,11 @@ const struct cache_entry *cache_get_uid(const struct cache *cache, struct str ui
 
 /* All objects of a kind; in no order. A namespace of NULL data means all. */
 struct cache_iterator {
+        const struct cache *cache;
         const struct cache_entry *entry;
+        const struct kind *entry_kind;
+        uint64_t digest; /* of the entry, as cache_set_digest() says; 0: none */
+        void *at;
         struct list *next, *head;
         const struct kind *kind;
         struct str namespace;
@@ -81,6 +99,16 @@ struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
                                           const struct kind *kind, struct str namespace,
                                           struct str key);
 bool cache_next(struct cache_iterator *iterator);
+
+/*
+ * For walks over many: goes on to the next of which only kind and digest are told, at next to no
+ * cost. cache_entry_at() then gives the entry itself, or NULL without memory.
+ */
+bool cache_peek(struct cache_iterator *iterator);
+const struct cache_entry *cache_entry_at(struct cache_iterator *iterator);
+
+/* Says what cache_peek() tells of objects. Before feeding. */
+void cache_set_digest(struct cache *cache, uint64_t (*digest)(const struct cache_entry *entry));
 #define cache_for_each(it, ...)                                                                    \
         for (struct cache_iterator it = cache_iterate(__VA_ARGS__); cache_next(&it);)
 #define cache_for_each_in(it, ...)                                                                 \
@@ -113,7 +141,7 @@ typedef void (*cache_changed_fn)(void *context, const struct cache_entry *before
 void cache_on_change(struct cache *cache, cache_changed_fn changed, void *context);
 
 /* Calls for every object, as if it had just come. */
-void cache_each(const struct cache *cache, cache_changed_fn each, void *context);
+void cache_each(struct cache *cache, cache_changed_fn each, void *context);
 
 /*
  * An event of a watch or an object of a list. Takes a reference of its own. Older and equal

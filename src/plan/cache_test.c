@@ -28,6 +28,30 @@ static int apply(struct cache *cache, enum cache_event event, const char *name, 
         return cache_apply(cache, &kind_pod, event, doc, 1);
 }
 
+/* Every test runs with whole objects, and with all but one packed. */
+static size_t awake;
+
+static int keep_all(void **state)
+{
+        (void)state;
+        awake = SIZE_MAX;
+        return 0;
+}
+
+static int keep_one(void **state)
+{
+        (void)state;
+        awake = 1;
+        return 0;
+}
+
+static void begin(struct cache **ret_cache)
+{
+        assert_int_equal(cache_new(1, ret_cache), 0);
+        if (awake != SIZE_MAX)
+                assert_int_equal(cache_set_awake(*ret_cache, awake), 0);
+}
+
 static uint64_t version_of(struct cache *cache, const char *name)
 {
         const struct cache_entry *entry = cache_get(cache, &kind_pod, STR("n"), str_from(name));
@@ -59,7 +83,7 @@ static void newer_wins(void **state)
         _cleanup_(cache_freep) struct cache *cache = NULL;
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
                 int r = apply(cache, steps[i].event, "a", steps[i].uid, steps[i].version, "");
 
@@ -75,7 +99,7 @@ static void refuses_what_has_no_identity(void **state)
         _cleanup_(cache_freep) struct cache *cache = NULL;
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         assert_int_equal(apply(cache, CACHE_ADDED, "", "u", 1, ""), -EINVAL);
         assert_int_equal(apply(cache, CACHE_ADDED, "a", "", 1, ""), -EINVAL);
 }
@@ -85,7 +109,7 @@ static void lists_replace(void **state)
         _cleanup_(cache_freep) struct cache *cache = NULL;
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         assert_false(cache_is_synced(cache, &kind_pod));
         apply(cache, CACHE_ADDED, "gone", "u1", 1, "");
         apply(cache, CACHE_ADDED, "kept", "u2", 2, "");
@@ -110,7 +134,7 @@ static void our_deletion_hides_at_once(void **state)
         _cleanup_(cache_freep) struct cache *cache = NULL;
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         apply(cache, CACHE_ADDED, "a", "u1", 1, "");
         cache_deleted(cache, &kind_pod, STR("u1"));
         assert_int_equal(version_of(cache, "a"), 0);
@@ -133,7 +157,7 @@ static void indexes_follow_changes(void **state)
         char names[16] = "";
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         index = cache_add_index(cache, &kind_pod, true, label_keys);
         apply(cache, CACHE_ADDED, "a", "u1", 1, ",\"labels\":{\"k\":\"x\"}");
         apply(cache, CACHE_ADDED, "b", "u2", 2, ",\"labels\":{\"k\":\"x\"}");
@@ -161,7 +185,7 @@ static void locks_mark_what_is_and_what_comes(void **state)
         int me, you;
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         apply(cache, CACHE_ADDED, "a", "u1", 1, "");
         assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("a"), &me), 0);
         assert_int_equal(cache_lock(cache, &kind_pod, STR("n"), STR("a"), &me), 1);
@@ -195,7 +219,7 @@ static void tells_changes_once(void **state)
         int counts[3] = { 0 };
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         cache_on_change(cache, count_changes, counts);
         apply(cache, CACHE_ADDED, "a", "u1", 1, "");
         apply(cache, CACHE_ADDED, "a", "u1", 1, "");
@@ -213,7 +237,7 @@ static void remembers_few_dead(void **state)
         char uid[16];
 
         (void)state;
-        assert_int_equal(cache_new(1, &cache), 0);
+        begin(&cache);
         for (unsigned i = 0; i < 20000; i++) {
                 snprintf(uid, sizeof(uid), "u%u", i);
                 assert_int_equal(apply(cache, CACHE_ADDED, "a", uid, 2 * i + 1, ""), 1);
@@ -224,17 +248,107 @@ static void remembers_few_dead(void **state)
         assert_int_equal(apply(cache, CACHE_ADDED, "a", "u1", 50001, ""), 1);
 }
 
+static uint64_t digest(const struct cache_entry *entry)
+{
+        return entry->meta.name.length;
+}
+
+static size_t own_group_keys(const struct cache_entry *entry,
+                             struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        ret_keys[0] = object_meta_label(&entry->meta, STR("group"));
+        return ret_keys[0].length > 0;
+}
+
+static void finds_all_that_rests(void **state)
+{
+        enum { COUNT = 500 };
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        char name[32], uid[32], more[256];
+        size_t found = 0, digests = 0;
+
+        (void)state;
+        begin(&cache);
+        cache_set_digest(cache, digest);
+        int index = cache_add_index(cache, &kind_pod, true, own_group_keys);
+        for (unsigned i = 0; i < COUNT; i++) {
+                snprintf(name, sizeof(name), "pod-%u", i);
+                snprintf(uid, sizeof(uid), "u%u", i);
+                snprintf(more, sizeof(more),
+                         ",\"labels\":{\"group\":\"g%u\",\"own\":\"%s\"},"
+                         "\"managedFields\":[{\"manager\":\"somebody\"}]",
+                         i % 7, name);
+                assert_int_equal(apply(cache, CACHE_ADDED, name, uid, i + 1, more), 1);
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+                snprintf(name, sizeof(name), "pod-%u", i);
+                snprintf(uid, sizeof(uid), "u%u", i);
+                const struct cache_entry *entry = cache_get_uid(cache, str_from(uid));
+                assert_true(str_equal(entry->meta.name, str_from(name)));
+                assert_true(str_equal(object_meta_label(&entry->meta, STR("own")), str_from(name)));
+                assert_int_equal(json_exists(entry->meta.managed_fields), awake == SIZE_MAX);
+                assert_int_equal(entry->seen_ns, 1);
+                cache_rest(cache);
+        }
+        for (struct cache_iterator it =
+                     cache_iterate_index(cache, index, &kind_pod, STR("n"), STR("g3"));
+             cache_peek(&it); found++) {
+                digests += it.digest;
+                const struct cache_entry *entry = cache_entry_at(&it);
+                assert_int_equal(entry->meta.name.length, it.digest);
+                assert_int_equal(entry->meta.resource_version % 7, 4);
+        }
+        assert_int_equal(found, (COUNT - 3 + 6) / 7);
+        assert_true(digests > 0);
+        found = 0;
+        cache_for_each(it, cache, &kind_pod, STR("other")) found++;
+        assert_int_equal(found, 0);
+}
+
+/* What is written is not packed, and is locked also if it was packed before. */
+static void locked_ones_stay(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        struct str n = STR("n");
+        int owner;
+
+        (void)state;
+        begin(&cache);
+        for (unsigned i = 0; i < 20; i++) {
+                char name[16], uid[16];
+
+                snprintf(name, sizeof(name), "p%u", i);
+                snprintf(uid, sizeof(uid), "u%u", i);
+                apply(cache, CACHE_ADDED, name, uid, i + 1, "");
+        }
+        cache_rest(cache);
+        assert_int_equal(cache_lock(cache, &kind_pod, n, STR("p3"), &owner), 0);
+        for (unsigned i = 0; i < 20; i++)
+                cache_rest(cache);
+        assert_true(cache_get(cache, &kind_pod, n, STR("p3"))->locked);
+        assert_false(cache_get(cache, &kind_pod, n, STR("p4"))->locked);
+        cache_unlock(cache, &kind_pod, n, STR("p3"));
+        cache_rest(cache);
+        assert_false(cache_get(cache, &kind_pod, n, STR("p3"))->locked);
+        assert_false(cache_has_failed(cache));
+}
+
+#define WHOLE_AND_PACKED(test)                                                                     \
+        cmocka_unit_test_setup(test, keep_all), cmocka_unit_test_setup(test, keep_one)
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(newer_wins),
-                cmocka_unit_test(refuses_what_has_no_identity),
-                cmocka_unit_test(lists_replace),
-                cmocka_unit_test(our_deletion_hides_at_once),
-                cmocka_unit_test(indexes_follow_changes),
-                cmocka_unit_test(locks_mark_what_is_and_what_comes),
-                cmocka_unit_test(tells_changes_once),
-                cmocka_unit_test(remembers_few_dead),
+                WHOLE_AND_PACKED(newer_wins),
+                WHOLE_AND_PACKED(refuses_what_has_no_identity),
+                WHOLE_AND_PACKED(lists_replace),
+                WHOLE_AND_PACKED(our_deletion_hides_at_once),
+                WHOLE_AND_PACKED(indexes_follow_changes),
+                WHOLE_AND_PACKED(locks_mark_what_is_and_what_comes),
+                WHOLE_AND_PACKED(tells_changes_once),
+                WHOLE_AND_PACKED(remembers_few_dead),
+                WHOLE_AND_PACKED(finds_all_that_rests),
+                WHOLE_AND_PACKED(locked_ones_stay),
         };
 
         return run_unit_tests("cache", tests);

@@ -42,7 +42,10 @@ int controllers_new(const struct controllers_options *options,
                 free(set);
                 return r;
         }
-        r = ring_init(&set->ring, set->options.ring_size);
+        if (set->options.awake)
+                r = cache_set_awake(set->cache, set->options.awake);
+        if (r == 0)
+                r = ring_init(&set->ring, set->options.ring_size);
         if (r < 0) {
                 cache_free(set->cache);
                 free(set);
@@ -304,6 +307,13 @@ static void come_back(struct controllers *set, struct key *key, const struct pla
         queue_push_at(&set->queue, key, set->now.monotonic_ns + delay);
 }
 
+/* A map function may have been told less than there is. */
+static void notice_failure(struct controllers *set)
+{
+        if (cache_has_failed(set->cache))
+                miss(set);
+}
+
 static void plan_key(struct controllers *set, struct key *key)
 {
         _cleanup_arena_ struct arena arena = { 0 };
@@ -322,8 +332,9 @@ static void plan_key(struct controllers *set, struct key *key)
         plan_init(&plan, &arena, set_random(set));
         memcpy(view.memory, key->memory, sizeof(view.memory));
         memcpy(plan.memory, key->memory, sizeof(plan.memory));
+        notice_failure(set);
         key->controller->plan(&view, &plan);
-        r = plan.failure;
+        r = cache_has_failed(set->cache) ? -ENOMEM : plan.failure;
         if (r == 0) {
                 come_back(set, key, &plan);
                 key->rest_until_ns = plan.rest_ns ? set->now.monotonic_ns + plan.rest_ns : 0;
@@ -372,8 +383,10 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
                         continue;
                 }
                 plan_key(set, key);
+                cache_rest(set->cache);
                 left--;
         }
+        notice_failure(set);
         if (set->stopped)
                 return executor_next_due(set);
         if (queue_has_ready(&set->queue) && set->writes_in_flight < set->options.writes_in_flight)

@@ -66,7 +66,9 @@ struct controllers_options {
         uint64_t backoff_most_ns;  /* 0: 30 s */
         unsigned writes_in_flight; /* 0: 256 */
         unsigned plans_per_run;    /* 0: 64; so that one call of controllers_run() stays short */
-        unsigned ring_size;        /* decisions kept for controllers_why(); 0: 1024 */
+        unsigned awake; /* objects that are kept unpacked (cache_set_awake()); 0: all, as they came
+                         */
+        unsigned ring_size; /* decisions kept for controllers_why(); 0: 1024 */
 };
 
 int controllers_new(const struct controllers_options *options,

@@ -318,6 +318,8 @@ static bool sees_conflict(const struct run *run, size_t index)
         const struct cache_entry *entry =
                 cache_get(run->set->cache, action->kind, action->namespace, action->name);
 
+        if (!entry && cache_is_short(run->set->cache))
+                return false;
         if (run->states[index].written)
                 return entry && !entry->incomplete &&
                        entry->meta.resource_version >= run->states[index].written;

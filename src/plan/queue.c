@@ -3,10 +3,88 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/*
+ * At a start there is a key for every object, and a moment later for none. They stand in chunks of
+ * their own, which go back to the system: among objects that stay they would leave holes for ever.
+ */
+enum { CHUNK_SIZE = 64 * 1024, SLOT_SIZE = 256 };
+
+struct free_slot {
+        struct free_slot *next;
+};
+
+struct key_chunk {
+        struct list link; /* alone when it is full */
+        struct free_slot *free;
+        size_t used;
+        size_t fresh; /* where the slots begin that were never used */
+};
+
+static struct key_chunk *new_chunk(struct queue *queue)
+{
+        struct key_chunk *chunk =
+                mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (chunk == MAP_FAILED)
+                return NULL;
+        chunk->fresh = SLOT_SIZE;
+        list_append(&queue->chunks, &chunk->link);
+        return chunk;
+}
+
+static struct key *new_key(struct queue *queue, size_t size)
+{
+        struct key_chunk *chunk;
+        struct key *key;
+
+        if (size > SLOT_SIZE)
+                return calloc(1, size);
+        chunk = list_is_empty(&queue->chunks)
+                        ? new_chunk(queue)
+                        : list_entry(queue->chunks.next, struct key_chunk, link);
+        if (!chunk)
+                return NULL;
+        if (chunk->free) {
+                key = (struct key *)chunk->free;
+                chunk->free = chunk->free->next;
+                memset(key, 0, SLOT_SIZE);
+        } else {
+                key = (struct key *)((char *)chunk + chunk->fresh);
+                chunk->fresh += SLOT_SIZE;
+        }
+        if (!chunk->free && chunk->fresh == CHUNK_SIZE)
+                list_remove(&chunk->link);
+        chunk->used++;
+        key->chunk = chunk;
+        return key;
+}
+
+static void free_key(struct queue *queue, struct key *key)
+{
+        struct key_chunk *chunk = key->chunk;
+        struct free_slot *slot = (struct free_slot *)key;
+
+        free(key->refusal);
+        if (!chunk) {
+                free(key);
+                return;
+        }
+        if (!chunk->free && chunk->fresh == CHUNK_SIZE)
+                list_append(&queue->chunks, &chunk->link);
+        slot->next = chunk->free;
+        chunk->free = slot;
+        if (--chunk->used > 0)
+                return;
+        list_remove(&chunk->link);
+        munmap(chunk, CHUNK_SIZE);
+}
 
 void queue_init(struct queue *queue, uint64_t seed)
 {
         *queue = (struct queue){ .seed = seed };
+        list_init(&queue->chunks);
         for (size_t i = 0; i < CONTROLLER_PRIORITIES; i++)
                 list_init(&queue->ready[i]);
 }
@@ -19,8 +97,7 @@ void queue_deinit(struct queue *queue)
                 while (node) {
                         struct table_node *next = node->next;
 
-                        free(container_of(node, struct key, node)->refusal);
-                        free(container_of(node, struct key, node));
+                        free_key(queue, container_of(node, struct key, node));
                         node = next;
                 }
         }
@@ -48,7 +125,7 @@ struct key *queue_key(struct queue *queue, const struct controller *controller,
                     str_equal(key_name(key), name))
                         return key;
         }
-        key = calloc(1, sizeof(*key) + namespace.length + name.length);
+        key = new_key(queue, sizeof(*key) + namespace.length + name.length);
         if (!key)
                 return NULL;
         key->controller = controller;
@@ -60,7 +137,7 @@ struct key *queue_key(struct queue *queue, const struct controller *controller,
                 memcpy(key->text + namespace.length, name.data, name.length);
         list_init(&key->list);
         if (table_add(&queue->keys, &key->node, hash) < 0) {
-                free(key);
+                free_key(queue, key);
                 return NULL;
         }
         return key;
@@ -152,7 +229,7 @@ void queue_release(struct queue *queue, struct key *key)
             key->dirty || key->failures || key->rest_until_ns || remembers(key))
                 return;
         table_remove(&queue->keys, &key->node);
-        free(key);
+        free_key(queue, key);
 }
 
 static void make_ready(struct queue *queue, struct key *key)

@@ -14,7 +14,10 @@ enum key_state {
         KEY_WAITING, /* for its controller's kinds to be synced */
 };
 
+struct key_chunk;
+
 struct key {
+        struct key_chunk *chunk; /* that it is from; NULL: malloc */
         struct table_node node;
         struct list list; /* ready, or unsynced */
         const struct controller *controller;
@@ -44,6 +47,7 @@ static inline struct str key_name(const struct key *key)
 
 struct queue {
         uint64_t seed;
+        struct list chunks; /* of struct key_chunk, those with room */
         struct table keys;
         struct list ready[CONTROLLER_PRIORITIES];
         size_t ready_count;
