@@ -47,6 +47,55 @@ static size_t pod_name_keys(const struct cache_entry *entry,
         return ret_keys[0].length > 0;
 }
 
+enum { DIGEST_MEMBER = 63, DIGEST_READY = 62, DIGEST_LEAVING = 61, TEMPLATE_BITS = 29 };
+
+uint32_t member_digest_template(struct str template_hash, struct str template_ref_hash)
+{
+        uint32_t hash = str_fnv1a(template_hash) * 31 + str_fnv1a(template_ref_hash);
+
+        return hash >> (32 - TEMPLATE_BITS);
+}
+
+uint64_t member_digest(const struct cache_entry *entry)
+{
+        uint32_t template;
+        bool ready = false;
+
+        if (entry->kind == &kind_sandbox)
+                ready = ((const struct sandbox *)entry->typed)->ready;
+        else if (entry->kind == &kind_pod)
+                ready = ((const struct pod *)entry->typed)->ready;
+        else
+                return 0;
+        template = member_digest_template(object_meta_label(&entry->meta, LABEL_TEMPLATE_HASH),
+                                          object_meta_label(&entry->meta, LABEL_TEMPLATE_REF_HASH));
+        return UINT64_C(1) << DIGEST_MEMBER | (uint64_t)ready << DIGEST_READY |
+               (uint64_t)object_meta_is_deleting(&entry->meta) << DIGEST_LEAVING |
+               (uint64_t) template << 32 | (uint32_t)(entry->meta.creation_ns / NS_PER_SECOND);
+}
+
+/* Of what the cache tells without a look; 0: look at it. */
+static uint64_t plain_digest(const struct cache_entry *entry)
+{
+        struct owner_reference owner;
+
+        return json_count(entry->meta.owner_references) == 1 &&
+                               controlled_by_kind(&entry->meta, &kind_sandbox_warm_pool, &owner)
+                       ? member_digest(entry)
+                       : 0;
+}
+
+struct member_digest member_digest_read(uint64_t digest)
+{
+        return (struct member_digest){
+                .is_member = digest >> DIGEST_MEMBER & 1,
+                .ready = digest >> DIGEST_READY & 1,
+                .leaving = digest >> DIGEST_LEAVING & 1,
+                .template = (uint32_t)(digest >> 32) & ((1U << TEMPLATE_BITS) - 1),
+                .created_at = (uint32_t)digest,
+        };
+}
+
 static size_t ready_keys(const struct cache_entry *entry,
                          struct str ret_keys[static CACHE_KEYS_MAX])
 {
@@ -183,6 +232,7 @@ int sandbox_controllers_new(struct controllers *set, const struct sandbox_option
         if (options)
                 ours->context.options = *options;
         fill_options(&ours->context.options);
+        cache_set_digest(controllers_cache(set), plain_digest);
         r = add_indexes(controllers_cache(set), &ours->context);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(controllers); i++) {
                 ours->list[i] = controllers[i];

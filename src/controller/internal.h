@@ -25,6 +25,21 @@ struct sandbox_controllers {
         struct controller list[5];
 };
 
+/*
+ * What a pool's plan must know of each of its members. The cache tells it (cache_peek()) of those
+ * that a pool alone owns, so that thousands of them need not be looked at; of others it tells 0.
+ */
+struct member_digest {
+        bool is_member; /* else nothing is known */
+        bool ready, leaving;
+        uint32_t template;   /* of the labels that say from which template it is */
+        uint32_t created_at; /* seconds since the epoch */
+};
+uint64_t member_digest(const struct cache_entry *entry);
+struct member_digest member_digest_read(uint64_t digest);
+/* How `template` is for these hashes. */
+uint32_t member_digest_template(struct str template_hash, struct str template_ref_hash);
+
 /* The plan functions: exported for tests. */
 void sandbox_plan(const struct view *seen, struct plan *plan);
 void sandbox_template_plan(const struct view *seen, struct plan *plan);

@@ -16,7 +16,7 @@
  * Of a pool's Ready members so many are looked at, in the order in which they became Ready, and as
  * many more as claims wait: with thousands of members a claim must not cost a walk over all.
  */
-enum { WINDOW = 256 };
+enum { WINDOW = 64 };
 
 /* A member that could be given away. */
 struct candidate {

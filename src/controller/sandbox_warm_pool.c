@@ -34,7 +34,9 @@ enum {
 
 /* A member as the pool sees it: a Sandbox, or a bare Pod in pools of the first generation. */
 struct member {
-        const struct cache_entry *entry;
+        void *at;                        /* in the cache */
+        const struct cache_entry *entry; /* NULL: not looked at */
+        uint32_t created_at;             /* seconds */
         bool ready, stale, stuck, leaving;
 };
 
@@ -88,36 +90,75 @@ static uint64_t unready_since(const struct cache_entry *member)
         return member->meta.creation_ns;
 }
 
-static void look_at_readiness(struct pool_pass *pass, struct member *member)
+static const struct cache_entry *member_entry(const struct pool_pass *pass, struct member *member)
 {
-        uint64_t now = pass->seen->now.realtime_ns;
+        if (!member->entry)
+                member->entry = cache_look_at(pass->seen->cache, member->at);
+        return member->entry;
+}
+
+/* A member that has not been Ready for too long is stuck, unless there is no room for it. */
+static void look_at_start(struct pool_pass *pass, struct member *member)
+{
+        const struct cache_entry *entry = member_entry(pass, member);
         uint64_t deadline;
 
-        member->ready = member->entry->kind == &kind_pod
-                                ? ((const struct pod *)member->entry->typed)->ready
-                                : ((const struct sandbox *)member->entry->typed)->ready;
-        if (member->ready || member->leaving)
+        if (!entry)
                 return;
-        deadline = unready_since(member->entry) + pass->context->options.pool_readiness_grace_ns;
-        if (now < deadline)
+        deadline = unready_since(entry) + pass->context->options.pool_readiness_grace_ns;
+        if (pass->seen->now.realtime_ns < deadline)
                 plan_come_back(pass->plan, deadline);
-        else if (is_unschedulable(member_pod(pass, member->entry)))
+        else if (is_unschedulable(member_pod(pass, entry)))
                 pass->held = true;
         else
                 member->stuck = true;
 }
 
-static void look_at_member(struct pool_pass *pass, struct member *member)
+static bool is_member(const struct pool_pass *pass, const struct cache_entry *entry)
 {
-        const struct object_meta *meta = &member->entry->meta;
+        return (entry->kind == &kind_sandbox || entry->kind == &kind_pod) &&
+               controlled_by_uid(entry, pass->entry->meta.uid);
+}
 
-        member->leaving = object_meta_is_deleting(meta);
-        look_at_readiness(pass, member);
+static bool is_stale(struct pool_pass *pass, struct member *member)
+{
+        const struct cache_entry *entry = member_entry(pass, member);
+
+        return entry && member_is_stale(entry, pass->template, str_from(pass->template_ref_hash),
+                                        str_from(pass->template_hash));
+}
+
+static void add_member(struct pool_pass *pass, struct cache_iterator *it)
+{
+        uint32_t ours = member_digest_template(str_from(pass->template_hash),
+                                               str_from(pass->template_ref_hash));
+        struct member_digest digest = member_digest_read(it->digest);
+        struct member *member = &pass->members[pass->count];
+
+        if (!digest.is_member) {
+                const struct cache_entry *entry = cache_entry_at(it);
+
+                /* With other owners besides: it tells as much as the digest would. */
+                if (!entry || !is_member(pass, entry))
+                        return;
+                digest = member_digest_read(member_digest(entry));
+        }
+        *member = (struct member){
+                .at = it->at,
+                .entry = it->entry,
+                .created_at = digest.created_at,
+                .ready = digest.ready,
+                .leaving = digest.leaving,
+        };
+        pass->count++;
+        /* What a pool has decides what it makes, whoever wrote it last. */
+        if (it->entry_kind == &kind_sandbox)
+                pass->generation = GENERATION_V1BETA1;
+        if (!member->ready && !member->leaving)
+                look_at_start(pass, member);
         /* Who keeps stale members need not know. */
         if (pass->template && pass->pool->recreate)
-                member->stale = member_is_stale(member->entry, pass->template,
-                                                str_from(pass->template_ref_hash),
-                                                str_from(pass->template_hash));
+                member->stale = digest.template != ours && is_stale(pass, member);
         if (member->leaving) {
                 pass->leaving++;
                 return;
@@ -126,62 +167,84 @@ static void look_at_member(struct pool_pass *pass, struct member *member)
         pass->ready += member->ready;
 }
 
-static bool is_member(const struct pool_pass *pass, const struct cache_entry *entry)
-{
-        return (entry->kind == &kind_sandbox || entry->kind == &kind_pod) &&
-               str_equal(entry->meta.namespace, pass->entry->meta.namespace) &&
-               controlled_by_uid(entry, pass->entry->meta.uid);
-}
-
 static int find_members(struct pool_pass *pass)
 {
-        struct str uid = pass->entry->meta.uid;
-        size_t most = cache_index_count(pass->seen->cache, CACHE_INDEX_OWNER, STR_EMPTY, uid);
+        const struct object_meta *meta = &pass->entry->meta;
+        size_t most = cache_index_count(pass->seen->cache, CACHE_INDEX_OWNER, STR_EMPTY, meta->uid);
+        struct cache_iterator it = cache_iterate_index(pass->seen->cache, CACHE_INDEX_OWNER, NULL,
+                                                       STR_EMPTY, meta->uid);
 
         pass->members = arena_new(pass->plan->arena, struct member, most);
         if (!pass->members && most)
                 return -ENOMEM;
-        cache_for_each_owned(it, pass->seen->cache, NULL, uid)
-        {
-                if (!is_member(pass, it.entry))
-                        continue;
-                /* What a pool has decides what it makes, whoever wrote it last. */
-                if (it.entry->kind == &kind_sandbox)
-                        pass->generation = GENERATION_V1BETA1;
-                pass->members[pass->count].entry = it.entry;
-                look_at_member(pass, &pass->members[pass->count++]);
-        }
+        it.namespace = meta->namespace;
+        while (cache_peek(&it))
+                add_member(pass, &it);
         return 0;
 }
 
 /* ---- fewer ---- */
 
-/* Those that are not Ready first, then the newest. */
+/* Those that are not Ready first, then the newest; those that leave last. */
+static int compare_roughly(const struct member *x, const struct member *y)
+{
+        if (x->leaving != y->leaving)
+                return x->leaving ? 1 : -1;
+        if (x->ready != y->ready)
+                return x->ready ? 1 : -1;
+        if (x->created_at != y->created_at)
+                return x->created_at > y->created_at ? -1 : 1;
+        return 0;
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+        return compare_roughly(a, b);
+}
+
 static int compare_for_removal(const void *a, const void *b)
 {
         const struct member *x = a, *y = b;
+        int r = compare_roughly(x, y);
 
-        if (x->ready != y->ready)
-                return x->ready ? 1 : -1;
-        if (x->entry->meta.creation_ns != y->entry->meta.creation_ns)
-                return x->entry->meta.creation_ns > y->entry->meta.creation_ns ? -1 : 1;
-        return str_compare(y->entry->meta.name, x->entry->meta.name);
+        return r ? r : str_compare(y->entry->meta.name, x->entry->meta.name);
+}
+
+/* Brings the `count` that shall go first to the front. Only they and those as old are looked at. */
+static void sort_for_removal(struct pool_pass *pass, size_t count)
+{
+        struct member *members = pass->members;
+        size_t end = MIN(count, pass->count);
+
+        qsort(members, pass->count, sizeof(*members), compare_digests);
+        while (end > 0 && end < pass->count &&
+               compare_roughly(&members[end - 1], &members[end]) == 0)
+                end++;
+        for (size_t i = 0; i < end; i++) {
+                if (!member_entry(pass, &members[i]))
+                        return;
+        }
+        qsort(members, end, sizeof(*members), compare_for_removal);
 }
 
 /* Only as it was seen: a claim may have taken it a moment ago. */
 static void delete_member(struct pool_pass *pass, struct member *member, const char *why)
 {
+        const struct cache_entry *entry;
+
         if (member->leaving || pass->removals == pass->context->options.pool_batch)
                 return;
-        if (member->entry->locked) {
-                plan_wait(pass->plan, member->entry->kind, member->entry->meta.namespace,
-                          member->entry->meta.name);
+        entry = member_entry(pass, member);
+        if (!entry)
+                return;
+        if (entry->locked) {
+                plan_wait(pass->plan, entry->kind, entry->meta.namespace, entry->meta.name);
                 return;
         }
         pass->removals++;
-        plan_note(pass->plan, "delete %.*s: %s", STR_FORMAT(member->entry->meta.name), why);
-        plan_delete(pass->plan, member->entry->kind, &member->entry->meta, EXPECT_VERSION,
-                    PROPAGATION_BACKGROUND, -1, ACTION_NONE);
+        plan_note(pass->plan, "delete %.*s: %s", STR_FORMAT(entry->meta.name), why);
+        plan_delete(pass->plan, entry->kind, &entry->meta, EXPECT_VERSION, PROPAGATION_BACKGROUND,
+                    -1, ACTION_NONE);
         member->leaving = true;
         pass->active--;
         pass->leaving++;
@@ -202,8 +265,10 @@ static void plan_removals(struct pool_pass *pass, size_t wanted)
         if (pass->active <= wanted)
                 return;
         surplus = pass->active - wanted;
-        qsort(pass->members, pass->count, sizeof(pass->members[0]), compare_for_removal);
-        /* One that is being written is waited for: the next one would be the wrong one. */
+        /* No more than a batch of them go now. One that is being written is waited for: the next
+         * one would be the wrong one. */
+        surplus = MIN(surplus, (size_t)pass->context->options.pool_batch);
+        sort_for_removal(pass, surplus);
         for (size_t i = 0; i < pass->count && surplus > 0; i++) {
                 if (pass->members[i].leaving)
                         continue;

@@ -647,6 +647,11 @@ const struct cache_entry *cache_entry_at(struct cache_iterator *iterator)
         return iterator->entry;
 }
 
+const struct cache_entry *cache_look_at(const struct cache *cache, void *at)
+{
+        return wake(cache, at);
+}
+
 bool cache_next(struct cache_iterator *iterator)
 {
         while (cache_peek(iterator)) {

@@ -106,6 +106,8 @@ bool cache_next(struct cache_iterator *iterator);
  */
 bool cache_peek(struct cache_iterator *iterator);
 const struct cache_entry *cache_entry_at(struct cache_iterator *iterator);
+/* The same later, from the iterator's `at`, as long as the cache has not changed. */
+const struct cache_entry *cache_look_at(const struct cache *cache, void *at);
 
 /* Says what cache_peek() tells of objects. Before feeding. */
 void cache_set_digest(struct cache *cache, uint64_t (*digest)(const struct cache_entry *entry));

@@ -14,7 +14,7 @@
 enum {
         WINDOW_BITS = 14,
         MEMORY_LEVEL = 6,
-        LEVEL = 3, /* higher ones gain nothing here */
+        LEVEL = 3,             /* higher ones gain nothing here */
         DICTIONARIES_MAX = 16, /* that are tried; more may be in use by what was packed before */
         /* A text that shrinks to less than one part in so many has found its like. */
         GOOD_RATIO = 5,
