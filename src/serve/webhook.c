@@ -68,8 +68,10 @@ static void answer(struct call *call)
                 counters->refused++;
                 log_warning("a conversion is refused: %.*s", STR_FORMAT(outcome.why));
         }
-        _cleanup_conversion_review_ struct conversion_review *review = TAKE_POINTER(call->review);
+        /* The call goes with the exchange. */
+        struct conversion_review *review = TAKE_POINTER(call->review);
         http_exchange_respond_text(call->exchange, 200, "application/json", outcome.answer);
+        conversion_review_free(review);
 }
 
 static void on_step(struct net_task *task)

@@ -466,9 +466,10 @@ static int judge(struct webhook_setup *setup, struct json_value secret)
         int r = webhook_pair_read(secret, &pair);
         if (r < 0)
                 return r;
-        int verdict = webhook_pair_judge(&pair, setup->options.policy, clock_realtime_ns(), &why);
-        if (verdict < 0)
-                return verdict;
+        r = webhook_pair_judge(&pair, setup->options.policy, clock_realtime_ns(), &why);
+        if (r < 0)
+                return r;
+        enum webhook_pair_verdict verdict = (enum webhook_pair_verdict)r;
         if (verdict == WEBHOOK_PAIR_UNUSABLE)
                 log_warning("the webhook's certificate in the Secret %.*s is of no use: %s",
                             STR_FORMAT(SECRET), why.message);
