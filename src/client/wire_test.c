@@ -395,6 +395,93 @@ static void actions_become_requests(void **state)
         fake_tear_down(&api);
 }
 
+/* A denial by RBAC counts until the same is allowed; what quotas and policies refuse does not. */
+static void missing_rights_are_remembered(void **state)
+{
+        static const struct {
+                enum action_type type;
+                struct fake_reply reply;
+                bool allowed;
+        } steps[] = {
+                { ACTION_CREATE, { FAKE_ANSWER, 201, THING("x", "1") }, true },
+                { ACTION_CREATE,
+                  { FAKE_ANSWER, 403,
+                    "{\"message\":\"things x is forbidden: exceeded quota: q\"}" },
+                  true },
+                { ACTION_CREATE,
+                  { FAKE_ANSWER, 403,
+                    "{\"message\":\"things is forbidden: User \\\"u\\\" cannot create resource "
+                    "\\\"things\\\" in API group \\\"example.com\\\"\"}" },
+                  false },
+                { ACTION_DELETE, { FAKE_ANSWER, 200, THING("x", "3") }, false },
+                { ACTION_CREATE, { FAKE_ANSWER, 409, "{}" }, false },
+                { ACTION_CREATE, { FAKE_ANSWER, 201, THING("x", "4") }, true },
+        };
+        struct wire_executor *executor = NULL;
+        char why[WIRE_EXECUTOR_WHY_SIZE];
+        struct fake_api api;
+
+        (void)state;
+        fake_set_up(&api);
+        assert_int_equal(wire_executor_new(api.client, on_answer, &answers, &executor), 0);
+        const struct executor_backend *backend = wire_executor_backend(executor);
+        for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+                struct recorded recorded = { .action = { .type = steps[i].type,
+                                                         .kind = &things,
+                                                         .namespace = STR("n"),
+                                                         .name = STR("x"),
+                                                         .body = STR("{}") } };
+                recorded.submission =
+                        (struct submission){ .actions = &recorded.action, .count = 1 };
+                api.replies = &steps[i].reply;
+                api.reply_count = 1;
+                api.next = 0;
+                backend->submit(backend->context, &recorded.submission);
+                test_run_until(&api.t, recorded.count == 1);
+                assert_int_equal(wire_executor_is_allowed(executor, why), steps[i].allowed);
+                if (!steps[i].allowed)
+                        assert_non_null(strstr(why, "cannot create resource \"things\""));
+        }
+        wire_executor_free(executor);
+        fake_tear_down(&api);
+}
+
+static struct buffer complaints;
+
+static void note_complaint(void *user, enum kube_reflector_state state, struct str message)
+{
+        (void)user;
+        (void)state;
+        if (message.length > 0)
+                assert_int_equal(buffer_append_str(&complaints, message), 0);
+}
+
+static void a_kind_that_is_not_served_is_named(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 404, "404 page not found\n", "text/plain" },
+                { FAKE_HOLD },
+        };
+        struct fake_api api;
+        struct kube_reflector *reflector;
+
+        (void)state;
+        fake_set_up(&api);
+        fake_expect(&api, replies);
+        const struct kube_reflector_options options = { .client = api.client,
+                                                        .kind = &things,
+                                                        .handler = on_event,
+                                                        .on_state = note_complaint };
+        assert_int_equal(kube_reflector_new(&options, &reflector), 0);
+        test_run_until(&api.t, api.held_count == 1);
+        assert_true(str_equal(buffer_str(&complaints),
+                              STR("the API server has no things of version v1: is the CRD "
+                                  "things.example.com installed, in that version?")));
+        kube_reflector_free(reflector);
+        buffer_deinit(&complaints);
+        fake_tear_down(&api);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -403,6 +490,8 @@ int main(void)
                 cmocka_unit_test(a_streamed_list_becomes_the_watch),
                 cmocka_unit_test(only_an_unfinished_list_must_not_be_silent),
                 cmocka_unit_test(actions_become_requests),
+                cmocka_unit_test(missing_rights_are_remembered),
+                cmocka_unit_test(a_kind_that_is_not_served_is_named),
         };
         return run_unit_tests("wire", tests);
 }
