@@ -38,6 +38,7 @@ class Controller:
 
     def __exit__(self, *_):
         self.plane.end(self.process)
+        same(0, self.process.returncode)
 
     def writes(self):
         text = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")

@@ -49,6 +49,7 @@ class Controller:
 
     def __exit__(self, *_):
         self.plane.end(self.process)
+        same(0, self.process.returncode)
         assert "PRIVATE" not in self.log() and "LS0tLS1CRUdJTiBQ" not in self.log()
 
     def log(self):
