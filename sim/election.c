@@ -208,6 +208,8 @@ int kube_client_request(struct kube_client *client, const struct kube_request *r
                 .reason = "",
         };
         *ret_call = call;
+        if (!world->settling && world_random(world, 10000) < world->options.crashes)
+                trouble_pause(process);
         if (world->now_ns < world->outage_until_ns) {
                 call->error = KUBE_UNREACHABLE;
                 world_after(world, delay, answer, call);

@@ -125,6 +125,12 @@ void trouble_strike(struct process *process)
                 world_after(world, delay, what < 93 ? crash : pause_it, other);
 }
 
+void trouble_pause(struct process *process)
+{
+        world_after(process->world, world_random(process->world, 12 * NS_PER_MS), pause_it,
+                    process);
+}
+
 void trouble_end(struct process *process, bool *ret_before_answer)
 {
         struct world *world = process->world;

@@ -157,6 +157,8 @@ void process_notice(struct process *process, const struct kind *kind);
 
 /* Something happens to this process, the other one or the API within the next milliseconds. */
 void trouble_strike(struct process *process);
+/* It sleeps for about as long as a Lease, from one of the next milliseconds on. */
+void trouble_pause(struct process *process);
 /* The process ends with its present request: before it is sent, on its way, or with the answer. */
 void trouble_end(struct process *process, bool *ret_before_answer);
 
