@@ -112,6 +112,24 @@ static void takes_only_what_is_meant_for_it(void **state)
         }
 }
 
+/* Of two watches one may be behind: what a Sandbox names may be there and not told of. */
+static void makes_no_pod_beside_one_that_may_exist(void **state)
+{
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin(&bed);
+        bed_put(&bed, &kind_sandbox, "s", "'annotations':{'agents.x-k8s.io/pod-name':'warm'}",
+                "'spec':{" BLUEPRINT "}");
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_no_plan(&bed, "create Pod", "");
+        assert_no_plan(&bed, "status", "");
+        controllers_list_begin(bed.set, &kind_pod);
+        controllers_list_end(bed.set, &kind_pod, bed.version + 1);
+        bed_plan(&bed, sandbox_plan, "s");
+        assert_plan(&bed, "create Pod", "'name':'s'");
+}
+
 static void deletes_none_of_several_pods(void **state)
 {
         _cleanup_bed_ struct bed bed;
@@ -801,6 +819,7 @@ int main(void)
                 cmocka_unit_test(tells_why_it_is_not_ready),
                 cmocka_unit_test(makes_volumes_and_a_service),
                 cmocka_unit_test(takes_only_what_is_meant_for_it),
+                cmocka_unit_test(makes_no_pod_beside_one_that_may_exist),
                 cmocka_unit_test(deletes_none_of_several_pods),
                 cmocka_unit_test(suspends_only_its_own),
                 cmocka_unit_test(waits_for_a_pod_that_leaves),
