@@ -186,8 +186,8 @@ static int open_trees(struct launcher *launcher)
 
 static int fill_first_root(int proc)
 {
-        static const char *const names[] = { "proc", "m", CONTAINER_UPPER + 1, CONTAINER_LOWER + 1,
-                                             CONTAINER_ROOT + 1 };
+        static const char *const names[] = { "proc", "m", &CONTAINER_UPPER[1], &CONTAINER_LOWER[1],
+                                             &CONTAINER_ROOT[1] };
         struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
