@@ -5,8 +5,9 @@
 #include "base/clock.h"
 #include "controller/internal.h"
 
-/* How soon to look again for what a watch has not told yet; its next bookmark may be a minute away.
- */
+/* How long what a new Sandbox names may be missing because a watch lags, and how soon to look
+ * again: the watch's next bookmark may be a minute away. */
+#define PATIENCE_NS   (8 * NS_PER_SECOND)
 #define LOOK_AGAIN_NS NS_PER_SECOND
 
 /* What one pass knows and finds out. */
@@ -133,7 +134,8 @@ static void find_named_pod(struct pass *pass, struct str annotated)
         if (!pod) {
                 pass->pod_unknown =
                         annotated.length > 0 &&
-                        cache_progress(pass->seen->cache, &kind_pod) < meta->resource_version;
+                        cache_progress(pass->seen->cache, &kind_pod) < meta->resource_version &&
+                        pass->seen->now.monotonic_ns - pass->entry->seen_ns < PATIENCE_NS;
                 pass->clear_pod_name = annotated.length > 0;
                 return;
         }
