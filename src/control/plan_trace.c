@@ -29,7 +29,7 @@ struct write {
         const struct action *action;
         struct subject *subject;
         struct trace_context context;
-        uint64_t sent_realtime_ns, sent_ns; /* 0: not on its way */
+        uint64_t sent_ns; /* monotonic; 0: not on its way */
 };
 
 struct followed {
@@ -40,6 +40,13 @@ struct followed {
         size_t subject_count;
         struct write *writes;
 };
+
+/* One reading of both clocks for all spans of a plan, so that none ends after the one it is part
+ * of. */
+static uint64_t realtime(const struct followed *followed, uint64_t monotonic_ns)
+{
+        return followed->begun_realtime_ns + (monotonic_ns - followed->begun_ns);
+}
 
 /* ---- the trace of an object ---- */
 
@@ -157,7 +164,6 @@ static void on_sent(void *context, void *observed, size_t action)
 
         if (!write->subject)
                 return;
-        write->sent_realtime_ns = clock_realtime_ns();
         write->sent_ns = clock_monotonic_ns();
         tracer_begin(trace->tracer, &write->subject->context, &write->context);
 }
@@ -184,7 +190,7 @@ static struct str subresource_of(enum action_type type)
 }
 
 /* Semantic conventions of HTTP clients: a span's name is the method and what of paths is few. */
-static void record_write(struct plan_trace *trace, const struct write *write,
+static void record_write(const struct followed *followed, const struct write *write,
                          const struct action_result *result)
 {
         const struct action *action = write->action;
@@ -216,17 +222,17 @@ static void record_write(struct plan_trace *trace, const struct write *write,
                 .parent = write->subject->context,
                 .name = str_from(name),
                 .kind = TRACE_CLIENT,
-                .start_ns = write->sent_realtime_ns,
-                .end_ns = write->sent_realtime_ns + (write->subject->end_ns - write->sent_ns),
+                .start_ns = realtime(followed, write->sent_ns),
+                .end_ns = realtime(followed, write->subject->end_ns),
                 .attributes = attributes,
                 .attribute_count = count,
                 .failed = failed,
                 .message = message,
         };
-        tracer_record(trace->tracer, &span);
+        tracer_record(followed->trace->tracer, &span);
 }
 
-static void on_answer(void *context, void *observed, size_t action,
+static void on_answer(void *context _unused_, void *observed, size_t action,
                       const struct action_result *result)
 {
         struct followed *followed = observed;
@@ -235,7 +241,7 @@ static void on_answer(void *context, void *observed, size_t action,
         if (write->sent_ns == 0)
                 return;
         write->subject->end_ns = clock_monotonic_ns();
-        record_write(context, write, result);
+        record_write(followed, write, result);
         write->sent_ns = 0;
         if ((result->status < 200 || result->status > 299) && !write->action->best_effort &&
             write->subject->status == 0)
@@ -278,7 +284,7 @@ static void record_subject(struct followed *followed, const struct subject *subj
                 .name = str_from(name),
                 .kind = TRACE_INTERNAL,
                 .start_ns = followed->begun_realtime_ns,
-                .end_ns = followed->begun_realtime_ns + (subject->end_ns - followed->begun_ns),
+                .end_ns = realtime(followed, subject->end_ns),
                 .attributes = attributes,
                 .attribute_count = count,
                 .failed = subject->status != 0,
