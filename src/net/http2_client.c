@@ -262,39 +262,24 @@ static void flush(struct session *c)
         buffer_deinit(&c->out);
 }
 
-static int submit_trailers(struct h2_stream *s)
-{
-        nghttp2_nv *nv = arena_new(&s->call->arena, nghttp2_nv, s->request_trailer_count);
-        size_t n = 0;
-
-        if (!nv || http2_fields_append(&s->call->arena, s->request_trailers,
-                                       s->request_trailer_count, nv, &n) < 0)
-                return -ENOMEM;
-        return nghttp2_submit_trailer(s->session->nghttp2, s->id, nv, n) == 0 ? 0 : -ENOMEM;
-}
-
 static ssize_t read_request(nghttp2_session *session _unused_, int32_t id _unused_, uint8_t *out,
                             size_t size, uint32_t *flags, nghttp2_data_source *source,
                             void *user _unused_)
 {
         struct h2_stream *s = source->ptr;
-        size_t done = 0;
 
         if (!s->call)
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        for (struct queued_piece *q = s->queue.first; q && done < size; q = q->next) {
-                size_t length = MIN(q->data.length, size - done);
-                memcpy(out + done, q->data.data, length);
-                done += length;
-        }
-        piece_queue_consume(&s->queue, done);
+        size_t done = piece_queue_take(&s->queue, out, size);
         if (s->drain_owed && s->queue.pending <= STREAM_QUEUE_LOW)
                 schedule_stream(s);
         if (!s->queue.first && s->request_ended) {
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
                 if (s->request_trailer_count > 0) {
                         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-                        if (submit_trailers(s) < 0)
+                        if (http2_submit_trailers(s->session->nghttp2, s->id, &s->call->arena,
+                                                  s->request_trailers,
+                                                  s->request_trailer_count) < 0)
                                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
                 }
         } else if (done == 0) {

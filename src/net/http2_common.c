@@ -71,3 +71,14 @@ int http2_fields_append(struct arena *arena, const struct http_header *headers, 
         }
         return 0;
 }
+
+int http2_submit_trailers(nghttp2_session *session, int32_t id, struct arena *arena,
+                          const struct http_header *trailers, size_t count)
+{
+        nghttp2_nv *nv = arena_new(arena, nghttp2_nv, count);
+        size_t n = 0;
+
+        if (!nv || http2_fields_append(arena, trailers, count, nv, &n) < 0)
+                return -ENOMEM;
+        return nghttp2_submit_trailer(session, id, nv, n) == 0 ? 0 : -ENOMEM;
+}

@@ -27,3 +27,7 @@ nghttp2_nv http2_field(struct str name, struct str value);
  */
 int http2_fields_append(struct arena *arena, const struct http_header *headers, size_t count,
                         nghttp2_nv *nv, size_t *n);
+
+/* Ends stream `id` by these trailers (copies in the arena). Returns 0 or -ENOMEM. */
+int http2_submit_trailers(nghttp2_session *session, int32_t id, struct arena *arena,
+                          const struct http_header *trailers, size_t count);

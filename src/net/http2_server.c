@@ -190,31 +190,15 @@ static void flush(struct connection *c)
                 stream_shutdown(c->stream);
 }
 
-static int submit_trailers(struct h2_stream *s)
-{
-        nghttp2_nv *nv = arena_new(&s->arena, nghttp2_nv, s->trailer_count);
-        size_t n = 0;
-
-        if (!nv || http2_fields_append(&s->arena, s->trailers, s->trailer_count, nv, &n) < 0)
-                return -ENOMEM;
-        return nghttp2_submit_trailer(s->connection->session, s->id, nv, n) == 0 ? 0 : -ENOMEM;
-}
-
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
                            uint32_t *flags, nghttp2_data_source *source, void *user)
 {
         struct h2_stream *s = source->ptr;
-        size_t done = 0;
 
         (void)session;
         (void)id;
         (void)user;
-        for (struct queued_piece *q = s->queue.first; q && done < size; q = q->next) {
-                size_t length = MIN(q->data.length, size - done);
-                memcpy(out + done, q->data.data, length);
-                done += length;
-        }
-        piece_queue_consume(&s->queue, done);
+        size_t done = piece_queue_take(&s->queue, out, size);
         s->written += done;
         if (s->drain_owed && s->queue.pending <= STREAM_QUEUE_LOW)
                 schedule_stream(s);
@@ -222,7 +206,8 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, s
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
                 if (s->trailer_count > 0) {
                         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-                        if (submit_trailers(s) < 0)
+                        if (http2_submit_trailers(s->connection->session, s->id, &s->arena,
+                                                  s->trailers, s->trailer_count) < 0)
                                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
                 }
         } else if (done == 0) {

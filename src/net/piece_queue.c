@@ -90,3 +90,16 @@ void piece_queue_consume(struct piece_queue *queue, size_t length)
                 queue->first->data =
                         str_slice(queue->first->data, length, queue->first->data.length);
 }
+
+size_t piece_queue_take(struct piece_queue *queue, uint8_t *out, size_t size)
+{
+        size_t done = 0;
+
+        for (const struct queued_piece *q = queue->first; q && done < size; q = q->next) {
+                size_t length = MIN(q->data.length, size - done);
+                memcpy(out + done, q->data.data, length);
+                done += length;
+        }
+        piece_queue_consume(queue, done);
+        return done;
+}

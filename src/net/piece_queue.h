@@ -29,6 +29,9 @@ void piece_queue_clear(struct piece_queue *queue);
 /* Appends the piece from its byte `skip` on. -ENOMEM: it has been released. */
 int piece_queue_append(struct piece_queue *queue, const struct stream_piece *piece, size_t skip);
 
+/* Copies the first bytes to `out`, at most `size` of them, and drops them. Returns how many. */
+size_t piece_queue_take(struct piece_queue *queue, uint8_t *out, size_t size);
+
 /*
  * Drops the first `length` bytes (at most `pending`), releasing what is used up; a piece is out of
  * the queue before its release is called, which may clear the queue.
