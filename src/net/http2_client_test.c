@@ -4,23 +4,11 @@
 #include <stdlib.h>
 
 #include "net/http2.h"
+#include "net/test_call.h"
 #include "net/test_certificates.h"
 #include "net/test_loop.h"
 
 enum { CALLS = 40, LARGE = 4 * 1024 * 1024, PING_MS = 60 };
-
-/* What one call was told. */
-struct result {
-        struct http_call *call; /* NULL when it is over */
-        struct fixture *f;
-        int connected, ends, errors, drains;
-        unsigned status;
-        struct buffer body;
-        char trailers[256];
-        enum http_error error;
-        int code;
-        bool http2, pause_in_head, cancel_in_body;
-};
 
 struct fixture {
         struct test_loop t;
@@ -187,35 +175,6 @@ static unsigned got_frames(const struct fixture *f, unsigned type)
 
 /* ---- the client ---- */
 
-static void call_connected(struct http_call *call, void *user)
-{
-        struct result *result = user;
-
-        assert_non_null(http_call_connection(call));
-        result->connected++;
-        result->http2 = http_call_is_http2(call);
-}
-
-static void call_head(struct http_call *call, void *user, const struct http_response_head *head)
-{
-        struct result *result = user;
-
-        result->status = head->status;
-        if (result->pause_in_head)
-                http_call_pause(call);
-}
-
-static void call_body(struct http_call *call, void *user, struct str data)
-{
-        struct result *result = user;
-
-        assert_int_equal(buffer_append_str(&result->body, data), 0);
-        if (result->cancel_in_body) {
-                result->call = NULL;
-                http_call_cancel(call);
-        }
-}
-
 static void call_trailers(struct http_call *call, void *user, const struct http_headers *trailers)
 {
         struct result *result = user;
@@ -226,32 +185,6 @@ static void call_trailers(struct http_call *call, void *user, const struct http_
                 at += (size_t)snprintf(result->trailers + at, sizeof(result->trailers) - at,
                                        "%.*s: %.*s\n", STR_FORMAT(trailers->items[i].name),
                                        STR_FORMAT(trailers->items[i].value));
-}
-
-static void call_end(struct http_call *call, void *user)
-{
-        struct result *result = user;
-
-        assert_ptr_equal(call, result->call);
-        result->call = NULL;
-        result->ends++;
-}
-
-static void call_drain(struct http_call *call, void *user)
-{
-        (void)call;
-        ((struct result *)user)->drains++;
-}
-
-static void call_error(struct http_call *call, void *user, enum http_error error, int code)
-{
-        struct result *result = user;
-
-        (void)call;
-        result->call = NULL;
-        result->errors++;
-        result->error = error;
-        result->code = code;
 }
 
 static bool call_may_send(void *user)

@@ -6,19 +6,9 @@
 
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "net/test_call.h"
 #include "net/test_certificates.h"
 #include "net/test_loop.h"
-
-/* What one call was told. */
-struct result {
-        struct http_call *call; /* NULL when it is over */
-        int connected, ends, errors, drains;
-        unsigned status;
-        struct buffer body;
-        enum http_error error;
-        int code;
-        bool reused, pause_in_head;
-};
 
 struct fixture {
         struct test_loop t;
@@ -193,56 +183,6 @@ static void tear_down(struct fixture *f)
 }
 
 /* ---- the client ---- */
-
-static void call_connected(struct http_call *call, void *user)
-{
-        struct result *result = user;
-
-        assert_non_null(http_call_connection(call));
-        result->connected++;
-        result->reused = http_call_is_reused(call);
-}
-
-static void call_head(struct http_call *call, void *user, const struct http_response_head *head)
-{
-        struct result *result = user;
-
-        result->status = head->status;
-        if (result->pause_in_head)
-                http_call_pause(call);
-}
-
-static void call_body(struct http_call *call, void *user, struct str data)
-{
-        (void)call;
-        assert_int_equal(buffer_append_str(&((struct result *)user)->body, data), 0);
-}
-
-static void call_end(struct http_call *call, void *user)
-{
-        struct result *result = user;
-
-        assert_ptr_equal(call, result->call);
-        result->call = NULL;
-        result->ends++;
-}
-
-static void call_drain(struct http_call *call, void *user)
-{
-        (void)call;
-        ((struct result *)user)->drains++;
-}
-
-static void call_error(struct http_call *call, void *user, enum http_error error, int code)
-{
-        struct result *result = user;
-
-        (void)call;
-        result->call = NULL;
-        result->errors++;
-        result->error = error;
-        result->code = code;
-}
 
 static const struct http_call_callbacks call_callbacks = { call_connected, call_head,  call_body,
                                                            call_end,       call_drain, call_error };
