@@ -13,6 +13,7 @@ when everything is deleted, nothing is left.
 
 import argparse
 import collections
+import functools
 import http.client
 import itertools
 import json
@@ -30,6 +31,7 @@ from lib.control_plane import ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import MERGE, blueprint, condition, owner  # noqa: E402
+from lib.threads import Threads  # noqa: E402
 
 CAY = os.path.abspath(os.environ["CAY"])
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/agent-sandbox-system/leases"
@@ -114,27 +116,16 @@ class Ledger:
         self.counts[f"{resource} deleted"] += 1
 
 
-class Load:
+class Load(Threads):
     """Users, each a thread with objects of its own."""
 
     def __init__(self, plane, ledger, seed):
-        self.plane, self.ledger, self.seed = plane, ledger, seed
-        self.stopping = threading.Event()
-        self.numbers = itertools.count()
         users = [self.claim] * CLAIMERS + [self.make_sandboxes, self.scale, self.lose_pods,
                                            self.observe]
-        self.threads = [threading.Thread(target=self.guard, args=(user, number))
-                        for number, user in enumerate(users)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+        super().__init__([functools.partial(self.guard, user, number)
+                          for number, user in enumerate(users)])
+        self.plane, self.ledger, self.seed = plane, ledger, seed
+        self.numbers = itertools.count()
 
     def guard(self, user, number):
         api, chooser, mine = self.plane.api(), random.Random(self.seed + number), []

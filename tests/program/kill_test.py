@@ -11,6 +11,7 @@ process, interface, mount or cgroup is left.
 """
 
 import argparse
+import functools
 import http.client
 import itertools
 import pathlib
@@ -22,6 +23,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import leftovers, objects, tap  # noqa: E402
 from lib.instance import ROLES, Instance, wait_for  # noqa: E402
+from lib.threads import Threads  # noqa: E402
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 CLAIMS_KEPT = 40
@@ -48,26 +50,14 @@ class Ledger:
                 self.twice.append((version, self.versions[version], what))
 
 
-class Load:
-    """Threads that write until stopped; each names its objects itself, so none share one."""
+class Load(Threads):
+    """Writers and claimers; each names its objects itself, so none share one."""
 
     def __init__(self, instance, ledger):
+        works = [(self.write, n) for n in range(3)] + [(self.claim, n) for n in range(2)]
+        super().__init__([functools.partial(self.guard, *work) for work in works])
         self.instance, self.ledger = instance, ledger
-        self.stopping = threading.Event()
         self.failures = []
-        self.threads = [threading.Thread(target=self.guard, args=(self.write, n)) for n in range(3)]
-        self.threads += [threading.Thread(target=self.guard, args=(self.claim, n))
-                         for n in range(2)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
     def guard(self, function, number):
         try:
