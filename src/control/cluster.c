@@ -82,6 +82,8 @@ static void on_lead(void *user)
 
         log_info("leading");
         controller_host_wake(process->host);
+        if (process->webhook)
+                webhook_role_lead(process->webhook);
 }
 
 /* Another process may act from now on. What is known here may be old by then, so it begins anew. */
@@ -237,6 +239,13 @@ static int observe(struct process *process)
         return r < 0 ? error_set(process->error, r, "out of memory") : 0;
 }
 
+static bool is_said(void *user, struct str trouble)
+{
+        const struct process *process = user;
+
+        return controller_host_has_said(process->host, trouble);
+}
+
 static int serve_webhook(struct process *process)
 {
         const struct cluster_controller_config *config = process->config;
@@ -247,6 +256,9 @@ static int serve_webhook(struct process *process)
                 .health = &process->health,
                 .cluster_domain = config->cluster_domain,
                 .extensions = config->extensions,
+                .is_leading = may_act,
+                .is_said = is_said,
+                .user = process,
         };
 
         if (!config->webhook.enabled)

@@ -168,14 +168,10 @@ static void on_event(void *user, const struct kube_event *event)
 static void complain(struct feed *feed, struct str message)
 {
         struct controller_host *host = feed->host;
-        uint32_t hash = str_fnv1a(message);
 
-        for (size_t i = 0; i < host->said_count; i++)
-                if (host->said[i] == hash)
-                        return;
-        if (host->said_count == COMPLAINTS_MOST)
+        if (host->said_count == COMPLAINTS_MOST || controller_host_has_said(host, message))
                 return;
-        host->said[host->said_count++] = hash;
+        host->said[host->said_count++] = str_fnv1a(message);
         log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural), STR_FORMAT(message));
 }
 
@@ -312,6 +308,16 @@ void controller_host_drain(struct controller_host *host, void (*drained)(void *u
         host->drained = drained;
         controllers_stop(host->set);
         controller_host_wake(host);
+}
+
+bool controller_host_has_said(const struct controller_host *host, struct str trouble)
+{
+        uint32_t hash = str_fnv1a(trouble);
+
+        for (size_t i = 0; i < host->said_count; i++)
+                if (host->said[i] == hash)
+                        return true;
+        return false;
 }
 
 bool controller_host_is_allowed(const struct controller_host *host, char why[static 256])

@@ -247,6 +247,9 @@ static int begin_managed(struct webhook_role *role, const struct webhook_role_op
                 .url = str_from(config->url),
                 .extensions = options->extensions,
                 .policy = &role->policy,
+                .is_leading = options->is_leading,
+                .is_said = options->is_said,
+                .user = options->user,
         };
         r = webhook_setup_new(&setup, &role->setup);
         return r < 0 ? error_set(error, r, "cannot begin to set the webhook up: %s", strerror(-r))
@@ -288,6 +291,12 @@ int webhook_role_new(const struct webhook_role_options *options, struct error *e
         }
         *ret_role = role;
         return 0;
+}
+
+void webhook_role_lead(struct webhook_role *role)
+{
+        if (role->setup)
+                webhook_setup_lead(role->setup);
 }
 
 void webhook_role_free(struct webhook_role *role)

@@ -35,9 +35,14 @@ struct webhook_role_options {
         struct health *health;
         const char *cluster_domain;
         bool extensions;
+        bool (*is_leading)(void *user); /* these three as in serve/webhook_setup.h */
+        bool (*is_said)(void *user, struct str trouble);
+        void *user;
 };
 
 /* Listens and begins. Returns 0, or a negative errno with a sentence. */
 int webhook_role_new(const struct webhook_role_options *options, struct error *error,
                      struct webhook_role **ret_role);
+/* To be called when the process begins to lead. */
+void webhook_role_lead(struct webhook_role *role);
 void webhook_role_free(struct webhook_role *role);

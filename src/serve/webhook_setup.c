@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -38,7 +39,11 @@ enum {
         LOOK_LEAST_MS = 100,
         SETTLE_PARTS = 24, /* of a pair's time, in which API servers hear of a new authority; */
         SETTLE_MOST_MS = 600 * 1000,
-        AGAIN_MS = 1000, /* between two patches of one CRD */
+        AGAIN_MS = 1000, /* between two patches of one CRD; doubled while somebody undoes them */
+        AGAIN_MOST_MS = 600 * 1000,
+        UNDONE_MS = 5000, /* beyond that time a change has nothing to do with the last patch */
+        TELL_AGAIN_MS = 4000,
+        TRIES_BEFORE_WORDS = 2, /* others, who watch the same server, speak first */
 };
 
 struct crd {
@@ -47,6 +52,10 @@ struct crd {
         struct kube_call *call; /* a patch on its way */
         struct net_timer again;
         struct buffer conversion; /* spec.conversion as last seen */
+        uint64_t seen_ns;         /* monotonic, as all these: when that was */
+        uint64_t patched_ns;      /* 0: never */
+        uint64_t again_ms;
+        unsigned failures; /* of the watch, in a row */
         struct str name;
         char version[24];  /* the resourceVersion of that */
         bool is_ours;      /* exists, and is to convert by webhook */
@@ -65,6 +74,7 @@ struct webhook_setup {
         uint64_t not_after;
         uint64_t settled_ns; /* monotonic: since when every CRD has the bundle; 0: not all have */
         uint64_t replaced_ns;
+        uint64_t asked_ns, read_ns; /* when the Secret was asked for, and that with an answer */
         struct kube_call *call;
         struct net_timer look;
         struct backoff backoff;
@@ -93,21 +103,33 @@ static bool takes_v1(struct json_value webhook)
         return false;
 }
 
-/* Whether API servers would call us, and trust us, by what stands there. */
-static bool is_right(const struct webhook_setup *setup, struct json_value conversion)
+static bool is_leading(const struct webhook_setup *setup)
+{
+        return !setup->options.is_leading || setup->options.is_leading(setup->options.user);
+}
+
+static bool has_our_address(const struct webhook_setup *setup, struct json_value config)
 {
         const struct webhook_setup_options *options = &setup->options;
-        struct json_value webhook = json_get(conversion, "webhook");
-        struct json_value config = json_get(webhook, "clientConfig");
         struct json_value service = json_get(config, "service");
         bool by_url = options->url.length > 0;
 
-        return json_string_is(json_get(conversion, "strategy"), STR("Webhook")) &&
-               takes_v1(webhook) && says(json_get(config, "url"), options->url) &&
+        return says(json_get(config, "url"), options->url) &&
                says(json_get(service, "name"), by_url ? STR_EMPTY : options->service) &&
                says(json_get(service, "namespace"), by_url ? STR_EMPTY : options->name_space) &&
-               says(json_get(service, "path"), by_url ? STR_EMPTY : STR("/convert")) &&
-               json_string_is(json_get(config, "caBundle"), buffer_str(&setup->bundle));
+               says(json_get(service, "path"), by_url ? STR_EMPTY : STR("/convert"));
+}
+
+/* Whether API servers would call us, or who leads, and trust that, by what stands there. */
+static bool is_right(const struct webhook_setup *setup, struct json_value conversion)
+{
+        struct json_value webhook = json_get(conversion, "webhook");
+        struct json_value config = json_get(webhook, "clientConfig");
+
+        return json_string_is(json_get(conversion, "strategy"), STR("Webhook")) &&
+               takes_v1(webhook) &&
+               json_string_is(json_get(config, "caBundle"), buffer_str(&setup->bundle)) &&
+               (has_our_address(setup, config) || !is_leading(setup));
 }
 
 static bool has_right_conversion(const struct crd *crd)
@@ -167,12 +189,14 @@ static void on_patched(void *user, const struct kube_response *response)
         struct crd *crd = user;
 
         crd->call = NULL;
-        net_timer_start(loop_of(crd->setup), &crd->again, AGAIN_MS, on_again);
+        net_timer_start(loop_of(crd->setup), &crd->again, crd->again_ms, on_again);
         /* What came of it is seen by the watch; who was faster may have done the same. */
         if (kube_response_ok(response) || response->status == 404 || response->status == 409) {
                 crd->trouble[0] = '\0';
-                if (kube_response_ok(response))
+                if (kube_response_ok(response)) {
+                        crd->patched_ns = clock_monotonic_ns();
                         log_info("%.*s converts by our webhook", STR_FORMAT(crd->name));
+                }
                 return;
         }
         if (!crd->trouble[0])
@@ -181,10 +205,28 @@ static void on_patched(void *user, const struct kube_response *response)
         snprintf(crd->trouble, sizeof(crd->trouble), "%.*s", STR_FORMAT(response->message));
 }
 
+/* Two that set the same CRD differently would make it unusable, if neither gave way. */
+static void give_way(struct crd *crd)
+{
+        uint64_t since_ms = (clock_monotonic_ns() - crd->patched_ns) / NS_PER_MS;
+
+        if (crd->patched_ns == 0 || since_ms > crd->again_ms + UNDONE_MS) {
+                crd->again_ms = AGAIN_MS;
+                return;
+        }
+        crd->again_ms = MIN(2 * crd->again_ms, (uint64_t)AGAIN_MOST_MS);
+        if (crd->again_ms == TELL_AGAIN_MS)
+                log_warning("somebody changes the conversion of %.*s again and again: is there "
+                            "another controller, with another Secret or --webhook-url? It is set "
+                            "back ever more seldom",
+                            STR_FORMAT(crd->name));
+}
+
 static void patch(struct crd *crd)
 {
         _cleanup_buffer_ struct buffer path = {}, body = {};
 
+        give_way(crd);
         int r = kube_path_append(&path, &kind_crd, STR_EMPTY, crd->name, STR_EMPTY);
         if (r == 0)
                 r = write_patch(crd, &body);
@@ -199,7 +241,7 @@ static void patch(struct crd *crd)
                                         &crd->call);
         }
         if (r < 0)
-                net_timer_start(loop_of(crd->setup), &crd->again, AGAIN_MS, on_again);
+                net_timer_start(loop_of(crd->setup), &crd->again, crd->again_ms, on_again);
 }
 
 /* Notes since when all have the bundle, from which on a change may go on. */
@@ -218,10 +260,17 @@ static void note_settled(struct webhook_setup *setup)
 
 static void consider(struct crd *crd)
 {
-        note_settled(crd->setup);
-        if (crd->is_ours && crd->setup->bundle.length > 0 && !crd->call &&
-            !net_timer_is_running(&crd->again) && !has_right_conversion(crd))
+        struct webhook_setup *setup = crd->setup;
+
+        note_settled(setup);
+        if (!crd->is_ours || setup->bundle.length == 0 || crd->call ||
+            net_timer_is_running(&crd->again) || has_right_conversion(crd))
+                return;
+        /* It may be what another replica has made of a newer Secret. */
+        if (setup->read_ns > crd->seen_ns)
                 patch(crd);
+        else if (!setup->call)
+                look(setup);
 }
 
 /* Objects that an API server would only rename, and so spoil, are ours to convert, too. */
@@ -245,6 +294,7 @@ static void on_crd(void *user, const struct kube_event *event)
         if (event->type == KUBE_DELETED) {
                 crd->is_ours = false;
         } else if (event->type == KUBE_ADDED || event->type == KUBE_MODIFIED) {
+                crd->seen_ns = clock_monotonic_ns();
                 crd->is_ours = is_to_convert(spec);
                 crd->takes_v1 = takes_v1(json_get(spec, "conversion", "webhook"));
                 snprintf(crd->version, sizeof(crd->version), "%llu",
@@ -257,17 +307,36 @@ static void on_crd(void *user, const struct kube_event *event)
         consider(crd);
 }
 
+static bool is_said(const struct webhook_setup *setup, struct str trouble)
+{
+        return setup->options.is_said && setup->options.is_said(setup->options.user, trouble);
+}
+
+/* Said of one CRD for all that have it. */
+static void complain(const struct crd *crd, struct str trouble)
+{
+        const struct webhook_setup *setup = crd->setup;
+
+        for (size_t i = 0; i < setup->count; i++)
+                if (&setup->crds[i] != crd && setup->crds[i].failures >= TRIES_BEFORE_WORDS &&
+                    strncmp(setup->crds[i].trouble, crd->trouble, sizeof(crd->trouble)) == 0)
+                        return;
+        if (!is_said(setup, trouble))
+                log_warning("cannot watch the CRD %.*s: %.*s", STR_FORMAT(crd->name),
+                            STR_FORMAT(trouble));
+}
+
 static void on_crd_state(void *user, enum kube_reflector_state state, struct str message)
 {
         struct crd *crd = user;
 
         if (state == KUBE_REFLECTOR_WAITING || state == KUBE_REFLECTOR_FORBIDDEN) {
-                if (!crd->trouble[0])
-                        log_warning("cannot watch the CRD %.*s: %.*s", STR_FORMAT(crd->name),
-                                    STR_FORMAT(message));
                 snprintf(crd->trouble, sizeof(crd->trouble), "%.*s", STR_FORMAT(message));
+                if (++crd->failures == TRIES_BEFORE_WORDS)
+                        complain(crd, message);
         } else if (state == KUBE_REFLECTOR_WATCHING) {
                 crd->trouble[0] = '\0';
+                crd->failures = 0;
         }
 }
 
@@ -277,7 +346,7 @@ static int start_crd(struct webhook_setup *setup, const char *name)
         char selector[128];
 
         snprintf(selector, sizeof(selector), "metadata.name=%s", name);
-        *crd = (struct crd){ .setup = setup, .name = str_from(name) };
+        *crd = (struct crd){ .setup = setup, .name = str_from(name), .again_ms = AGAIN_MS };
         const struct kube_reflector_options options = {
                 .client = setup->options.client,
                 .kind = &kind_crd,
@@ -314,7 +383,7 @@ static void look_later(struct webhook_setup *setup)
 
 static void try_again(struct webhook_setup *setup, struct str why)
 {
-        if (!setup->trouble[0])
+        if (!setup->trouble[0] && !is_said(setup, why))
                 log_warning("the webhook's certificate cannot be kept in the Secret %.*s/%.*s: "
                             "%.*s",
                             STR_FORMAT(setup->options.name_space), STR_FORMAT(SECRET),
@@ -356,9 +425,10 @@ static int adopt(struct webhook_setup *setup, struct webhook_pair *pair)
                 buffer_deinit(&setup->bundle);
                 setup->bundle = bundle;
                 bundle = (struct buffer){};
-                for (size_t i = 0; i < setup->count; i++)
-                        consider(&setup->crds[i]);
         }
+        setup->read_ns = setup->asked_ns;
+        for (size_t i = 0; i < setup->count; i++)
+                consider(&setup->crds[i]);
         return 0;
 }
 
@@ -466,7 +536,11 @@ static int judge(struct webhook_setup *setup, struct json_value secret)
         int r = webhook_pair_read(secret, &pair);
         if (r < 0)
                 return r;
-        r = webhook_pair_judge(&pair, setup->options.policy, clock_realtime_ns(), &why);
+        struct webhook_pair_policy policy = *setup->options.policy;
+        /* The first name is the Service's, the second the URL's, which only the leader has. */
+        if (!is_leading(setup))
+                policy.required = MIN(policy.required, (size_t)1);
+        r = webhook_pair_judge(&pair, &policy, clock_realtime_ns(), &why);
         if (r < 0)
                 return r;
         enum webhook_pair_verdict verdict = (enum webhook_pair_verdict)r;
@@ -477,7 +551,8 @@ static int judge(struct webhook_setup *setup, struct json_value secret)
         if (is_due(setup, verdict))
                 return go_on(setup, &pair, verdict, secret);
         r = verdict == WEBHOOK_PAIR_UNUSABLE ? -EBADMSG : adopt(setup, &pair);
-        if (r == 0)
+        /* A CRD may have made it look once more already. */
+        if (r == 0 && !setup->call)
                 look_later(setup);
         return r;
 }
@@ -515,6 +590,7 @@ static void look(struct webhook_setup *setup)
                                               .attempts = 1 };
 
         net_timer_stop(&setup->look);
+        setup->asked_ns = clock_monotonic_ns();
         if (kube_client_request(setup->options.client, &request, on_secret, setup, &setup->call) <
             0)
                 try_again(setup, STR("out of memory"));
@@ -557,6 +633,14 @@ int webhook_setup_new(const struct webhook_setup_options *options, struct webhoo
         look(setup);
         *ret_setup = setup;
         return 0;
+}
+
+void webhook_setup_lead(struct webhook_setup *setup)
+{
+        for (size_t i = 0; i < setup->count; i++)
+                consider(&setup->crds[i]);
+        if (!setup->call)
+                look(setup);
 }
 
 void webhook_setup_free(struct webhook_setup *setup)

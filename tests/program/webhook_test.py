@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
@@ -61,6 +62,14 @@ class Controller:
     def until_ready(self):
         self.plane.until_ready(self.name)
         return self
+
+    def failures(self):
+        """Of its requests to the API server."""
+        self.until_said("metrics on ")
+        address = self.log().split("metrics on ")[1].split('"')[0]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return float(text.split("\ncay_client_failures_total ")[1].split()[0])
 
     def port(self):
         self.until_said("conversion webhook on ")
@@ -145,6 +154,36 @@ def test_replicas_agree_on_one_certificate(plane):
                   "port": 443}, config["service"])
         patched = requests(plane, "patch", "customresourcedefinitions")
         assert patched in range(4, 9), patched  # each once, or by both before they saw it
+
+
+def addresses(plane):
+    return {conversion["webhook"]["clientConfig"].get("url") for conversion in conversions(plane)}
+
+
+def test_of_replicas_with_addresses_of_their_own_the_leaders_stands(plane):
+    """Each change of a CRD makes kube-apiserver begin anew: there must be few of them."""
+    with Controller(plane) as first:
+        first.until_ready().until_said('"leading"')
+        mine = f"https://127.0.0.1:{first.port()}/convert"
+        wait_for(lambda: addresses(plane) == {mine}, 10, "the leader's address")
+        with Controller(plane) as second:
+            second.until_ready()
+            other = f"https://127.0.0.1:{second.port()}/convert"
+            before = requests(plane, "patch", "customresourcedefinitions")
+            time.sleep(3)  # that nothing happens is what is tested
+            same(before, requests(plane, "patch", "customresourcedefinitions"))
+            same({mine}, addresses(plane))
+            first.__exit__()
+            second.until_said('"leading"')
+            wait_for(lambda: addresses(plane) == {other}, 10, "the next leader's address")
+            patched = requests(plane, "patch", "customresourcedefinitions") - before
+            assert patched in range(4, 9), patched
+
+
+def test_two_that_do_not_know_of_each_other_give_way(plane):
+    alone = "--leader-elect=false"
+    with Controller(plane, alone) as first, Controller(plane, alone) as second:
+        wait_for(lambda: "again and again" in first.log() + second.log(), 30, "a warning")
 
 
 def test_upstreams_secret_is_used_as_it_is(plane):
@@ -333,6 +372,21 @@ def test_options_are_refused_with_a_sentence(plane):
              "--metrics-bind-address=0", "--health-probe-bind-address=0", *options], text=True,
             capture_output=True, timeout=10, check=False)
         assert done.returncode != 0 and said in done.stderr, (options, done)
+
+
+def test_a_server_that_is_gone_is_complained_of_once(plane):
+    with Controller(plane, "--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=50s",
+                    "--metrics-bind-address=127.0.0.1:0") as controller:
+        controller.until_ready()
+        plane.kill("kube-apiserver")
+        # Four watches of CRDs and eight of kinds, each of them more than twice.
+        wait_for(lambda: controller.failures() >= 50, 60, "attempts in vain")
+        plane.restart("kube-apiserver")
+        plane.until_serving()
+        controller.until_ready()
+        said = [line for line in controller.log().splitlines()
+                if "cannot watch " in line and "Connection refused" in line]
+        same(1, len(said))
 
 
 def main():
