@@ -199,6 +199,17 @@ int options_parse(const struct option_spec *specs, int argc, char **argv, bool s
         return 0;
 }
 
+int options_parse_alone(const struct option_spec *specs, int argc, char **argv, struct error *error)
+{
+        int operands;
+        int r = options_parse(specs, argc, argv, false, error, &operands);
+
+        if (r < 0 || operands == 0)
+                return r;
+        return error_set(error, -EINVAL, "%s takes no operand, but '%s' was given; see --help",
+                         argv[0], argv[1]);
+}
+
 void options_print(const struct option_spec *specs)
 {
         for (; specs->name; specs++) {

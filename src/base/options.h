@@ -82,6 +82,10 @@ struct option_spec {
 int options_parse(const struct option_spec *specs, int argc, char **argv, bool stop_at_operand,
                   struct error *error, int *ret_operands);
 
+/* The same for a command without operands: -EINVAL, with a sentence, if there is one. */
+int options_parse_alone(const struct option_spec *specs, int argc, char **argv,
+                        struct error *error);
+
 /* The table as lines of help on standard output. */
 void options_print(const struct option_spec *specs);
 

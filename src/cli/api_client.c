@@ -30,6 +30,8 @@ static int find_config(const struct api_client_options *options, struct kube_con
         if (variable && *variable)
                 return kube_config_find(NULL, STR_EMPTY, error, config);
         int r = instance_open(NULL, false, error, &instance);
+        if (r == 0 && access(instance.kubeconfig, F_OK) < 0 && errno == ENOENT)
+                r = -ENOENT; /* of a start that did not succeed */
         if (r < 0)
                 return error_set(error, r,
                                  "no API is known: start one with cay up, or name a cluster's "

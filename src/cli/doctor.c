@@ -54,11 +54,10 @@ int command_doctor(int argc, char **argv, struct error *error)
                 OPTION_STRING("output", 'o', &output, "FORMAT", "text or json"),
                 OPTION_END,
         };
-        int operands;
 
         if (command_help(command_find("doctor"), specs, argc, argv))
                 return 0;
-        int r = options_parse(specs, argc, argv, false, error, &operands);
+        int r = options_parse_alone(specs, argc, argv, error);
         if (r < 0)
                 return r;
         if (strcmp(output, "json") == 0)

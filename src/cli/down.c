@@ -56,12 +56,11 @@ int command_down(int argc, char **argv, struct error *error)
                 OPTION_END,
         };
         struct instance instance;
-        int operands;
         pid_t pid;
 
         if (command_help(command_find("down"), specs, argc, argv))
                 return 0;
-        int r = options_parse(specs, argc, argv, false, error, &operands);
+        int r = options_parse_alone(specs, argc, argv, error);
         if (r == 0)
                 r = instance_open(data, false, error, &instance);
         if (r < 0)

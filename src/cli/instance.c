@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/instance.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -45,6 +46,23 @@ static int ensure_folder(const char *path, mode_t mode, uid_t owner, struct erro
                 return error_set(error, -errno, "cannot take possession of %s: %s", path,
                                  strerror(errno));
         return 0;
+}
+
+/* Whether it holds something, but nothing of an instance: "pki" is what is made first in it. */
+static bool is_foreign(const char *path)
+{
+        struct stat status;
+        bool holds = false;
+        char pki[PATH_MAX];
+        DIR *folder = opendir(path);
+
+        if (!folder)
+                return false;
+        for (struct dirent *entry; !holds && (entry = readdir(folder));)
+                holds = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+                        strcmp(entry->d_name, "lost+found") != 0;
+        closedir(folder);
+        return holds && join(pki, sizeof(pki), path, "pki") == 0 && lstat(pki, &status) < 0;
 }
 
 static int create_folders(const struct instance *instance, struct error *error)
@@ -149,6 +167,11 @@ int instance_open(const char *data, bool create, struct error *error, struct ins
         if (!data || !*data)
                 data = DATA_DEFAULT;
         if (create) {
+                if (is_foreign(data))
+                        return error_set(error, -ENOTEMPTY,
+                                         "%s holds other things and no instance: choose a new or "
+                                         "empty folder with --data",
+                                         data);
                 r = ensure_folder(data, 0755, geteuid(), error);
                 if (r < 0)
                         return r;

@@ -192,13 +192,10 @@ int command_ls(int argc, char **argv, struct error *error)
         };
         enum output_format format;
         struct api_client api = {};
-        int operands;
 
         if (command_help(command_find("ls"), specs, argc, argv))
                 return 0;
-        int r = options_parse(specs, argc, argv, false, error, &operands);
-        if (r == 0 && operands > 0)
-                r = error_set(error, -EINVAL, "ls takes no name, but '%s' was given", argv[1]);
+        int r = options_parse_alone(specs, argc, argv, error);
         if (r == 0)
                 r = output_format_parse(output, error, &format);
         if (r == 0)

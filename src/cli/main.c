@@ -31,7 +31,7 @@ const struct command commands[] = {
         { "kubeconfig", "[OPTION…]", "print the administrator's kubeconfig", command_kubeconfig,
           false },
 #endif
-        { "version", "", "print the version", command_version, false },
+        { "version", "[OPTION…]", "print the version", command_version, false },
 #if CAY_ROLE_CONTROLLER
         { "controller", "[OPTION…] | drain [OPTION…]", "the controllers, for a cluster",
           command_controller, false },
@@ -86,10 +86,15 @@ static void print_usage(FILE *out)
 int main(int argc, char **argv)
 {
         struct error error = {};
+        char help[] = "--help";
 
         if (argc < 2) {
                 print_usage(stderr);
                 return 2;
+        }
+        if (argc == 3 && strcmp(argv[1], "help") == 0) {
+                argv[1] = argv[2];
+                argv[2] = help;
         }
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
             strcmp(argv[1], "help") == 0) {

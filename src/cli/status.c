@@ -107,12 +107,11 @@ int command_status(int argc, char **argv, struct error *error)
         _cleanup_buffer_ struct buffer text = {};
         _cleanup_doc_ struct json_doc *doc = NULL;
         struct instance instance;
-        int operands;
         pid_t pid = 0;
 
         if (command_help(command_find("status"), specs, argc, argv))
                 return 0;
-        int r = options_parse(specs, argc, argv, false, error, &operands);
+        int r = options_parse_alone(specs, argc, argv, error);
         if (r < 0)
                 return r;
         if (strcmp(output, "text") != 0 && strcmp(output, "json") != 0)
@@ -144,11 +143,10 @@ int command_kubeconfig(int argc, char **argv, struct error *error)
         };
         _cleanup_buffer_ struct buffer text = {};
         struct instance instance;
-        int operands;
 
         if (command_help(command_find("kubeconfig"), specs, argc, argv))
                 return 0;
-        int r = options_parse(specs, argc, argv, false, error, &operands);
+        int r = options_parse_alone(specs, argc, argv, error);
         if (r == 0)
                 r = instance_open(data, false, error, &instance);
         if (r < 0)

@@ -25,6 +25,8 @@
 #include "cli/machine.h"
 #include "cli/roles.h"
 #include "cli/supervisor.h"
+#include "crypto/certificate.h"
+#include "kube/name.h"
 #include "node/images.h"
 
 enum {
@@ -35,6 +37,7 @@ enum {
         LOG_TAIL = 4096,
         IMAGE_MAP_LIMIT = 1024 * 1024,
         OVERCOMMIT_MOST = 1000,
+        NODE_NAME_MOST = 63, /* it is the value of a label, too */
         ROOM_LEAST =
                 1024 * 1024, /* with less, a role that does not start has found the disk full */
 };
@@ -54,13 +57,16 @@ struct up {
         off_t log_sizes[ROLES]; /* before the start */
 };
 
-/*
- * A listening TCP socket at "host:port" (port 0: any free one). Writes where it is into `address`.
- * The supervisor holds it, so a role that is started again finds the connections that wait. The
- * address may be one that the machine is to have later (`is_to_come`).
- */
-static int listen_at(const char *where, const char *option, bool is_to_come,
-                     char address[static ADDRESS_SIZE], struct error *error)
+/* getaddrinfo() takes any number, and the kernel 16 bits of it. */
+static bool is_port(struct str text)
+{
+        uint64_t port;
+
+        return str_to_u64(text, UINT16_MAX, &port) == 0;
+}
+
+static int parse_listen(const char *where, const char *option, struct error *error,
+                        struct sockaddr_storage *ret_address, socklen_t *ret_size)
 {
         const struct addrinfo hints = { .ai_family = AF_UNSPEC,
                                         .ai_socktype = SOCK_STREAM,
@@ -76,14 +82,30 @@ static int listen_at(const char *where, const char *option, bool is_to_come,
         if (name.length > 2 && name.data[0] == '[' && name.data[name.length - 1] == ']')
                 name = str_slice(name, 1, name.length - 1);
         snprintf(host, sizeof(host), "%.*s", STR_FORMAT(name));
-        if (getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, &found) != 0)
+        if (!is_port(str_from(colon + 1)) ||
+            getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, &found) != 0)
                 return error_set(error, -EINVAL, "--%s: '%s' is no IP address and port", option,
                                  where);
-
-        struct sockaddr_storage bound = {};
-        socklen_t size = found->ai_addrlen;
-        memcpy(&bound, found->ai_addr, size);
+        memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+        *ret_size = found->ai_addrlen;
         freeaddrinfo(found);
+        return 0;
+}
+
+/*
+ * A listening TCP socket at "host:port" (port 0: any free one). Writes where it is into `address`.
+ * The supervisor holds it, so a role that is started again finds the connections that wait. The
+ * address may be one that the machine is to have later (`is_to_come`).
+ */
+static int listen_at(const char *where, const char *option, bool is_to_come,
+                     char address[static ADDRESS_SIZE], struct error *error)
+{
+        struct sockaddr_storage bound = {};
+        socklen_t size;
+
+        int r = parse_listen(where, option, error, &bound, &size);
+        if (r < 0)
+                return r;
         _cleanup_close_ int fd = socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         int on = 1;
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
@@ -94,7 +116,7 @@ static int listen_at(const char *where, const char *option, bool is_to_come,
                                  "cannot listen on %s (%s): choose another with --%s", where,
                                  strerror(errno), option);
 
-        char port[16];
+        char host[INET6_ADDRSTRLEN], port[8];
         size = sizeof(bound);
         if (getsockname(fd, (struct sockaddr *)&bound, &size) < 0 ||
             getnameinfo((struct sockaddr *)&bound, size, host, sizeof(host), port, sizeof(port),
@@ -274,11 +296,14 @@ static int stay(pid_t supervisor)
 
 static void print_welcome(const struct up *up, uint64_t took_ns)
 {
+        const char *option = up->data ? " --data " : "", *data = up->data ? up->data : "";
+
         printf("cay is up (%.0f ms): API https://%s, router http://%s\n",
                (double)took_ns / (double)NS_PER_MS, up->addresses.api, up->addresses.router);
         printf("  export KUBECONFIG=%s\n", up->instance.kubeconfig);
         if (up->detach)
-                printf("  cay status, cay down; logs in %s/log\n", up->instance.data);
+                printf("  cay status%s%s, cay down%s%s; logs in %s/log\n", option, data, option,
+                       data, up->instance.data);
         fflush(stdout);
 }
 
@@ -395,9 +420,62 @@ static int prepare(struct up *up, struct error *error)
                      : 0;
 }
 
+/*
+ * The Node is called as the host, in lower case, as kubelets do it. Linux lets a host's name have
+ * letters that a Node's may not.
+ */
+static void name_node(char name[static NODE_NAME_MOST + 1])
+{
+        char host[HOST_NAME_MAX + 1] = "";
+        size_t length = 0;
+
+        gethostname(host, sizeof(host) - 1);
+        for (size_t i = 0; host[i] && length < NODE_NAME_MOST; i++) {
+                char c = host[i] >= 'A' && host[i] <= 'Z' ? (char)(host[i] - 'A' + 'a') : host[i];
+                bool is_plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+                bool goes_on = length > 0 && name[length - 1] != '-' && name[length - 1] != '.';
+                if (is_plain || goes_on)
+                        name[length++] = is_plain || c == '.' ? c : '-';
+        }
+        while (length > 0 && (name[length - 1] == '-' || name[length - 1] == '.'))
+                length--;
+        name[length] = '\0';
+        if (length == 0)
+                snprintf(name, NODE_NAME_MOST + 1, "localhost");
+}
+
+/* What would fail later is refused before anything is made. */
+static int check_settings(const struct up *up, struct error *error)
+{
+        struct sockaddr_storage address;
+        uint32_t network, prefix;
+        socklen_t size;
+
+        int r = parse_listen(up->api_listen, "listen", error, &address, &size);
+        if (r == 0)
+                r = parse_listen(up->router_listen, "router-listen", error, &address, &size);
+        if (r == 0)
+                r = role_pod_network(up->settings.pod_cidr, &network, &prefix, error);
+        if (r < 0)
+                return r;
+        const char *wrong = name_check_dns_subdomain(str_from(up->settings.node_name));
+
+        if (!wrong && strlen(up->settings.node_name) > NODE_NAME_MOST)
+                wrong = "must be no more than 63 characters";
+        if (wrong)
+                return error_set(error, -EINVAL, "--node-name: '%s': %s", up->settings.node_name,
+                                 wrong);
+        for (size_t i = 0; i < up->names.count; i++)
+                if (!certificate_takes_name(str_from(up->names.items[i])))
+                        return error_set(error, -EINVAL,
+                                         "--tls-name takes a DNS name or an IP address, not '%s'",
+                                         up->names.items[i]);
+        return 0;
+}
+
 int command_up(int argc, char **argv, struct error *error)
 {
-        char host[256] = "localhost";
+        char host[NODE_NAME_MOST + 1];
         struct up up = {
                 .api_listen = "127.0.0.1:6443",
                 .router_listen = "127.0.0.1:8080",
@@ -421,7 +499,7 @@ int command_up(int argc, char **argv, struct error *error)
                 OPTION_STRING("controllers", 0, &up.settings.controllers, "HOW",
                               "they reach the API: in-process, or wire as on a cluster"),
                 OPTION_STRING("node-name", 0, &up.settings.node_name, "NAME",
-                              "name of the Node (this host's)"),
+                              "name of the Node (this host's, in lower case)"),
                 OPTION_STRING(
                         "images", 0, &up.images, "FILE",
                         "other names of built-in images, from now on: lines \"NAME BUILT-IN\""),
@@ -433,19 +511,20 @@ int command_up(int argc, char **argv, struct error *error)
         };
         uint64_t began = clock_monotonic_ns();
         size_t failing = 0;
-        int operands, r;
+        int r;
 
-        gethostname(host, sizeof(host) - 1);
+        name_node(host);
         if (command_help(command_find("up"), specs, argc, argv))
                 return 0;
-        r = options_parse(specs, argc, argv, false, error, &operands);
+        r = options_parse_alone(specs, argc, argv, error);
         if (r < 0)
                 return r;
-        if (operands > 0)
-                return error_set(error, -EINVAL, "cay up takes no operand: '%s'", argv[1]);
         if (up.settings.overcommit_cpu < 0 || up.settings.overcommit_cpu > OVERCOMMIT_MOST ||
             up.settings.overcommit_memory < 0 || up.settings.overcommit_memory > OVERCOMMIT_MOST)
                 return error_set(error, -EINVAL, "an overcommit is from 1 to %d", OVERCOMMIT_MOST);
+        r = check_settings(&up, error);
+        if (r < 0)
+                return r;
         up.lock = -1;
         r = prepare(&up, error);
         if (r < 0 && up.lock >= 0)

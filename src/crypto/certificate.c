@@ -170,6 +170,13 @@ static bool is_dns_name(struct str name)
         return previous != '.';
 }
 
+bool certificate_takes_name(struct str name)
+{
+        uint8_t address[16];
+
+        return parse_address(name, address) > 0 || is_dns_name(name);
+}
+
 static int make_general_name(struct str text, GENERAL_NAME **ret_name)
 {
         uint8_t address[16];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,6 +72,10 @@ struct str ca_certificate(const struct ca *ca);
 
 /* Appends the CA's private key as PEM, for keeping it in a Secret. */
 int ca_append_key(const struct ca *ca, struct buffer *out);
+
+/* Whether it is what can stand among `names` of a request: a DNS name, a wildcard, an IP address.
+ */
+bool certificate_takes_name(struct str name);
 
 /* Issues a certificate with a new key. -EINVAL if a name is not one. */
 int ca_issue(const struct ca *ca, const struct certificate_request *request, struct error *error,

@@ -3,7 +3,8 @@
 """Starts that cannot succeed: each ends soon, in one sentence with the way out, and leaves nothing.
 
 Mutations that must fail here: supervisor.c reports no failing role (damaged data); machine.c's
-has_capabilities() always true (container); up.c without add_cure for -ENOSPC (full disk).
+has_capabilities() always true (container); up.c without add_cure for -ENOSPC (full disk), without is_port(), name_node() copying the host's
+name; instance.c's is_foreign() always false; options_parse_alone() that is content with operands.
 """
 
 import glob
@@ -19,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import leftovers, tap  # noqa: E402
-from lib.instance import Instance, wait_for  # noqa: E402
+from lib.instance import Api, Instance, wait_for  # noqa: E402
 
 SOON = 20  # seconds, on a busy machine; READY_TIMEOUT_SECONDS of up.c is 60
 
@@ -72,6 +73,64 @@ def test_port_taken():
              "in use", "--router-listen")
         assert not leftovers.of(other.data), leftovers.of(other.data)
         fail(other.data, command(other.data, "--pod-cidr", instance.pod_cidr), "--pod-cidr")
+
+
+def test_settings_that_cannot_be():
+    with Folder() as folder:
+        for option, value, word in (
+                ("--listen", "127.0.0.1:99999", "port"), ("--listen", "here", "ADDRESS:PORT"),
+                ("--router-listen", "127.0.0.1:http", "port"), ("--pod-cidr", "10.0.0.0/31", "8 to 29"),
+                ("--node-name", "Not_A_Name", "lower case"), ("--tls-name", "two words", "DNS name"),
+                ("--overcommit-cpu", "100000", "1 to")):
+            fail(folder.data, command(folder.data, option, value), option.split("-cpu")[0][2:], word)
+        fail(folder.data, command(folder.data, "operand"), "operand")
+        assert os.listdir(folder.folder) == [], "a refused start made something"
+
+
+def test_folder_of_somebody_else():
+    """One forgotten word must not make a home folder root's: nothing of it is touched."""
+    with Folder() as folder:
+        os.mkdir(folder.data, 0o700)
+        os.chown(folder.data, 1234, 1234)
+        pathlib.Path(folder.data, "mine").write_text("mine")
+        fail(folder.data, command(folder.data), "holds other things", "--data")
+        status = os.stat(folder.data)
+        assert (status.st_mode & 0o7777, status.st_uid) == (0o700, 1234), status
+        assert os.listdir(folder.data) == ["mine"]
+
+
+def test_any_name_of_the_host():
+    for host, node in (("WorkStation.Example.org", "workstation.example.org"),
+                       ("My_Host-.", "my-host"), ("x" * 64, "x" * 63)):
+        with Folder() as folder:
+            script = "import socket, os, sys; socket.sethostname(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
+            subprocess.run(["unshare", "--uts", sys.executable, "-c", script, host,
+                            *command(folder.data)], check=True, capture_output=True, timeout=SOON)
+            try:
+                api = Api(os.path.join(folder.data, "kubeconfig"))
+                items = api.get("/api/v1/nodes")[1]["items"]
+                api.close()
+                assert [item["metadata"]["name"] for item in items] == [node], items
+            finally:
+                subprocess.run([os.environ["CAY"], "down", "--data", folder.data], check=True,
+                               capture_output=True)
+
+
+def test_commands_refuse_what_they_do_not_take():
+    def cay(*arguments):
+        return subprocess.run([os.environ["CAY"], *arguments], text=True, capture_output=True,
+                              check=False, env={"CAY_DATA": "/nonexistent"})
+    for name in ("down", "status", "doctor", "kubeconfig", "version", "ls"):
+        refused = cay(name, "/some/folder")
+        assert refused.returncode == 2 and "'/some/folder'" in refused.stderr, (name, refused)
+        assert cay("help", name).stdout == cay(name, "--help").stdout != "", name
+    told = json.loads(cay("version", "-o", "json").stdout)["version"]
+    assert cay("version").stdout == cay("--version").stdout == f"cay {told}\n"
+    with Folder() as folder:
+        for data in (folder.data, folder.folder):  # absent, without an instance
+            done = subprocess.run([os.environ["CAY"], "ls"], text=True, capture_output=True,
+                                  check=False, env={"CAY_DATA": data})
+            assert done.returncode == 1 and "cay up" in done.stderr, done
 
 
 def test_not_root():
