@@ -276,7 +276,7 @@ static inline void cluster_set_up(struct cluster *c)
 
         *c = (struct cluster){ .pidfd = -1, .output = -1, .error_output = -1, .far_end = -1 };
         test_loop_set_up(&c->t);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_new(c->t.net, &server, &c->server), 0);
         assert_int_equal(http_server_listen(c->server, &address, NULL, 0, NULL, &c->listener), 0);
         snprintf(c->kubeconfig, sizeof(c->kubeconfig), "/tmp/cay-test-%d", (int)getpid());

@@ -10,6 +10,8 @@
 #include "client/proxy.h"
 #include "crypto/encode.h"
 #include "net/test_certificates.h"
+#include "net/test_end.h"
+#include "net/test_frames.h"
 #include "net/tunnel.h"
 
 /* How the client reaches the server: HTTP/2, proxies, and what changes under way. */
@@ -175,72 +177,30 @@ static void watches_and_writes_share_one_connection(void **state)
 /* A server that speaks in hand-made frames; each connection's first request is answered. */
 struct script {
         struct cluster c;
-        struct listener *listener;
-        struct stream *streams[SOCKETS];
-        struct buffer got[SOCKETS];
+        struct test_peers peers;
         bool answered[SOCKETS];
-        unsigned count;
         unsigned leaving; /* so many connections answer with a GOAWAY only */
 };
 
-static bool has_request(const struct buffer *got)
+static void script_got(struct test_end *end, struct str data _unused_)
 {
-        const unsigned char *bytes = (const unsigned char *)got->data;
+        struct script *s = end->user;
+        ptrdiff_t i = end - s->peers.ends;
+        _cleanup_buffer_ struct buffer out = {};
 
-        for (size_t at = 24; at + 9 <= got->length;) {
-                if (bytes[at + 3] == 1)
-                        return true;
-                at += 9 + ((size_t)bytes[at] << 16 | (size_t)bytes[at + 1] << 8 | bytes[at + 2]);
-        }
-        return false;
-}
-
-#define BYTES(text) ((struct str){ (text), sizeof(text) - 1 })
-
-static void script_data(struct stream *stream, void *user, struct str data)
-{
-        struct script *s = user;
-        unsigned i = 0;
-
-        while (s->streams[i] != stream)
-                i++;
-        assert_int_equal(buffer_append_str(&s->got[i], data), 0);
-        if (s->answered[i] || !has_request(&s->got[i]))
+        assert_true(i < SOCKETS);
+        if (s->answered[i] || frames_of(&end->got, HEADERS) == 0)
                 return;
         s->answered[i] = true;
-        stream_write_str(stream, BYTES("\0\0\0\4\0\0\0\0\0" /* SETTINGS */
-                                       "\0\0\0\4\1\0\0\0\0" /* and its acknowledgement */));
-        if (i < s->leaving)
-                stream_write_str(stream, BYTES("\0\0\x8\7\0\0\0\0\0"
-                                               "\0\0\0\0\0\0\0\0"));
-        else
-                stream_write_str(stream, BYTES("\0\0\1\1\4\0\0\0\1\x88"
-                                               "\0\0\2\0\1\0\0\0\1{}"));
-}
-
-static void script_close(struct stream *stream, void *user, int error)
-{
-        struct script *s = user;
-
-        (void)error;
-        for (unsigned i = 0; i < SOCKETS; i++)
-                if (s->streams[i] == stream)
-                        s->streams[i] = NULL;
-}
-
-static const struct stream_callbacks script_callbacks = { .on_data = script_data,
-                                                          .on_close = script_close };
-
-static void script_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct script *s = user;
-        struct stream_filter *filter = tls_context_filter(s->c.tls);
-
-        (void)listener;
-        assert_true(s->count < SOCKETS);
-        assert_int_equal(filter->wrap(filter, stream, STR_EMPTY, &stream), 0);
-        s->streams[s->count++] = stream;
-        stream_start(stream, &script_callbacks, s);
+        frame(&out, SETTINGS, 0, 0, STR_EMPTY);
+        frame(&out, SETTINGS, ACK, 0, STR_EMPTY);
+        if (i < s->leaving) {
+                frame(&out, GOAWAY, 0, 0, BYTES("\0\0\0\0\0\0\0\0"));
+        } else {
+                frame(&out, HEADERS, END_HEADERS, 1, STATUS_200);
+                frame(&out, DATA, END_STREAM, 1, STR("{}"));
+        }
+        stream_write_str(end->stream, buffer_str(&out));
 }
 
 static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
@@ -250,17 +210,14 @@ static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
 
         for (size_t i = 0; i < ARRAY_SIZE(leaving); i++) {
                 struct script s = { .leaving = leaving[i] };
-                struct listener_options options = { script_accept, &s };
-                struct net_address address;
                 struct answer answer;
 
                 (void)state;
                 listen_with_tls(&s.c, TLS_CLIENT_OFF, true);
-                assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
-                assert_int_equal(
-                        listener_open(s.c.api.t.net, &address, &options, NULL, &s.listener), 0);
+                test_peers_listen(&s.peers, &s.c.api.t, script_got, &s);
+                s.peers.filter = tls_context_filter(s.c.tls);
                 struct listener *usual = s.c.api.listener;
-                s.c.api.listener = s.listener;
+                s.c.api.listener = s.peers.listener;
                 write_config(&s.c, "", "token: t");
                 s.c.api.listener = usual;
                 fake_load(&s.c.api, s.c.path, (struct kube_client_options){});
@@ -272,13 +229,9 @@ static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
                 } else {
                         assert_int_equal(answer.error, 0);
                         assert_int_equal(answer.status, 200);
-                        assert_int_equal(s.count, 3);
+                        assert_int_equal(s.peers.count, 3);
                 }
-                listener_close(s.listener);
-                for (unsigned j = 0; j < SOCKETS; j++) {
-                        stream_close(s.streams[j]);
-                        buffer_deinit(&s.got[j]);
-                }
+                test_peers_close(&s.peers);
                 tear_down(&s.c);
         }
 }
@@ -287,14 +240,11 @@ static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
 
 struct proxy {
         struct fake_api *api;
-        struct listener *listener;
+        struct test_peers clients;
         struct tls_context *tls; /* NULL: plain */
         const char *refusal;     /* NULL: it lets everything through */
-        struct stream *clients[SOCKETS];
-        struct buffer heads[SOCKETS];
         struct tunnel tunnels[SOCKETS];
         bool tunneling[SOCKETS];
-        unsigned count;
         char last_head[512];
 };
 
@@ -305,85 +255,52 @@ static void tunnel_ended(struct tunnel *tunnel, void *user)
         p->tunneling[tunnel - p->tunnels] = false;
 }
 
-static void proxy_data(struct stream *stream, void *user, struct str data)
+static void proxy_got(struct test_end *client, struct str data _unused_)
 {
-        struct proxy *p = user;
-        unsigned i = 0;
+        struct proxy *p = client->user;
+        struct stream *in = client->stream, *out;
+        ptrdiff_t i = client - p->clients.ends;
 
-        while (p->clients[i] != stream)
-                i++;
-        assert_int_equal(buffer_append_str(&p->heads[i], data), 0);
-        if (!memmem(p->heads[i].data, p->heads[i].length, "\r\n\r\n", 4))
+        assert_true(i < SOCKETS);
+        if (!memmem(client->got.data, client->got.length, "\r\n\r\n", 4))
                 return;
-        snprintf(p->last_head, sizeof(p->last_head), "%.*s", STR_FORMAT(buffer_str(&p->heads[i])));
+        snprintf(p->last_head, sizeof(p->last_head), "%.*s", STR_FORMAT(buffer_str(&client->got)));
         if (p->refusal) {
-                stream_write_str(stream, str_from(p->refusal));
-                stream_shutdown(stream);
+                stream_write_str(in, str_from(p->refusal));
+                stream_shutdown(in);
                 return;
         }
-        struct stream *out;
         assert_int_equal(stream_connect(p->api->t.net, listener_address(p->api->listener), &out),
                          0);
-        stream_write_str(stream, STR("HTTP/1.1 200 Connection established\r\n\r\n"));
-        stream_detach(stream);
-        p->clients[i] = NULL;
+        stream_write_str(in, STR("HTTP/1.1 200 Connection established\r\n\r\n"));
+        stream_detach(in);
+        client->stream = NULL;
         p->tunneling[i] = true;
-        tunnel_start(&p->tunnels[i], stream, STR_EMPTY, out, STR_EMPTY, tunnel_ended, p);
-}
-
-static void proxy_closed(struct stream *stream, void *user, int error)
-{
-        struct proxy *p = user;
-
-        (void)error;
-        for (unsigned i = 0; i < SOCKETS; i++)
-                if (p->clients[i] == stream)
-                        p->clients[i] = NULL;
-}
-
-static const struct stream_callbacks proxy_callbacks = { .on_data = proxy_data,
-                                                         .on_close = proxy_closed };
-
-static void proxy_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct proxy *p = user;
-
-        (void)listener;
-        assert_true(p->count < SOCKETS);
-        if (p->tls) {
-                struct stream_filter *filter = tls_context_filter(p->tls);
-                assert_int_equal(filter->wrap(filter, stream, STR_EMPTY, &stream), 0);
-        }
-        p->clients[p->count++] = stream;
-        stream_start(stream, &proxy_callbacks, p);
+        tunnel_start(&p->tunnels[i], in, STR_EMPTY, out, STR_EMPTY, tunnel_ended, p);
 }
 
 static void proxy_open(struct proxy *p, struct cluster *c, bool tls, const char *refusal)
 {
-        struct listener_options options = { proxy_accept, p };
-        struct net_address address;
         char more[100];
 
         *p = (struct proxy){ .api = &c->api, .refusal = refusal };
-        if (tls)
+        test_peers_listen(&p->clients, &c->api.t, proxy_got, p);
+        if (tls) {
                 p->tls = test_server_context(&c->certificates, TLS_CLIENT_OFF, false);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
-        assert_int_equal(listener_open(c->api.t.net, &address, &options, NULL, &p->listener), 0);
+                p->clients.filter = tls_context_filter(p->tls);
+        }
         snprintf(more, sizeof(more), ", proxy-url: '%s://jane:se%%20cret@localhost:%u'",
-                 tls ? "https" : "http", net_address_port(listener_address(p->listener)));
+                 tls ? "https" : "http", net_address_port(listener_address(p->clients.listener)));
         write_config(c, more, "token: first");
         fake_load(&c->api, c->path, (struct kube_client_options){});
 }
 
 static void proxy_close(struct proxy *p)
 {
-        listener_close(p->listener);
-        for (unsigned i = 0; i < SOCKETS; i++) {
-                stream_close(p->clients[i]);
+        test_peers_close(&p->clients);
+        for (unsigned i = 0; i < SOCKETS; i++)
                 if (p->tunneling[i])
                         tunnel_close(&p->tunnels[i]);
-                buffer_deinit(&p->heads[i]);
-        }
         tls_context_free(p->tls);
 }
 
@@ -407,7 +324,7 @@ static void a_proxy_is_asked_for_a_way_through(void **state)
                                 fail_msg("%s", answer.message);
                         assert_int_equal(answer.status, 200);
                 }
-                assert_int_equal(p.count, 1);
+                assert_int_equal(p.clients.count, 1);
                 snprintf(line, sizeof(line), "CONNECT 127.0.0.1:%u HTTP/1.1\r\n",
                          net_address_port(listener_address(c.api.listener)));
                 assert_non_null(strstr(p.last_head, line));
@@ -617,7 +534,7 @@ static void a_server_that_has_moved_is_found_by_the_kubeconfig(void **state)
         options.user = &c.api;
         options.http2 = &http2_protocol;
         assert_int_equal(http_server_new(c.api.t.net, &options, &c.api.server), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(c.api.server, &address, tls_context_filter(c.tls), 0,
                                             NULL, &c.api.listener),
                          0);

@@ -124,7 +124,7 @@ static inline void fake_listen(struct fake_api *api, struct stream_filter *filte
 
         *api = (struct fake_api){};
         test_loop_set_up(&api->t);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_new(api->t.net, &server, &api->server), 0);
         assert_int_equal(http_server_listen(api->server, &address, filter, 0, NULL, &api->listener),
                          0);

@@ -6,7 +6,8 @@
 #include "net/http2.h"
 #include "net/test_call.h"
 #include "net/test_certificates.h"
-#include "net/test_loop.h"
+#include "net/test_end.h"
+#include "net/test_frames.h"
 
 enum { CALLS = 40, LARGE = 4 * 1024 * 1024, PING_MS = 60 };
 
@@ -25,11 +26,8 @@ struct fixture {
         char fields[4096]; /* of the last request, as "name: value\n" */
 
         /* A server of hand-made frames. */
-        struct listener *script_listener;
+        struct test_peers peers;
         struct buffer script; /* what it says to a connection's first bytes */
-        struct stream *script_streams[8];
-        size_t script_count;
-        struct buffer got;
         bool forbidden;
 };
 
@@ -103,74 +101,17 @@ static void on_request(void *user, struct http_exchange *exchange)
 
 /* ---- a server of hand-made frames ---- */
 
-static void frame(struct buffer *out, unsigned type, unsigned flags, uint32_t id, struct str body)
+static void script_got(struct test_end *end, struct str data)
 {
-        const unsigned char head[9] = { (unsigned char)(body.length >> 16),
-                                        (unsigned char)(body.length >> 8),
-                                        (unsigned char)body.length,
-                                        (unsigned char)type,
-                                        (unsigned char)flags,
-                                        (unsigned char)(id >> 24),
-                                        (unsigned char)(id >> 16),
-                                        (unsigned char)(id >> 8),
-                                        (unsigned char)id };
+        const struct fixture *f = end->user;
 
-        assert_int_equal(buffer_append(out, head, sizeof(head)), 0);
-        assert_int_equal(buffer_append_str(out, body), 0);
+        if (end->got.length == data.length)
+                stream_write_str(end->stream, buffer_str(&f->script));
 }
 
-enum { DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION };
-enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
-#define BYTES(text) ((struct str){ (text), sizeof(text) - 1 })
-#define STATUS_200  BYTES("\x88")
-
-static void script_data(struct stream *stream, void *user, struct str data)
-{
-        struct fixture *f = user;
-        bool first = f->got.length == 0;
-
-        assert_int_equal(buffer_append_str(&f->got, data), 0);
-        if (first)
-                stream_write_str(stream, buffer_str(&f->script));
-}
-
-static void script_close(struct stream *stream, void *user, int error)
-{
-        struct fixture *f = user;
-
-        (void)error;
-        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
-                if (f->script_streams[i] == stream)
-                        f->script_streams[i] = NULL;
-}
-
-static const struct stream_callbacks script_callbacks = { .on_data = script_data,
-                                                          .on_close = script_close };
-
-static void on_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct fixture *f = user;
-
-        (void)listener;
-        assert_true(f->script_count < ARRAY_SIZE(f->script_streams));
-        f->script_streams[f->script_count++] = stream;
-        stream_start(stream, &script_callbacks, f);
-}
-
-/* How many frames of a type the script's server got on its only connection. */
 static unsigned got_frames(const struct fixture *f, unsigned type)
 {
-        const unsigned char *bytes = (const unsigned char *)f->got.data;
-        size_t at = 24; /* the preface */
-        unsigned count = 0;
-
-        while (at + 9 <= f->got.length) {
-                size_t length =
-                        (size_t)bytes[at] << 16 | (size_t)bytes[at + 1] << 8 | bytes[at + 2];
-                count += bytes[at + 3] == type;
-                at += 9 + length;
-        }
-        return count;
+        return frames_of(&f->peers.ends[0].got, type);
 }
 
 /* ---- the client ---- */
@@ -208,8 +149,7 @@ static void set_up_with(struct fixture *f, enum way way, struct http_client_opti
         struct http_server_options server = { .on_request = on_request,
                                               .user = f,
                                               .http2 = &http2_protocol };
-        struct listener_options listener_options = { on_accept, f };
-        struct net_address address;
+        const struct net_address address = test_loopback();
 
         *f = (struct fixture){};
         test_loop_set_up(&f->t);
@@ -220,14 +160,12 @@ static void set_up_with(struct fixture *f, enum way way, struct http_client_opti
                 f->client_context = test_client_context(&f->certificates, false, true);
         }
         assert_int_equal(http_server_new(f->t.net, &server, &f->server), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
         assert_int_equal(
                 http_server_listen(f->server, &address,
                                    way != PLAIN ? tls_context_filter(f->server_context) : NULL, 0,
                                    NULL, &f->listener),
                 0);
-        assert_int_equal(
-                listener_open(f->t.net, &address, &listener_options, NULL, &f->script_listener), 0);
+        test_peers_listen(&f->peers, &f->t, script_got, f);
         options.http2 = &http2_client_protocol;
         assert_int_equal(http_client_new(f->t.net, &options, &f->client), 0);
         for (size_t i = 0; i < CALLS; i++)
@@ -245,13 +183,10 @@ static void tear_down(struct fixture *f)
 {
         http_client_free(f->client);
         http_server_free(f->server);
-        listener_close(f->script_listener);
-        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
-                stream_close(f->script_streams[i]);
+        test_peers_close(&f->peers);
         for (size_t i = 0; i < CALLS; i++)
                 buffer_deinit(&f->results[i].body);
         buffer_deinit(&f->script);
-        buffer_deinit(&f->got);
         tls_context_free(f->server_context);
         tls_context_free(f->client_context);
         test_certificates_tear_down(&f->certificates);
@@ -586,23 +521,23 @@ static void streams_above_a_goaway_are_refused(void **state)
 
         (void)state;
         set_up(&f, PLAIN);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         struct result *first = start(&f, 0, &request), *second = start(&f, 1, &request);
-        test_run_until(&f.t,
-                       f.script_count == 1 && f.got.length > 0 && got_frames(&f, HEADERS) == 2);
+        test_run_until(&f.t, got_frames(&f, HEADERS) == 2);
+        assert_int_equal(f.peers.count, 1);
         struct buffer out = {};
         frame(&out, GOAWAY, 0, 0, BYTES("\0\0\0\1\0\0\0\0"));
-        stream_write_str(f.script_streams[0], buffer_str(&out));
+        stream_write_str(f.peers.ends[0].stream, buffer_str(&out));
         test_run_until(&f.t, second->errors);
         assert_int_equal(second->error, HTTP_ERROR_REFUSED);
         assert_int_equal(first->errors, 0);
         /* New calls have a new connection, the old one is used to its end. */
         start(&f, 2, &request);
-        test_run_until(&f.t, f.script_count == 2);
+        test_run_until(&f.t, f.peers.count == 2);
         buffer_clear(&out);
         frame(&out, HEADERS, END_HEADERS | END_STREAM, 1, STATUS_200);
-        stream_write_str(f.script_streams[0], buffer_str(&out));
-        test_run_until(&f.t, first->ends && !f.script_streams[0]);
+        stream_write_str(f.peers.ends[0].stream, buffer_str(&out));
+        test_run_until(&f.t, first->ends && f.peers.ends[0].ended);
         assert_int_equal(first->status, 200);
         assert_int_equal(http_client_counters(f.client).http2, 1);
         buffer_deinit(&out);
@@ -625,14 +560,14 @@ static void resets_say_what_may_have_happened(void **state)
 
                 (void)state;
                 set_up(&f, PLAIN);
-                struct http_request request = to(&f, f.script_listener, "/");
+                struct http_request request = to(&f, f.peers.listener, "/");
                 struct result *result = start(&f, 0, &request);
-                test_run_until(&f.t, f.got.length > 0 && got_frames(&f, HEADERS) == 1);
+                test_run_until(&f.t, got_frames(&f, HEADERS) == 1);
                 struct buffer out = {};
                 if (*cases[i].head)
                         frame(&out, HEADERS, END_HEADERS, 1, str_from(cases[i].head));
                 frame(&out, RST, 0, 1, (struct str){ cases[i].code, 4 });
-                stream_write_str(f.script_streams[0], buffer_str(&out));
+                stream_write_str(f.peers.ends[0].stream, buffer_str(&out));
                 test_run_until(&f.t, result->errors);
                 assert_int_equal(result->error, cases[i].error);
                 buffer_deinit(&out);
@@ -646,12 +581,11 @@ static void a_lost_connection_is_told_to_each_call(void **state)
 
         (void)state;
         set_up(&f, PLAIN);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         frame(&f.script, HEADERS, END_HEADERS, 1, STATUS_200);
         struct result *first = start(&f, 0, &request), *second = start(&f, 1, &request);
         test_run_until(&f.t, first->status && got_frames(&f, HEADERS) == 2);
-        stream_close(f.script_streams[0]);
-        f.script_streams[0] = NULL;
+        test_end_close(&f.peers.ends[0]);
         test_run_until(&f.t, first->errors && second->errors);
         assert_int_equal(first->error, HTTP_ERROR_EOF);
         assert_int_equal(second->error, HTTP_ERROR_CLOSED);
@@ -667,7 +601,7 @@ static void a_server_that_is_silent_is_asked_and_given_up(void **state)
 
         (void)state;
         set_up_with(&f, PLAIN, options);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         struct result *result = start(&f, 0, &request);
         test_run_until(&f.t, result->errors);
         assert_int_equal(result->error, HTTP_ERROR_CLOSED);
@@ -691,15 +625,15 @@ static void giving_up_on_a_silent_server_asks_for_a_sign(void **state)
 
         (void)state;
         set_up_with(&f, PLAIN, options);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         run(&f, 1,
             &(struct http_request){
                     .origin = request.origin, .target = STR("/"), .head_timeout_ms = 20 });
         assert_int_equal(f.results[1].error, HTTP_ERROR_TIMEOUT);
         /* Meanwhile others go elsewhere. */
         start(&f, 2, &request);
-        test_run_until(&f.t, f.script_count == 2);
-        test_run_until(&f.t, !f.script_streams[0]);
+        test_run_until(&f.t, f.peers.count == 2);
+        test_run_until(&f.t, f.peers.ends[0].ended);
         tear_down(&f);
 }
 
@@ -725,13 +659,12 @@ static void more_streams_than_a_server_takes_have_a_connection_more(void **state
 
         (void)state;
         set_up(&f, PLAIN);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         frame(&f.script, SETTINGS, 0, 0, BYTES("\0\3\0\0\0\1")); /* MAX_CONCURRENT_STREAMS 1 */
         start(&f, 0, &request);
-        test_run_until(&f.t, f.got.length > 0 && got_frames(&f, SETTINGS) == 3);
-        buffer_clear(&f.got);
+        test_run_until(&f.t, got_frames(&f, SETTINGS) == 3);
         start(&f, 1, &request);
-        test_run_until(&f.t, f.script_count == 2);
+        test_run_until(&f.t, f.peers.count == 2);
         assert_int_equal(http_client_counters(f.client).connects, 2);
         tear_down(&f);
 }
@@ -743,7 +676,7 @@ static void meet(const struct buffer *script, enum http_error error, bool connec
 
         set_up(&f, PLAIN);
         assert_int_equal(buffer_append_str(&f.script, buffer_str(script)), 0);
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         struct result *result = run(&f, 0, &request);
         assert_int_equal(result->errors, 1);
         assert_int_equal(result->error, error);
@@ -851,7 +784,7 @@ static void a_server_that_speaks_something_else_is_told_apart(void **state)
                 set_up(&f, PLAIN);
                 buffer_clear(&f.script);
                 assert_int_equal(buffer_append_str(&f.script, str_from(scripts[i])), 0);
-                struct http_request request = to(&f, f.script_listener, "/");
+                struct http_request request = to(&f, f.peers.listener, "/");
                 struct result *result = run(&f, 0, &request);
                 assert_int_equal(result->error, HTTP_ERROR_PROTOCOL);
                 tear_down(&f);

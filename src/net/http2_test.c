@@ -277,7 +277,7 @@ static void set_up_with(struct fixture *f, struct http_server_options options)
         options.user = f;
         options.http2 = &http2_protocol;
         assert_int_equal(http_server_new(f->t.net, &options, &f->server), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(f->server, &address, NULL, 0, NULL, &f->listener), 0);
         assert_int_equal(stream_connect(f->t.net, listener_address(f->listener), &f->client), 0);
         stream_start(f->client, &client_callbacks, f);

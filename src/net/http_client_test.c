@@ -8,7 +8,7 @@
 #include "net/http_server.h"
 #include "net/test_call.h"
 #include "net/test_certificates.h"
-#include "net/test_loop.h"
+#include "net/test_end.h"
 
 struct fixture {
         struct test_loop t;
@@ -22,15 +22,12 @@ struct fixture {
         char fields[4096]; /* of the last request, as "name: value\n" */
         struct http_exchange *held;
         unsigned requests, aborts;
-        struct stream *taken;
+        struct test_end taken; /* by an upgrade; echoes */
 
         /* A server that says what a test wants, whatever it is asked. */
-        struct listener *script_listener;
+        struct test_peers peers;
         const char *script;
         bool script_closes;
-        struct stream *script_streams[8];
-        size_t script_count;
-        struct buffer script_got;
 };
 
 /* ---- the server ---- */
@@ -69,22 +66,6 @@ static void on_abort(struct http_exchange *exchange, void *user, int error)
 static const struct http_exchange_callbacks exchange_callbacks = { .on_whole = on_whole,
                                                                    .on_abort = on_abort };
 
-static void taken_data(struct stream *stream, void *user, struct str data)
-{
-        (void)user;
-        stream_write_str(stream, data);
-}
-
-static void taken_close(struct stream *stream, void *user, int error)
-{
-        (void)stream;
-        (void)error;
-        ((struct fixture *)user)->taken = NULL;
-}
-
-static const struct stream_callbacks taken_callbacks = { .on_data = taken_data,
-                                                         .on_close = taken_close };
-
 static void on_request(void *user, struct http_exchange *exchange)
 {
         struct fixture *f = user;
@@ -99,54 +80,32 @@ static void on_request(void *user, struct http_exchange *exchange)
                 http_exchange_respond_text(exchange, 403, "text/plain", STR("no"));
         } else if (exchange->request.is_upgrade) {
                 struct http_header upgrade = { STR("Upgrade"), STR("echo") };
+                struct stream *stream;
                 struct str leftover;
-                assert_int_equal(http_exchange_upgrade(exchange, &upgrade, 1, &f->taken, &leftover),
+                assert_int_equal(http_exchange_upgrade(exchange, &upgrade, 1, &stream, &leftover),
                                  0);
-                stream_write_str(f->taken, STR("hello"));
-                stream_start(f->taken, &taken_callbacks, f);
+                stream_write_str(stream, STR("hello"));
+                f->taken.on_got = test_end_echo;
+                test_end_start(&f->taken, stream);
         } else {
                 http_exchange_collect(exchange, 64 * 1024 * 1024, &exchange_callbacks, f);
         }
 }
 
-static void script_data(struct stream *stream, void *user, struct str data)
+static void script_got(struct test_end *end, struct str data _unused_)
 {
-        struct fixture *f = user;
+        const struct fixture *f = end->user;
 
-        assert_int_equal(buffer_append_str(&f->script_got, data), 0);
         if (f->script)
-                stream_write_str(stream, str_from(f->script));
+                stream_write_str(end->stream, str_from(f->script));
         if (f->script_closes)
-                stream_shutdown(stream);
-}
-
-static void script_close(struct stream *stream, void *user, int error)
-{
-        struct fixture *f = user;
-
-        (void)error;
-        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
-                if (f->script_streams[i] == stream)
-                        f->script_streams[i] = NULL;
-}
-
-static const struct stream_callbacks script_callbacks = { .on_data = script_data,
-                                                          .on_close = script_close };
-
-static void on_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct fixture *f = user;
-
-        (void)listener;
-        f->script_streams[f->script_count++] = stream;
-        stream_start(stream, &script_callbacks, f);
+                stream_shutdown(end->stream);
 }
 
 static void set_up(struct fixture *f, bool tls)
 {
         struct http_server_options options = { .on_request = on_request, .user = f };
-        struct listener_options listener_options = { on_accept, f };
-        struct net_address address;
+        const struct net_address address = test_loopback();
 
         *f = (struct fixture){};
         test_loop_set_up(&f->t);
@@ -156,13 +115,11 @@ static void set_up(struct fixture *f, bool tls)
                 f->client_context = test_client_context(&f->certificates, false, false);
         }
         assert_int_equal(http_server_new(f->t.net, &options, &f->server), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
         assert_int_equal(http_server_listen(f->server, &address,
                                             tls ? tls_context_filter(f->server_context) : NULL, 0,
                                             NULL, &f->listener),
                          0);
-        assert_int_equal(
-                listener_open(f->t.net, &address, &listener_options, NULL, &f->script_listener), 0);
+        test_peers_listen(&f->peers, &f->t, script_got, f);
         assert_int_equal(http_client_new(f->t.net, NULL, &f->client), 0);
 }
 
@@ -170,12 +127,9 @@ static void tear_down(struct fixture *f)
 {
         http_client_free(f->client);
         http_server_free(f->server);
-        listener_close(f->script_listener);
-        for (size_t i = 0; i < ARRAY_SIZE(f->script_streams); i++)
-                stream_close(f->script_streams[i]);
-        stream_close(f->taken);
+        test_peers_close(&f->peers);
+        test_end_deinit(&f->taken);
         buffer_deinit(&f->got);
-        buffer_deinit(&f->script_got);
         tls_context_free(f->server_context);
         tls_context_free(f->client_context);
         test_certificates_tear_down(&f->certificates);
@@ -406,7 +360,7 @@ static void failures_have_their_class(void **state)
                 set_up(&f, false);
                 f.script = cases[i].answer;
                 f.script_closes = cases[i].closes;
-                struct http_request request = to(&f, f.script_listener, "/");
+                struct http_request request = to(&f, f.peers.listener, "/");
                 if (cases[i].error == HTTP_ERROR_TIMEOUT)
                         request.head_timeout_ms = request.idle_timeout_ms = 30;
                 run(&f, &request, &result);
@@ -428,7 +382,7 @@ static void dialing_failures_are_told_apart(void **state)
         set_up(&f, true);
         /* TLS to a server without it. */
         f.script = "HTTP/1.1 400 Bad Request\r\n\r\n";
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         run(&f, &request, &result);
         assert_int_equal(result.error, HTTP_ERROR_TLS);
         /* A certificate for another name. */
@@ -438,16 +392,16 @@ static void dialing_failures_are_told_apart(void **state)
         assert_int_equal(result.error, HTTP_ERROR_TLS);
         assert_int_equal(result.code, -EKEYREJECTED);
         /* Nobody. */
-        request = to(&f, f.script_listener, "/");
-        listener_close(f.script_listener);
-        f.script_listener = NULL;
+        request = to(&f, f.peers.listener, "/");
+        listener_close(f.peers.listener);
+        f.peers.listener = NULL;
         run(&f, &request, &result);
         assert_int_equal(result.error, HTTP_ERROR_DIAL);
         assert_int_equal(result.code, -ECONNREFUSED);
         /* A server that accepts and says nothing, by TLS. */
         tear_down(&f);
         set_up(&f, true);
-        request = to(&f, f.script_listener, "/");
+        request = to(&f, f.peers.listener, "/");
         request.connect_timeout_ms = 30;
         run(&f, &request, &result);
         assert_int_equal(result.error, HTTP_ERROR_DIAL);
@@ -482,7 +436,7 @@ static void unusual_answers_are_understood(void **state)
                 set_up(&f, false);
                 f.script = cases[i].answer;
                 f.script_closes = cases[i].closes;
-                struct http_request request = to(&f, f.script_listener, "/");
+                struct http_request request = to(&f, f.peers.listener, "/");
                 run(&f, &request, &result);
                 assert_int_equal(result.ends, 1);
                 assert_int_equal(result.status, cases[i].status);
@@ -501,12 +455,11 @@ static void a_connection_that_the_server_closed_is_not_used(void **state)
         (void)state;
         set_up(&f, false);
         f.script = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-        struct http_request request = to(&f, f.script_listener, "/");
+        struct http_request request = to(&f, f.peers.listener, "/");
         run(&f, &request, &result);
         assert_int_equal(http_client_counters(f.client).idle, 1);
         /* It has closed, and the client's loop has not seen it yet. */
-        stream_close(f.script_streams[0]);
-        f.script_streams[0] = NULL;
+        test_end_close(&f.peers.ends[0]);
         run(&f, &request, &result);
         assert_int_equal(result.ends, 1);
         assert_false(result.reused);
@@ -559,24 +512,12 @@ static void names_are_looked_up(void **state)
         tear_down(&f);
 }
 
-struct tunnel {
-        struct stream *stream;
-        struct buffer got;
-};
-
-static void tunnel_data(struct stream *stream, void *user, struct str data)
-{
-        (void)stream;
-        assert_int_equal(buffer_append_str(&((struct tunnel *)user)->got, data), 0);
-}
-
-static const struct stream_callbacks tunnel_callbacks = { .on_data = tunnel_data };
-
 static void upgrades_give_the_stream_away(void **state)
 {
         struct fixture f;
         struct result result = {};
-        struct tunnel tunnel = {};
+        struct test_end tunnel = {};
+        struct stream *stream;
         const struct http_header upgrade = { STR("Upgrade"), STR("echo") };
         struct str leftover;
 
@@ -587,16 +528,15 @@ static void upgrades_give_the_stream_away(void **state)
         request.headers = &upgrade;
         request.header_count = 1;
         start(&f, &request, &result);
-        assert_int_equal(http_call_take_over(result.call, &tunnel.stream, &leftover), -EOPNOTSUPP);
+        assert_int_equal(http_call_take_over(result.call, &stream, &leftover), -EOPNOTSUPP);
         test_run_until(&f.t, result.status == 101);
-        assert_int_equal(http_call_take_over(result.call, &tunnel.stream, &leftover), 0);
+        assert_int_equal(http_call_take_over(result.call, &stream, &leftover), 0);
         assert_int_equal(buffer_append_str(&tunnel.got, leftover), 0);
-        stream_start(tunnel.stream, &tunnel_callbacks, &tunnel);
+        test_end_start(&tunnel, stream);
         stream_write_str(tunnel.stream, STR("echo"));
         test_run_until(&f.t, tunnel.got.length == 9);
         assert_true(str_equal(buffer_str(&tunnel.got), STR("helloecho")));
-        stream_close(tunnel.stream);
-        buffer_deinit(&tunnel.got);
+        test_end_deinit(&tunnel);
         buffer_deinit(&result.body);
         tear_down(&f);
 }

@@ -9,111 +9,44 @@
 
 #include "base/buffer.h"
 #include "base/fd.h"
-#include "net/stream.h"
-#include "net/test_loop.h"
-
-/* What one end of a connection has seen. */
-struct end {
-        struct stream *stream;
-        struct buffer got;
-        int opened, drained, ended, closed, error;
-        bool echo;
-        bool close_in_data;
-};
+#include "net/test_end.h"
 
 struct fixture {
         struct test_loop t;
-        struct listener *listener;
-        struct end server[8], client;
-        size_t accepted;
+        struct test_peers peers;
+        struct test_end client, *server; /* of the first connection */
 };
 
-static void on_open(struct stream *stream, void *user)
+static void close_in_data(struct test_end *end, struct str data _unused_)
 {
-        (void)stream;
-        ((struct end *)user)->opened++;
-}
-
-static void on_data(struct stream *stream, void *user, struct str data)
-{
-        struct end *end = user;
-
-        if (end->close_in_data) {
-                stream_close(stream);
-                end->stream = NULL;
-                return;
-        }
-        assert_int_equal(buffer_append_str(&end->got, data), 0);
-        if (end->echo)
-                stream_write_str(stream, data);
-}
-
-static void on_drain(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct end *)user)->drained++;
-}
-
-static void on_end(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct end *)user)->ended++;
-}
-
-static void on_close(struct stream *stream, void *user, int error)
-{
-        struct end *end = user;
-
-        assert_ptr_equal(stream, end->stream);
-        end->stream = NULL;
-        end->closed++;
-        end->error = error;
-}
-
-static const struct stream_callbacks callbacks = { on_open, on_data, on_drain, on_end, on_close };
-
-static void on_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct fixture *f = user;
-        struct end *end = &f->server[f->accepted++];
-
-        (void)listener;
-        end->stream = stream;
-        stream_start(stream, &callbacks, end);
+        test_end_close(end);
 }
 
 static void set_up(struct fixture *f, const char *address, unsigned max)
 {
-        struct listener_options options = { on_accept, f, max };
+        struct listener_options options = { test_peers_accept, &f->peers, max };
         struct net_address parsed;
         struct error error;
 
-        *f = (struct fixture){};
+        *f = (struct fixture){ .server = &f->peers.ends[0] };
         test_loop_set_up(&f->t);
         if (!address)
                 return;
         assert_int_equal(net_address_parse(str_from(address), &parsed), 0);
-        assert_int_equal(listener_open(f->t.net, &parsed, &options, &error, &f->listener), 0);
+        assert_int_equal(listener_open(f->t.net, &parsed, &options, &error, &f->peers.listener), 0);
 }
 
 static void tear_down(struct fixture *f)
 {
-        listener_close(f->listener);
-        stream_close(f->client.stream);
-        buffer_deinit(&f->client.got);
-        for (size_t i = 0; i < ARRAY_SIZE(f->server); i++) {
-                stream_close(f->server[i].stream);
-                buffer_deinit(&f->server[i].got);
-        }
+        test_peers_close(&f->peers);
+        test_end_deinit(&f->client);
         test_loop_tear_down(&f->t);
 }
 
 static void connect_client(struct fixture *f)
 {
-        assert_int_equal(stream_connect(f->t.net, listener_address(f->listener), &f->client.stream),
-                         0);
-        stream_start(f->client.stream, &callbacks, &f->client);
-        test_run_until(&f->t, f->client.opened && f->accepted);
+        test_end_connect(&f->client, &f->t, f->peers.listener);
+        test_run_until(&f->t, f->client.opened && f->peers.count);
 }
 
 static void bytes_go_both_ways_and_both_ends_end(void **state)
@@ -122,26 +55,26 @@ static void bytes_go_both_ways_and_both_ends_end(void **state)
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
-        assert_true(net_address_port(listener_address(f.listener)) > 0);
-        f.server[0].echo = true;
+        assert_true(net_address_port(listener_address(f.peers.listener)) > 0);
+        f.server->on_got = test_end_echo;
         connect_client(&f);
         stream_write(f.client.stream, (struct stream_piece[]){ { STR("ab") }, { STR("cd") } }, 2);
         test_run_until(&f.t, f.client.got.length == 4);
         assert_true(str_equal(buffer_str(&f.client.got), STR("abcd")));
-        assert_true(net_address_is_loopback(&stream_peer(f.server[0].stream)->address));
+        assert_true(net_address_is_loopback(&stream_peer(f.server->stream)->address));
         assert_false(stream_is_secure(f.client.stream));
         assert_true(stream_is_fresh(f.client.stream));
 
         stream_shutdown(f.client.stream);
-        test_run_until(&f.t, f.server[0].ended);
-        assert_int_equal(f.server[0].closed, 0);
-        stream_write_str(f.server[0].stream, STR("last"));
-        stream_shutdown(f.server[0].stream);
-        test_run_until(&f.t, f.client.closed && f.server[0].closed);
+        test_run_until(&f.t, f.server->ended);
+        assert_int_equal(f.server->closed, 0);
+        stream_write_str(f.server->stream, STR("last"));
+        stream_shutdown(f.server->stream);
+        test_run_until(&f.t, f.client.closed && f.server->closed);
         assert_true(str_equal(buffer_str(&f.client.got), STR("abcdlast")));
         assert_int_equal(f.client.ended, 0);
         assert_int_equal(f.client.error, 0);
-        assert_int_equal(f.server[0].error, 0);
+        assert_int_equal(f.server->error, 0);
         tear_down(&f);
 }
 
@@ -149,14 +82,15 @@ static void a_refused_connection_is_told(void **state)
 {
         struct fixture f;
         struct net_address address;
+        struct stream *stream;
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
-        address = *listener_address(f.listener);
-        listener_close(f.listener);
-        f.listener = NULL;
-        assert_int_equal(stream_connect(f.t.net, &address, &f.client.stream), 0);
-        stream_start(f.client.stream, &callbacks, &f.client);
+        address = *listener_address(f.peers.listener);
+        listener_close(f.peers.listener);
+        f.peers.listener = NULL;
+        assert_int_equal(stream_connect(f.t.net, &address, &stream), 0);
+        test_end_start(&f.client, stream);
         test_run_until(&f.t, f.client.closed);
         assert_int_equal(f.client.error, -ECONNREFUSED);
         assert_int_equal(f.client.opened, 0);
@@ -182,7 +116,7 @@ static void a_slow_reader_holds_the_writer_back(void **state)
                 data[i] = (char)(i * 7 + i / 251);
         set_up(&f, "127.0.0.1:0", 0);
         connect_client(&f);
-        stream_pause(f.server[0].stream);
+        stream_pause(f.server->stream);
         released = 0;
         stream_write(f.client.stream, (struct stream_piece[]){ { { data, SIZE }, release, &one } },
                      1);
@@ -194,11 +128,11 @@ static void a_slow_reader_holds_the_writer_back(void **state)
         stream_write_str(f.client.stream, STR("tail"));
         stream_shutdown(f.client.stream);
         test_run_turns(&f.t, 20);
-        assert_int_equal(f.server[0].got.length, 0);
-        stream_resume(f.server[0].stream);
-        test_run_until(&f.t, f.server[0].ended);
-        assert_int_equal(f.server[0].got.length, SIZE + 8);
-        assert_memory_equal(f.server[0].got.data, data, SIZE);
+        assert_int_equal(f.server->got.length, 0);
+        stream_resume(f.server->stream);
+        test_run_until(&f.t, f.server->ended);
+        assert_int_equal(f.server->got.length, SIZE + 8);
+        assert_memory_equal(f.server->got.data, data, SIZE);
         assert_int_equal(f.client.drained, 1);
         assert_int_equal(released, 1);
         tear_down(&f);
@@ -215,17 +149,16 @@ static void closing_releases_what_was_queued(void **state)
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
         connect_client(&f);
-        stream_pause(f.server[0].stream);
+        stream_pause(f.server->stream);
         released = 0;
         stream_write(f.client.stream, (struct stream_piece[]){ { { data, SIZE }, release, &one } },
                      1);
         assert_int_equal(released, 0);
-        stream_close(f.client.stream);
-        f.client.stream = NULL;
+        test_end_close(&f.client);
         assert_int_equal(released, 1);
         assert_int_equal(f.client.closed, 0);
-        stream_resume(f.server[0].stream);
-        test_run_until(&f.t, f.server[0].ended || f.server[0].closed);
+        stream_resume(f.server->stream);
+        test_run_until(&f.t, f.server->ended || f.server->closed);
         tear_down(&f);
         free(data);
 }
@@ -236,11 +169,11 @@ static void a_stream_may_be_closed_in_its_callback(void **state)
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
-        f.server[0].close_in_data = true;
+        f.server->on_got = close_in_data;
         connect_client(&f);
         stream_write_str(f.client.stream, STR("x"));
         test_run_until(&f.t, f.client.ended || f.client.closed);
-        assert_int_equal(f.server[0].closed, 0);
+        assert_int_equal(f.server->closed, 0);
         tear_down(&f);
 }
 
@@ -252,13 +185,12 @@ static void an_early_answer_is_read_after_writing_failed(void **state)
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
         connect_client(&f);
-        stream_pause(f.server[0].stream);
+        stream_pause(f.server->stream);
         stream_pause(f.client.stream);
         stream_write_str(f.client.stream, STR("request"));
         /* Closing with unread bytes sends a reset after the answer. */
-        stream_write_str(f.server[0].stream, STR("early"));
-        stream_close(f.server[0].stream);
-        f.server[0].stream = NULL;
+        stream_write_str(f.server->stream, STR("early"));
+        test_end_close(f.server);
         stream_resume(f.client.stream);
         for (int i = 0; i < 8; i++)
                 stream_write_str(f.client.stream, (struct str){ data, sizeof(data) });
@@ -282,13 +214,13 @@ static void unix_sockets_know_their_peers(void **state)
         assert_int_equal(stat(path, &status), 0);
         assert_int_equal(status.st_mode & 0777, 0600);
         connect_client(&f);
-        const struct stream_peer *peer = stream_peer(f.server[0].stream);
+        const struct stream_peer *peer = stream_peer(f.server->stream);
         assert_true(peer->has_credentials);
         assert_int_equal(peer->pid, getpid());
         assert_int_equal(peer->uid, getuid());
 
         /* A second server is refused, a dead one's file replaced. */
-        struct listener_options options = { on_accept, &f };
+        struct listener_options options = { test_peers_accept, &f.peers };
         struct listener *second = NULL;
         struct net_address parsed;
         struct error error = {};
@@ -309,30 +241,22 @@ static void unix_sockets_know_their_peers(void **state)
 static void connections_are_limited(void **state)
 {
         struct fixture f;
-        struct end others[2] = {};
+        struct test_end others[2] = {};
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 1);
         connect_client(&f);
-        for (int i = 0; i < 2; i++) {
-                assert_int_equal(
-                        stream_connect(f.t.net, listener_address(f.listener), &others[i].stream),
-                        0);
-                stream_start(others[i].stream, &callbacks, &others[i]);
-        }
+        for (int i = 0; i < 2; i++)
+                test_end_connect(&others[i], &f.t, f.peers.listener);
         test_run_until(&f.t, others[0].opened && others[1].opened);
-        assert_int_equal(f.accepted, 1);
-        assert_int_equal(listener_connections(f.listener), 1);
-        stream_close(f.server[0].stream);
-        f.server[0].stream = NULL;
-        test_run_until(&f.t, f.accepted == 2);
-        stream_close(f.server[1].stream);
-        f.server[1].stream = NULL;
-        test_run_until(&f.t, f.accepted == 3);
-        for (int i = 0; i < 2; i++) {
-                stream_close(others[i].stream);
-                buffer_deinit(&others[i].got);
-        }
+        assert_int_equal(f.peers.count, 1);
+        assert_int_equal(listener_connections(f.peers.listener), 1);
+        test_end_close(f.server);
+        test_run_until(&f.t, f.peers.count == 2);
+        test_end_close(&f.peers.ends[1]);
+        test_run_until(&f.t, f.peers.count == 3);
+        for (int i = 0; i < 2; i++)
+                test_end_deinit(&others[i]);
         tear_down(&f);
 }
 
@@ -340,62 +264,61 @@ static void accepting_survives_without_descriptors(void **state)
 {
         struct fixture f;
         struct rlimit before, none;
-        struct net_address address;
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
-        address = *listener_address(f.listener);
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-        assert_int_equal(stream_connect(f.t.net, &address, &f.client.stream), 0);
-        stream_start(f.client.stream, &callbacks, &f.client);
+        test_end_connect(&f.client, &f.t, f.peers.listener);
         none = before;
         none.rlim_cur = 3;
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
         test_run_until(&f.t, f.client.opened);
         test_run_turns(&f.t, 3);
-        assert_int_equal(f.accepted, 0);
+        assert_int_equal(f.peers.count, 0);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-        test_run_until(&f.t, f.accepted == 1);
+        test_run_until(&f.t, f.peers.count == 1);
         tear_down(&f);
 }
 
 static void pipes_are_streams_too(void **state)
 {
         struct fixture f;
+        struct stream *in, *out;
         int ends[2];
 
         (void)state;
         set_up(&f, NULL, 0);
         assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-        assert_int_equal(stream_adopt(f.t.net, ends[0], &f.server[0].stream), 0);
-        assert_int_equal(stream_adopt(f.t.net, ends[1], &f.client.stream), 0);
-        stream_start(f.server[0].stream, &callbacks, &f.server[0]);
-        stream_start(f.client.stream, &callbacks, &f.client);
+        assert_int_equal(stream_adopt(f.t.net, ends[0], &in), 0);
+        assert_int_equal(stream_adopt(f.t.net, ends[1], &out), 0);
+        test_end_start(f.server, in);
+        test_end_start(&f.client, out);
         stream_write_str(f.client.stream, STR("through"));
         stream_shutdown(f.client.stream);
-        test_run_until(&f.t, f.client.closed && f.server[0].closed);
-        assert_true(str_equal(buffer_str(&f.server[0].got), STR("through")));
-        assert_int_equal(f.server[0].error, 0);
+        test_run_until(&f.t, f.client.closed && f.server->closed);
+        assert_true(str_equal(buffer_str(&f.server->got), STR("through")));
+        assert_int_equal(f.server->error, 0);
         tear_down(&f);
 }
 
 static void a_detached_stream_waits_for_its_owner(void **state)
 {
         struct fixture f;
+        struct test_end owner = {};
 
         (void)state;
         set_up(&f, "127.0.0.1:0", 0);
         connect_client(&f);
-        stream_detach(f.server[0].stream);
+        stream_detach(f.server->stream);
         stream_write_str(f.client.stream, STR("kept"));
         stream_shutdown(f.client.stream);
         test_run_turns(&f.t, 5);
-        assert_int_equal(f.server[0].got.length, 0);
-        f.server[1].stream = f.server[0].stream;
-        f.server[0].stream = NULL;
-        stream_start(f.server[1].stream, &callbacks, &f.server[1]);
-        test_run_until(&f.t, f.server[1].ended);
-        assert_true(str_equal(buffer_str(&f.server[1].got), STR("kept")));
+        assert_int_equal(f.server->got.length, 0);
+        test_end_start(&owner, f.server->stream);
+        f.server->stream = NULL;
+        test_run_until(&f.t, owner.ended);
+        assert_true(str_equal(buffer_str(&owner.got), STR("kept")));
+        test_end_deinit(&owner);
         tear_down(&f);
 }
 

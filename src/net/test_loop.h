@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/test.h"
+#include "net/address.h"
 #include "net/loop.h"
 
 /* A loop for one test, and how long a test waits for anything. */
@@ -27,6 +28,15 @@ static inline void test_loop_tear_down(struct test_loop *t)
         net_loop_free(t->net);
         assert_int_equal(uv_run(&t->uv, UV_RUN_DEFAULT), 0);
         assert_int_equal(uv_loop_close(&t->uv), 0);
+}
+
+/* A free port of the loopback interface. */
+static inline struct net_address test_loopback(void)
+{
+        struct net_address address;
+
+        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        return address;
 }
 
 static inline void test_loop_late(struct net_timer *timer)

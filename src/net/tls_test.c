@@ -3,95 +3,33 @@
 #include <stdlib.h>
 
 #include "net/test_certificates.h"
-#include "net/test_loop.h"
+#include "net/test_end.h"
 #include "net/tls.h"
-
-struct end {
-        struct stream *stream;
-        struct buffer got;
-        int opened, drained, ended, closed, error;
-};
 
 struct fixture {
         struct test_loop t;
         struct test_certificates certificates;
         struct tls_context *server_context, *client_context;
-        struct listener *listener;
-        struct end server, client;
-        bool plain_server;
+        struct test_peers peers;
+        struct test_end client, *server; /* of the first connection */
 };
-
-static void on_open(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct end *)user)->opened++;
-}
-
-static void on_data(struct stream *stream, void *user, struct str data)
-{
-        (void)stream;
-        assert_int_equal(buffer_append_str(&((struct end *)user)->got, data), 0);
-}
-
-static void on_drain(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct end *)user)->drained++;
-}
-
-static void on_end(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct end *)user)->ended++;
-}
-
-static void on_close(struct stream *stream, void *user, int error)
-{
-        struct end *end = user;
-
-        (void)stream;
-        end->stream = NULL;
-        end->closed++;
-        end->error = error;
-}
-
-static const struct stream_callbacks callbacks = { on_open, on_data, on_drain, on_end, on_close };
-
-static void on_accept(struct listener *listener, void *user, struct stream *stream)
-{
-        struct fixture *f = user;
-
-        (void)listener;
-        if (!f->plain_server) {
-                struct stream_filter *filter = tls_context_filter(f->server_context);
-                assert_int_equal(filter->wrap(filter, stream, STR_EMPTY, &stream), 0);
-        }
-        f->server.stream = stream;
-        stream_start(stream, &callbacks, &f->server);
-}
 
 static void set_up(struct fixture *f, enum tls_client_certificate mode, bool with_certificate,
                    bool http2)
 {
-        struct listener_options options = { on_accept, f };
-        struct net_address address;
-
-        *f = (struct fixture){};
+        *f = (struct fixture){ .server = &f->peers.ends[0] };
         test_loop_set_up(&f->t);
         test_certificates_set_up(&f->certificates);
         f->server_context = test_server_context(&f->certificates, mode, http2);
         f->client_context = test_client_context(&f->certificates, with_certificate, http2);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
-        assert_int_equal(listener_open(f->t.net, &address, &options, NULL, &f->listener), 0);
+        test_peers_listen(&f->peers, &f->t, NULL, NULL);
+        f->peers.filter = tls_context_filter(f->server_context);
 }
 
 static void tear_down(struct fixture *f)
 {
-        listener_close(f->listener);
-        stream_close(f->client.stream);
-        stream_close(f->server.stream);
-        buffer_deinit(&f->client.got);
-        buffer_deinit(&f->server.got);
+        test_peers_close(&f->peers);
+        test_end_deinit(&f->client);
         tls_context_free(f->server_context);
         tls_context_free(f->client_context);
         test_certificates_tear_down(&f->certificates);
@@ -103,10 +41,9 @@ static void connect_to(struct fixture *f, struct str name)
         struct stream_filter *filter = tls_context_filter(f->client_context);
         struct stream *stream;
 
-        assert_int_equal(stream_connect(f->t.net, listener_address(f->listener), &stream), 0);
+        assert_int_equal(stream_connect(f->t.net, listener_address(f->peers.listener), &stream), 0);
         assert_int_equal(filter->wrap(filter, stream, name, &stream), 0);
-        f->client.stream = stream;
-        stream_start(stream, &callbacks, &f->client);
+        test_end_start(&f->client, stream);
 }
 
 static void bytes_travel_encrypted(void **state)
@@ -117,25 +54,25 @@ static void bytes_travel_encrypted(void **state)
         set_up(&f, TLS_CLIENT_OFF, false, false);
         connect_to(&f, STR("localhost"));
         stream_write_str(f.client.stream, STR("before the handshake;"));
-        test_run_until(&f.t, f.client.opened && f.server.opened);
+        test_run_until(&f.t, f.client.opened && f.server->opened);
         stream_write(f.client.stream, (struct stream_piece[]){ { STR("a") }, { STR("b") } }, 2);
-        stream_write_str(f.server.stream, STR("down"));
-        test_run_until(&f.t, f.client.got.length == 4 && f.server.got.length == 23);
-        assert_true(str_equal(buffer_str(&f.server.got), STR("before the handshake;ab")));
+        stream_write_str(f.server->stream, STR("down"));
+        test_run_until(&f.t, f.client.got.length == 4 && f.server->got.length == 23);
+        assert_true(str_equal(buffer_str(&f.server->got), STR("before the handshake;ab")));
         assert_true(stream_is_secure(f.client.stream));
         assert_true(str_equal(stream_protocol(f.client.stream), STR("http/1.1")));
-        assert_false(stream_peer(f.server.stream)->has_certificate);
-        assert_true(net_address_is_loopback(&stream_peer(f.server.stream)->address));
+        assert_false(stream_peer(f.server->stream)->has_certificate);
+        assert_true(net_address_is_loopback(&stream_peer(f.server->stream)->address));
         assert_true(stream_is_fresh(f.client.stream));
 
         stream_shutdown(f.client.stream);
-        test_run_until(&f.t, f.server.ended);
-        stream_write_str(f.server.stream, STR("last"));
-        stream_shutdown(f.server.stream);
-        test_run_until(&f.t, f.client.closed && f.server.closed);
+        test_run_until(&f.t, f.server->ended);
+        stream_write_str(f.server->stream, STR("last"));
+        stream_shutdown(f.server->stream);
+        test_run_until(&f.t, f.client.closed && f.server->closed);
         assert_true(str_equal(buffer_str(&f.client.got), STR("downlast")));
         assert_int_equal(f.client.error, 0);
-        assert_int_equal(f.server.error, 0);
+        assert_int_equal(f.server->error, 0);
         tear_down(&f);
 }
 
@@ -150,21 +87,21 @@ static void large_transfers_obey_the_reader(void **state)
                 data[i] = (char)(i * 13 + i / 977);
         set_up(&f, TLS_CLIENT_OFF, false, false);
         connect_to(&f, STR("127.0.0.1"));
-        test_run_until(&f.t, f.client.opened && f.server.opened);
-        stream_pause(f.server.stream);
+        test_run_until(&f.t, f.client.opened && f.server->opened);
+        stream_pause(f.server->stream);
         stream_write_str(f.client.stream, (struct str){ data, SIZE });
         assert_true(stream_is_congested(f.client.stream));
         test_run_turns(&f.t, 500);
-        assert_int_equal(f.server.got.length, 0);
+        assert_int_equal(f.server->got.length, 0);
         assert_true(stream_pending(f.client.stream) > 0);
         /* Letting it in by turns keeps every byte. */
-        while (f.server.got.length < SIZE) {
-                size_t before = f.server.got.length;
-                stream_resume(f.server.stream);
-                test_run_until(&f.t, f.server.got.length > before);
-                stream_pause(f.server.stream);
+        while (f.server->got.length < SIZE) {
+                size_t before = f.server->got.length;
+                stream_resume(f.server->stream);
+                test_run_until(&f.t, f.server->got.length > before);
+                stream_pause(f.server->stream);
         }
-        assert_memory_equal(f.server.got.data, data, SIZE);
+        assert_memory_equal(f.server->got.data, data, SIZE);
         assert_int_equal(f.client.drained, 1);
         tear_down(&f);
         free(data);
@@ -189,9 +126,9 @@ static void names_and_authorities_are_verified(void **state)
         tls_context_free(f.client_context);
         f.client_context = test_client_context(&others, false, false);
         connect_to(&f, STR("localhost"));
-        test_run_until(&f.t, f.client.closed && f.server.closed);
+        test_run_until(&f.t, f.client.closed && f.server->closed);
         assert_int_equal(f.client.error, -EKEYREJECTED);
-        assert_int_equal(f.server.error, -EKEYREJECTED);
+        assert_int_equal(f.server->error, -EKEYREJECTED);
         test_certificates_tear_down(&others);
         tear_down(&f);
 
@@ -224,14 +161,14 @@ static void client_certificates_name_the_client(void **state)
                 struct fixture f;
                 set_up(&f, cases[i].mode, cases[i].with, false);
                 connect_to(&f, STR("localhost"));
-                test_run_until(&f.t, f.server.opened || f.server.closed);
-                assert_int_equal(f.server.opened, cases[i].good);
+                test_run_until(&f.t, f.server->opened || f.server->closed);
+                assert_int_equal(f.server->opened, cases[i].good);
                 if (!cases[i].good) {
-                        assert_int_equal(f.server.error, -EKEYREJECTED);
+                        assert_int_equal(f.server->error, -EKEYREJECTED);
                         test_run_until(&f.t, f.client.closed);
                         assert_int_equal(f.client.error, -EKEYREJECTED);
                 } else {
-                        const struct stream_peer *peer = stream_peer(f.server.stream);
+                        const struct stream_peer *peer = stream_peer(f.server->stream);
                         assert_int_equal(peer->has_certificate, cases[i].named);
                         if (cases[i].named) {
                                 assert_true(str_equal(peer->common_name, STR("jane")));
@@ -257,9 +194,9 @@ static void another_authoritys_client_is_refused(void **state)
         tls_context_free(f.client_context);
         assert_int_equal(tls_client_new(&options, NULL, &f.client_context), 0);
         connect_to(&f, STR("localhost"));
-        test_run_until(&f.t, f.server.closed);
-        assert_int_equal(f.server.opened, 0);
-        assert_int_equal(f.server.error, -EKEYREJECTED);
+        test_run_until(&f.t, f.server->closed);
+        assert_int_equal(f.server->opened, 0);
+        assert_int_equal(f.server->error, -EKEYREJECTED);
         test_certificates_tear_down(&others);
         tear_down(&f);
 }
@@ -271,9 +208,9 @@ static void protocols_are_agreed_on(void **state)
         (void)state;
         set_up(&f, TLS_CLIENT_OFF, false, true);
         connect_to(&f, STR("localhost"));
-        test_run_until(&f.t, f.client.opened && f.server.opened);
+        test_run_until(&f.t, f.client.opened && f.server->opened);
         assert_true(str_equal(stream_protocol(f.client.stream), STR("h2")));
-        assert_true(str_equal(stream_protocol(f.server.stream), STR("h2")));
+        assert_true(str_equal(stream_protocol(f.server->stream), STR("h2")));
         tear_down(&f);
 }
 
@@ -284,35 +221,34 @@ static void cut_connections_are_errors(void **state)
         (void)state;
         /* A peer that speaks no TLS. */
         set_up(&f, TLS_CLIENT_OFF, false, false);
-        f.plain_server = true;
+        f.peers.filter = NULL;
         connect_to(&f, STR("localhost"));
-        test_run_until(&f.t, f.server.got.length > 0);
-        stream_write_str(f.server.stream, STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
+        test_run_until(&f.t, f.server->got.length > 0);
+        stream_write_str(f.server->stream, STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
         test_run_until(&f.t, f.client.closed);
         assert_int_equal(f.client.error, -EPROTO);
         tear_down(&f);
 
         /* One that goes in the middle of the handshake. */
         set_up(&f, TLS_CLIENT_OFF, false, false);
-        f.plain_server = true;
+        f.peers.filter = NULL;
         connect_to(&f, STR("localhost"));
-        test_run_until(&f.t, f.server.got.length > 0);
-        stream_close(f.server.stream);
-        f.server.stream = NULL;
+        test_run_until(&f.t, f.server->got.length > 0);
+        test_end_close(f.server);
         test_run_until(&f.t, f.client.closed);
         assert_int_equal(f.client.error, -EPROTO);
         tear_down(&f);
 
         /* Nobody there: not TLS's fault. */
         set_up(&f, TLS_CLIENT_OFF, false, false);
-        struct net_address address = *listener_address(f.listener);
-        listener_close(f.listener);
-        f.listener = NULL;
+        struct net_address address = *listener_address(f.peers.listener);
+        listener_close(f.peers.listener);
+        f.peers.listener = NULL;
         struct stream_filter *filter = tls_context_filter(f.client_context);
         struct stream *stream;
         assert_int_equal(stream_connect(f.t.net, &address, &stream), 0);
-        assert_int_equal(filter->wrap(filter, stream, STR("localhost"), &f.client.stream), 0);
-        stream_start(f.client.stream, &callbacks, &f.client);
+        assert_int_equal(filter->wrap(filter, stream, STR("localhost"), &stream), 0);
+        test_end_start(&f.client, stream);
         test_run_until(&f.t, f.client.closed);
         assert_int_equal(f.client.error, -ECONNREFUSED);
         tear_down(&f);
@@ -338,10 +274,9 @@ static void certificates_are_reloaded(void **state)
         /* The old one stands until a good one comes. */
         connect_to(&f, STR("localhost"));
         test_run_until(&f.t, f.client.opened);
-        stream_close(f.client.stream);
-        test_run_until(&f.t, f.server.ended || f.server.closed);
-        stream_close(f.server.stream);
-        f.server = (struct end){};
+        test_end_close(&f.client);
+        test_run_until(&f.t, f.server->ended || f.server->closed);
+        test_end_close(f.server);
 
         assert_int_equal(tls_server_reload(f.server_context, buffer_str(&others.server.certificate),
                                            buffer_str(&others.server.key), STR_EMPTY, &error),

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "net/test_loop.h"
+#include "net/test_end.h"
 #include "net/websocket.h"
 
 struct side {
@@ -16,9 +16,7 @@ struct side {
 struct fixture {
         struct test_loop t;
         struct side server, client;
-        struct stream *raw; /* instead of a client: bytes by hand */
-        struct buffer raw_got;
-        bool raw_ended;
+        struct test_end raw; /* instead of a client: bytes by hand */
         struct http_server *http;
         struct http_client *http_client;
         struct listener *listener;
@@ -66,32 +64,6 @@ static void on_close(struct websocket *socket, void *user, unsigned status, stru
 static const struct websocket_callbacks whole = { .on_message = on_message, .on_close = on_close };
 static const struct websocket_callbacks in_pieces = { .on_piece = on_piece, .on_close = on_close };
 
-static void raw_data(struct stream *stream, void *user, struct str data)
-{
-        (void)stream;
-        assert_int_equal(buffer_append_str(&((struct fixture *)user)->raw_got, data), 0);
-}
-
-static void raw_end(struct stream *stream, void *user)
-{
-        (void)stream;
-        ((struct fixture *)user)->raw_ended = true;
-}
-
-static void raw_close(struct stream *stream, void *user, int error)
-{
-        struct fixture *f = user;
-
-        (void)stream;
-        (void)error;
-        f->raw = NULL;
-        f->raw_ended = true;
-}
-
-static const struct stream_callbacks raw_callbacks = { .on_data = raw_data,
-                                                       .on_end = raw_end,
-                                                       .on_close = raw_close };
-
 static void set_up(struct fixture *f, const struct websocket_callbacks *server, bool raw,
                    struct str leftover)
 {
@@ -106,8 +78,7 @@ static void set_up(struct fixture *f, const struct websocket_callbacks *server, 
         assert_int_equal(
                 websocket_new(a, false, leftover, 1000, server, &f->server, &f->server.socket), 0);
         if (raw) {
-                f->raw = b;
-                stream_start(b, &raw_callbacks, f);
+                test_end_start(&f->raw, b);
         } else {
                 assert_int_equal(websocket_new(b, true, STR_EMPTY, 1000, &whole, &f->client,
                                                &f->client.socket),
@@ -121,11 +92,11 @@ static void tear_down(struct fixture *f)
         http_server_free(f->http);
         websocket_free(f->server.socket);
         websocket_free(f->client.socket);
-        stream_close(f->raw);
+        test_end_close(&f->raw);
         /* Closing handshakes that nobody waits for any more end by themselves. */
         assert_int_equal(uv_run(&f->t.uv, UV_RUN_DEFAULT), 0);
         test_loop_tear_down(&f->t);
-        buffer_deinit(&f->raw_got);
+        test_end_deinit(&f->raw);
         buffer_deinit(&f->server.got);
         buffer_deinit(&f->client.got);
         buffer_deinit(&f->server.reason);
@@ -187,12 +158,12 @@ static void frames_are_put_together(void **state)
                 set_up(&f, &whole, true, STR_EMPTY);
                 for (size_t at = 0; at < sizeof(text) - 1; at += step) {
                         size_t length = MIN(step, sizeof(text) - 1 - at);
-                        stream_write_str(f.raw, (struct str){ text + at, length });
+                        stream_write_str(f.raw.stream, (struct str){ text + at, length });
                         test_run_turns(&f.t, 2);
                 }
-                test_run_until(&f.t, f.server.messages == 1 && f.raw_got.length == 3);
+                test_run_until(&f.t, f.server.messages == 1 && f.raw.got.length == 3);
                 assert_true(str_equal(buffer_str(&f.server.got), STR("t:ab\xc3\xa9;")));
-                assert_true(str_equal(buffer_str(&f.raw_got), STR("\x8a\x01p")));
+                assert_true(str_equal(buffer_str(&f.raw.got), STR("\x8a\x01p")));
                 tear_down(&f);
         }
         /* The same as pieces, and having come with the handshake. */
@@ -231,13 +202,13 @@ static void broken_frames_end_the_connection(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct fixture f;
                 set_up(&f, &whole, true, STR_EMPTY);
-                stream_write_str(f.raw, cases[i].bytes);
-                test_run_until(&f.t, f.server.closes && f.raw_ended);
+                stream_write_str(f.raw.stream, cases[i].bytes);
+                test_run_until(&f.t, f.server.closes && (f.raw.ended || f.raw.closed));
                 if (f.server.status != cases[i].status)
                         fail_msg("case %zu: %u", i, f.server.status);
                 assert_int_equal(f.server.messages, 0);
-                assert_int_equal((uint8_t)f.raw_got.data[0], 0x88);
-                assert_int_equal((uint8_t)f.raw_got.data[2] << 8 | (uint8_t)f.raw_got.data[3],
+                assert_int_equal((uint8_t)f.raw.got.data[0], 0x88);
+                assert_int_equal((uint8_t)f.raw.got.data[2] << 8 | (uint8_t)f.raw.got.data[3],
                                  cases[i].status);
                 tear_down(&f);
         }
@@ -249,10 +220,10 @@ static void closing_by_the_peer_is_answered(void **state)
 
         (void)state;
         set_up(&f, &whole, true, STR_EMPTY);
-        stream_write_str(f.raw, STR("\x88\x80\0\0\0\0"));
-        test_run_until(&f.t, f.server.closes && f.raw_ended);
+        stream_write_str(f.raw.stream, STR("\x88\x80\0\0\0\0"));
+        test_run_until(&f.t, f.server.closes && (f.raw.ended || f.raw.closed));
         assert_int_equal(f.server.status, WEBSOCKET_NO_STATUS);
-        assert_true(str_equal(buffer_str(&f.raw_got), STR("\x88\x00")));
+        assert_true(str_equal(buffer_str(&f.raw.got), STR("\x88\x00")));
         tear_down(&f);
 }
 
@@ -318,7 +289,7 @@ static void the_handshake_goes_over_http(void **state)
         (void)state;
         test_loop_set_up(&f.t);
         assert_int_equal(http_server_new(f.t.net, &options, &f.http), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(f.http, &address, NULL, 0, NULL, &f.listener), 0);
         assert_int_equal(http_client_new(f.t.net, NULL, &f.http_client), 0);
         websocket_make_key(f.key);

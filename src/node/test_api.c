@@ -303,7 +303,7 @@ void test_api_start(struct test_api *api, struct test_loop *loop)
         char text[NET_ADDRESS_SIZE];
 
         *api = (struct test_api){ .loop = loop };
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_new(loop->net, &options, &api->server), 0);
         assert_int_equal(http_server_listen(api->server, &address, NULL, 0, NULL, &api->listener),
                          0);

@@ -172,7 +172,7 @@ static void set_up_with(struct fixture *f, struct proxy_options options)
         options.cluster_domain = STR("cluster.invalid");
         assert_int_equal(proxy_new(&options, &f->proxy), 0);
         assert_int_equal(http_server_new(f->t.net, &front, &f->front), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(f->front, &address, NULL, 0, NULL, &f->front_listener),
                          0);
 }
@@ -762,7 +762,7 @@ static void the_process_serves_and_ends(void **state)
 
         (void)state;
         int listener = socket(AF_INET, SOCK_STREAM, 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(bind(listener, &address.generic, address.length), 0);
         assert_int_equal(listen(listener, 16), 0);
         assert_int_equal(getsockname(listener, &address.generic, &length), 0);

@@ -173,7 +173,7 @@ static void set_up(struct fixture *f, bool forbid_pods)
         *f = (struct fixture){ .forbid_pods = forbid_pods };
         test_loop_set_up(&f->t);
         assert_int_equal(http_server_new(f->t.net, &options, &f->api), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(f->api, &address, NULL, 0, NULL, &f->listener), 0);
         net_address_format(listener_address(f->listener), text);
         snprintf(kubeconfig, sizeof(kubeconfig),

@@ -206,7 +206,7 @@ static void a_port_shows_health_and_metrics(void **state)
         metric_set(metric_with(gauge, NULL), 5);
         assert_int_equal(health_add(&health, "ping", HEALTH_READY, check_flag, &good), 0);
         struct endpoint_options options = { .loop = t.net, .health = &health, .metrics = metrics };
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &options.address), 0);
+        options.address = test_loopback();
         assert_int_equal(endpoint_new(&options, &error, &endpoint), 0);
 
         struct kube_config config = { .server = STR("http://127.0.0.1"),

@@ -392,7 +392,7 @@ static void begin(struct bed *bed, const char *queue, const char *batch, const c
         *bed = (struct bed){ .status = 200 };
         test_loop_set_up(&bed->loop);
         assert_int_equal(http_server_new(bed->loop.net, &options, &bed->server), 0);
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &address), 0);
+        address = test_loopback();
         assert_int_equal(http_server_listen(bed->server, &address, NULL, 0, &error, &listener), 0);
         snprintf(url, sizeof(url), "http://127.0.0.1:%u",
                  net_address_port(listener_address(listener)));

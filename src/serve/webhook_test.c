@@ -73,7 +73,7 @@ static void set_up(struct fixture *f)
         struct webhook_options options = { .loop = f->t.net,
                                            .certificate = buffer_str(&f->pair.serving.certificate),
                                            .key = buffer_str(&f->pair.serving.key) };
-        assert_int_equal(net_address_parse(STR("127.0.0.1:0"), &options.address), 0);
+        options.address = test_loopback();
         assert_int_equal(webhook_new(&options, NULL, &f->webhook), 0);
         connect_client(f, buffer_str(&f->pair.authorities));
 }
