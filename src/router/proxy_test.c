@@ -9,22 +9,15 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "net/test_loop.h"
+#include "net/test_call.h"
+#include "net/test_end.h"
 #include "net/websocket.h"
 #include "router/proxy.h"
 #include "router/router.h"
 
 enum { LARGE = 8 * 1024 * 1024 };
 
-/* What the client was told of one request. */
-struct result {
-        struct http_call *call;
-        int ends, errors;
-        unsigned status;
-        char retry_after[8], content_type[64];
-        struct buffer body;
-        struct stream *tunnel;
-};
+enum { FIELDS_MAX = 12 };
 
 struct fixture {
         struct test_loop t;
@@ -37,11 +30,19 @@ struct fixture {
         uint16_t backend_port;
 
         /* The sandbox. */
-        char request[8192]; /* the last one's line and fields */
+        char seen[8192]; /* the last request's line and fields */
         struct buffer got;
         struct http_exchange *held;
         unsigned requests, aborts;
-        struct stream *taken;
+        struct test_end taken; /* by an upgrade; echoes */
+
+        /* What it is asked, and what the client was told. */
+        struct http_request request;
+        struct http_header fields[FIELDS_MAX];
+        char port[8];
+        struct result result;
+        char retry_after[8], content_type[64];
+        struct test_end tunnel;
 };
 
 /* ---- the sandbox ---- */
@@ -86,22 +87,6 @@ static void backend_abort(struct http_exchange *exchange, void *user, int error)
 static const struct http_exchange_callbacks backend_callbacks = { .on_whole = backend_whole,
                                                                   .on_abort = backend_abort };
 
-static void taken_data(struct stream *stream, void *user, struct str data)
-{
-        (void)user;
-        stream_write_str(stream, data);
-}
-
-static void taken_close(struct stream *stream, void *user, int error)
-{
-        (void)stream;
-        (void)error;
-        ((struct fixture *)user)->taken = NULL;
-}
-
-static const struct stream_callbacks taken_callbacks = { .on_data = taken_data,
-                                                         .on_close = taken_close };
-
 static void backend_request(void *user, struct http_exchange *exchange)
 {
         struct fixture *f = user;
@@ -109,19 +94,21 @@ static void backend_request(void *user, struct http_exchange *exchange)
         size_t at = 0;
 
         f->requests++;
-        at += (size_t)snprintf(f->request, sizeof(f->request), "%.*s %.*s\n",
-                               STR_FORMAT(head->method), STR_FORMAT(head->target));
+        at += (size_t)snprintf(f->seen, sizeof(f->seen), "%.*s %.*s\n", STR_FORMAT(head->method),
+                               STR_FORMAT(head->target));
         for (size_t i = 0; i < head->headers.count; i++)
-                at += (size_t)snprintf(f->request + at, sizeof(f->request) - at, "%.*s: %.*s\n",
+                at += (size_t)snprintf(f->seen + at, sizeof(f->seen) - at, "%.*s: %.*s\n",
                                        STR_FORMAT(head->headers.items[i].name),
                                        STR_FORMAT(head->headers.items[i].value));
         if (head->is_upgrade) {
                 const struct http_header upgrade = { STR("Upgrade"), STR("echo") };
+                struct stream *stream;
                 struct str leftover;
-                assert_int_equal(http_exchange_upgrade(exchange, &upgrade, 1, &f->taken, &leftover),
+                assert_int_equal(http_exchange_upgrade(exchange, &upgrade, 1, &stream, &leftover),
                                  0);
-                stream_write_str(f->taken, STR("welcome"));
-                stream_start(f->taken, &taken_callbacks, f);
+                stream_write_str(stream, STR("welcome"));
+                f->taken.on_got = test_end_echo;
+                test_end_start(&f->taken, stream);
                 return;
         }
         http_exchange_collect(exchange, 2 * LARGE, &backend_callbacks, f);
@@ -152,7 +139,7 @@ static void close_backend(struct fixture *f)
         f->backend = NULL;
 }
 
-static void set_up_with(struct fixture *f, struct proxy_options options)
+static void set_up(struct fixture *f, struct proxy_options options)
 {
         const struct http_server_options front = { .on_request = front_request, .user = f };
         struct net_address address;
@@ -177,11 +164,6 @@ static void set_up_with(struct fixture *f, struct proxy_options options)
                          0);
 }
 
-static void set_up(struct fixture *f)
-{
-        set_up_with(f, (struct proxy_options){ .retries = 1 });
-}
-
 static void tear_down(struct fixture *f)
 {
         http_client_free(f->client);
@@ -189,12 +171,15 @@ static void tear_down(struct fixture *f)
         proxy_free(f->proxy);
         http_client_free(f->backend_client);
         http_server_free(f->backend);
-        stream_close(f->taken);
+        test_end_deinit(&f->taken);
+        test_end_deinit(&f->tunnel);
         router_index_free(f->index);
         router_metrics_deinit(&f->metrics);
         buffer_deinit(&f->got);
+        buffer_deinit(&f->result.body);
         test_loop_tear_down(&f->t);
 }
+#define _cleanup_fixture_ _cleanup_(tear_down)
 
 static void put_sandbox(struct fixture *f)
 {
@@ -215,149 +200,125 @@ static void put_pod(struct fixture *f)
         assert_int_equal(router_index_put_pod(f->index, &pod), 0);
 }
 
+/* With the sandbox "box" of the claim "claim" in "ns", and its Pod. */
+static void set_up_ready(struct fixture *f, struct proxy_options options)
+{
+        set_up(f, options);
+        put_sandbox(f);
+        put_pod(f);
+}
+
 /* ---- the client ---- */
 
-static void call_head(struct http_call *call, void *user, const struct http_response_head *head)
+static void answer_head(struct http_call *call, void *user, const struct http_response_head *head)
 {
         struct result *result = user;
+        struct fixture *f = result->f;
+        struct stream *stream;
         struct str leftover;
 
-        result->status = head->status;
-        snprintf(result->retry_after, sizeof(result->retry_after), "%.*s",
+        call_head(call, user, head);
+        snprintf(f->retry_after, sizeof(f->retry_after), "%.*s",
                  STR_FORMAT(http_headers_get(&head->headers, STR("retry-after"))));
-        snprintf(result->content_type, sizeof(result->content_type), "%.*s",
+        snprintf(f->content_type, sizeof(f->content_type), "%.*s",
                  STR_FORMAT(http_headers_get(&head->headers, STR("content-type"))));
         assert_int_equal(http_headers_count(&head->headers, STR("keep-alive")), 0);
         if (head->status != 101)
                 return;
-        assert_int_equal(http_call_take_over(call, &result->tunnel, &leftover), 0);
+        assert_int_equal(http_call_take_over(call, &stream, &leftover), 0);
         result->call = NULL;
-        assert_int_equal(buffer_append_str(&result->body, leftover), 0);
+        assert_int_equal(buffer_append_str(&f->tunnel.got, leftover), 0);
+        test_end_start(&f->tunnel, stream);
 }
 
-static void call_body(struct http_call *call, void *user, struct str data)
+static const struct http_call_callbacks call_callbacks = { .on_connected = call_connected,
+                                                           .on_head = answer_head,
+                                                           .on_body = call_body,
+                                                           .on_end = call_end,
+                                                           .on_drain = call_drain,
+                                                           .on_error = call_error };
+
+static void add_field(struct fixture *f, const char *name, const char *value)
 {
-        (void)call;
-        assert_int_equal(buffer_append_str(&((struct result *)user)->body, data), 0);
-}
-
-static void call_end(struct http_call *call, void *user)
-{
-        struct result *result = user;
-
-        (void)call;
-        result->call = NULL;
-        result->ends++;
-}
-
-static void call_error(struct http_call *call, void *user, enum http_error error, int code)
-{
-        struct result *result = user;
-
-        (void)call;
-        (void)error;
-        (void)code;
-        result->call = NULL;
-        result->errors++;
-}
-
-static const struct http_call_callbacks call_callbacks = {
-        .on_head = call_head, .on_body = call_body, .on_end = call_end, .on_error = call_error
-};
-
-enum { FIELDS_MAX = 12 };
-
-struct asked {
-        struct http_request request;
-        struct http_header fields[FIELDS_MAX];
-        char port[8];
-};
-
-static void add_field(struct asked *asked, const char *name, const char *value)
-{
-        assert_true(asked->request.header_count < FIELDS_MAX);
-        asked->fields[asked->request.header_count++] =
+        assert_true(f->request.header_count < FIELDS_MAX);
+        f->fields[f->request.header_count++] =
                 (struct http_header){ str_from(name), str_from(value) };
 }
 
-/* A request to the sandbox "box" in "ns". */
-static void ask(const struct fixture *f, const char *method, const char *target,
-                struct asked *asked)
+/* Prepares a request to the sandbox "box" in "ns". */
+static void ask(struct fixture *f, const char *method, const char *target)
 {
-        *asked =
-                (struct asked){ .request = { .origin.address = *listener_address(f->front_listener),
-                                             .method = str_from(method),
-                                             .target = str_from(target) } };
-        asked->request.headers = asked->fields;
-        snprintf(asked->port, sizeof(asked->port), "%u", f->backend_port);
-        add_field(asked, "X-Sandbox-ID", "box");
-        add_field(asked, "X-Sandbox-Namespace", "ns");
-        add_field(asked, "X-Sandbox-Port", asked->port);
+        f->request = (struct http_request){ .origin.address = *listener_address(f->front_listener),
+                                            .method = str_from(method),
+                                            .target = str_from(target),
+                                            .headers = f->fields };
+        snprintf(f->port, sizeof(f->port), "%u", f->backend_port);
+        add_field(f, "X-Sandbox-ID", "box");
+        add_field(f, "X-Sandbox-Namespace", "ns");
+        add_field(f, "X-Sandbox-Port", f->port);
 }
 
-static void start(struct fixture *f, const struct asked *asked, struct result *result)
+static void start(struct fixture *f)
 {
-        struct buffer body = result->body;
+        struct result *result = &f->result;
 
-        buffer_clear(&body);
-        *result = (struct result){ .body = body };
+        buffer_clear(&result->body);
+        *result = (struct result){ .f = f, .body = result->body };
         assert_int_equal(
-                http_call_start(f->client, &asked->request, &call_callbacks, result, &result->call),
-                0);
+                http_call_start(f->client, &f->request, &call_callbacks, result, &result->call), 0);
 }
 
-static void run(struct fixture *f, const struct asked *asked, struct result *result)
+static void wait_for_end(struct fixture *f)
 {
-        start(f, asked, result);
-        test_run_until(&f->t, result->ends || result->errors);
+        test_run_until(&f->t, f->result.ends || f->result.errors);
 }
 
-static bool body_is(const struct result *result, const char *text)
+static void run(struct fixture *f)
 {
-        return str_equal(buffer_str(&result->body), str_from(text));
+        start(f);
+        wait_for_end(f);
+}
+
+static bool body_is(const struct fixture *f, const char *text)
+{
+        return str_equal(buffer_str(&f->result.body), str_from(text));
 }
 
 /* ---- tests ---- */
 
 static void requests_pass_unchanged_but_for_what_must(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up(&f);
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "POST", "/a%2Fb//..%2f?q=%20&r", &asked);
-        add_field(&asked, "Authorization", "Bearer secret");
-        add_field(&asked, "Proxy-Authorization", "x");
-        add_field(&asked, "TE", "trailers");
-        add_field(&asked, "Origin", "http://o");
-        add_field(&asked, "X-Forwarded-For", "1.2.3.4");
-        add_field(&asked, "X-Other", "kept");
-        asked.request.host = STR("router.example");
-        asked.request.body = STR("payload");
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 201);
-        assert_true(body_is(&result, "done"));
+        set_up_ready(&f, (struct proxy_options){ .retries = 1 });
+        ask(&f, "POST", "/a%2Fb//..%2f?q=%20&r");
+        add_field(&f, "Authorization", "Bearer secret");
+        add_field(&f, "Proxy-Authorization", "x");
+        add_field(&f, "TE", "trailers");
+        add_field(&f, "Origin", "http://o");
+        add_field(&f, "X-Forwarded-For", "1.2.3.4");
+        add_field(&f, "X-Other", "kept");
+        f.request.host = STR("router.example");
+        f.request.body = STR("payload");
+        run(&f);
+        assert_int_equal(f.result.status, 201);
+        assert_true(body_is(&f, "done"));
         assert_true(str_equal(buffer_str(&f.got), STR("payload")));
-        assert_true(str_starts_with(str_from(f.request), STR("POST /a%2Fb//..%2f?q=%20&r\n")));
+        assert_true(str_starts_with(str_from(f.seen), STR("POST /a%2Fb//..%2f?q=%20&r\n")));
         char host[64];
         snprintf(host, sizeof(host), "\nHost: 127.0.0.1:%u\n", f.backend_port);
-        assert_non_null(strstr(f.request, host));
-        assert_non_null(strstr(f.request, "\nX-Forwarded-For: 1.2.3.4, 127.0.0.1\n"));
-        assert_non_null(strstr(f.request, "\nX-Forwarded-Host: router.example\n"));
-        assert_non_null(strstr(f.request, "\nX-Forwarded-Proto: http\n"));
-        assert_non_null(strstr(f.request, "\nTraceparent: 00-"));
-        assert_non_null(strstr(f.request, "\nX-Other: kept\n"));
-        assert_non_null(strstr(f.request, "\nOrigin: http://o\n"));
-        assert_non_null(strstr(f.request, "\nX-Sandbox-ID: box\n"));
-        assert_non_null(strstr(f.request, "\nContent-Length: 7\n"));
-        assert_null(strstr(f.request, "Authorization"));
-        assert_null(strstr(f.request, "TE:"));
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        assert_non_null(strstr(f.seen, host));
+        assert_non_null(strstr(f.seen, "\nX-Forwarded-For: 1.2.3.4, 127.0.0.1\n"));
+        assert_non_null(strstr(f.seen, "\nX-Forwarded-Host: router.example\n"));
+        assert_non_null(strstr(f.seen, "\nX-Forwarded-Proto: http\n"));
+        assert_non_null(strstr(f.seen, "\nTraceparent: 00-"));
+        assert_non_null(strstr(f.seen, "\nX-Other: kept\n"));
+        assert_non_null(strstr(f.seen, "\nOrigin: http://o\n"));
+        assert_non_null(strstr(f.seen, "\nX-Sandbox-ID: box\n"));
+        assert_non_null(strstr(f.seen, "\nContent-Length: 7\n"));
+        assert_null(strstr(f.seen, "Authorization"));
+        assert_null(strstr(f.seen, "TE:"));
 }
 
 static void all_ways_of_naming_a_sandbox_work(void **state)
@@ -368,91 +329,77 @@ static void all_ways_of_naming_a_sandbox_work(void **state)
                 { "X-Sandbox-UID", "uid-box" },
                 { "X-Sandbox-Pod-IP", "127.0.0.1" },
         };
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .allow_loopback = true });
-        put_sandbox(&f);
-        put_pod(&f);
+        set_up_ready(&f, (struct proxy_options){ .allow_loopback = true });
         for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-                ask(&f, "GET", "/", &asked);
+                ask(&f, "GET", "/");
                 if (i < 2)
-                        asked.fields[0].value = str_from(ways[i][1]);
+                        f.fields[0].value = str_from(ways[i][1]);
                 else
-                        add_field(&asked, ways[i][0], ways[i][1]);
+                        add_field(&f, ways[i][0], ways[i][1]);
                 if (i >= 2)
-                        asked.fields[0].value = STR("whatever");
-                run(&f, &asked, &result);
-                assert_int_equal(result.status, 201);
+                        f.fields[0].value = STR("whatever");
+                run(&f);
+                assert_int_equal(f.result.status, 201);
         }
-        ask(&f, "GET", "/", &asked);
-        add_field(&asked, "X-Sandbox-UID", "uid-of-its-predecessor");
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 502);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        ask(&f, "GET", "/");
+        add_field(&f, "X-Sandbox-UID", "uid-of-its-predecessor");
+        run(&f);
+        assert_int_equal(f.result.status, 502);
 }
 
 static void refusals_have_their_exact_bodies(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .retries = 0, .max_body = 10 });
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "GET", "/healthz", &asked);
-        asked.request.header_count = 0;
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 200);
-        assert_true(body_is(&result, "{\"status\":\"ok\"}"));
+        set_up_ready(&f, (struct proxy_options){ .retries = 0, .max_body = 10 });
+        ask(&f, "GET", "/healthz");
+        f.request.header_count = 0;
+        run(&f);
+        assert_int_equal(f.result.status, 200);
+        assert_true(body_is(&f, "{\"status\":\"ok\"}"));
 
-        ask(&f, "GET", "/", &asked);
-        asked.request.header_count = 0;
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 400);
-        assert_string_equal(result.content_type, "application/json");
-        assert_true(body_is(&result, "{\"detail\":\"X-Sandbox-ID header is required.\"}\n"));
+        ask(&f, "GET", "/");
+        f.request.header_count = 0;
+        run(&f);
+        assert_int_equal(f.result.status, 400);
+        assert_string_equal(f.content_type, "application/json");
+        assert_true(body_is(&f, "{\"detail\":\"X-Sandbox-ID header is required.\"}\n"));
 
-        ask(&f, "GET", "/", &asked);
-        asked.fields[0].value = STR("nobody");
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 502);
-        assert_true(body_is(&result,
-                            "{\"detail\":\"Could not connect to the backend sandbox: nobody\"}\n"));
+        ask(&f, "GET", "/");
+        f.fields[0].value = STR("nobody");
+        run(&f);
+        assert_int_equal(f.result.status, 502);
+        assert_true(
+                body_is(&f, "{\"detail\":\"Could not connect to the backend sandbox: nobody\"}\n"));
 
-        ask(&f, "POST", "/", &asked);
-        asked.request.body = STR("01234567890");
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 413);
+        ask(&f, "POST", "/");
+        f.request.body = STR("01234567890");
+        run(&f);
+        assert_int_equal(f.result.status, 413);
         assert_int_equal(f.requests, 0);
-        asked.request.body = STR_EMPTY;
-        asked.request.streamed = true;
-        asked.request.content_length = HTTP_LENGTH_UNKNOWN;
-        start(&f, &asked, &result);
-        http_call_send(result.call, &(struct stream_piece){ STR("01234567890") }, 1);
-        test_run_until(&f.t, result.ends || result.errors);
-        assert_int_equal(result.status, 413);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        f.request.body = STR_EMPTY;
+        f.request.streamed = true;
+        f.request.content_length = HTTP_LENGTH_UNKNOWN;
+        start(&f);
+        http_call_send(f.result.call, &(struct stream_piece){ STR("01234567890") }, 1);
+        wait_for_end(&f);
+        assert_int_equal(f.result.status, 413);
 }
 
 static void a_request_waits_for_a_sandbox_that_is_not_known_yet(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .retries = 3 });
-        ask(&f, "POST", "/execute", &asked);
-        asked.fields[0].value = STR("claim");
-        asked.request.body = STR("command");
-        start(&f, &asked, &result);
+        set_up(&f, (struct proxy_options){ .retries = 3 });
+        ask(&f, "POST", "/execute");
+        f.fields[0].value = STR("claim");
+        f.request.body = STR("command");
+        start(&f);
         test_run_until(&f.t, router_index_counters(f.index).waiters == 1);
         /* Each change is felt at once: the first retry would come after 200 ms only. */
         uint64_t before = clock_monotonic_ns();
@@ -461,56 +408,46 @@ static void a_request_waits_for_a_sandbox_that_is_not_known_yet(void **state)
         assert_int_equal(f.requests, 0);
         assert_int_equal(router_index_counters(f.index).waiters, 1);
         put_pod(&f);
-        test_run_until(&f.t, result.ends || result.errors);
+        wait_for_end(&f);
         assert_true(clock_monotonic_ns() - before < 150 * NS_PER_MS);
-        assert_int_equal(result.status, 201);
+        assert_int_equal(f.result.status, 201);
         assert_true(str_equal(buffer_str(&f.got), STR("command")));
         assert_int_equal(router_index_counters(f.index).waiters, 0);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void a_sandbox_that_does_not_become_ready_is_given_up(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up(&f);
+        set_up(&f, (struct proxy_options){ .retries = 1 });
         put_sandbox(&f);
-        ask(&f, "POST", "/execute", &asked);
-        add_field(&asked, "X-Sandbox-Timeout", "0.05");
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 503);
-        assert_string_equal(result.retry_after, "1");
-        assert_true(body_is(&result,
-                            "{\"detail\":\"Timed out waiting for the backend sandbox: box\"}\n"));
+        ask(&f, "POST", "/execute");
+        add_field(&f, "X-Sandbox-Timeout", "0.05");
+        run(&f);
+        assert_int_equal(f.result.status, 503);
+        assert_string_equal(f.retry_after, "1");
+        assert_true(
+                body_is(&f, "{\"detail\":\"Timed out waiting for the backend sandbox: box\"}\n"));
         assert_int_equal(router_index_counters(f.index).waiters, 0);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void connecting_is_tried_again_and_the_body_kept(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .retries = 3 });
-        put_sandbox(&f);
-        put_pod(&f);
+        set_up_ready(&f, (struct proxy_options){ .retries = 3 });
         close_backend(&f);
-        ask(&f, "POST", "/", &asked);
-        asked.request.body = STR("kept");
-        start(&f, &asked, &result);
+        ask(&f, "POST", "/");
+        f.request.body = STR("kept");
+        start(&f);
         const struct str name_space = STR("ns");
         test_run_until(&f.t, metric_value(metric_with(f.metrics.retries, &name_space)) > 0);
         assert_true(metric_value(metric_with(f.metrics.invalidations, &name_space)) > 0);
         open_backend(&f);
-        test_run_until(&f.t, result.ends || result.errors);
-        assert_int_equal(result.status, 201);
+        wait_for_end(&f);
+        assert_int_equal(f.result.status, 201);
         assert_true(str_equal(buffer_str(&f.got), STR("kept")));
         assert_int_equal(f.requests, 1);
 
@@ -518,12 +455,10 @@ static void connecting_is_tried_again_and_the_body_kept(void **state)
         close_backend(&f);
         http_client_forget(f.backend_client, NULL);
         uint64_t before = clock_monotonic_ns();
-        run(&f, &asked, &result);
+        run(&f);
         uint64_t took_ms = (clock_monotonic_ns() - before) / NS_PER_MS;
-        assert_int_equal(result.status, 502);
+        assert_int_equal(f.result.status, 502);
         assert_true(took_ms >= 1350 && took_ms < 3000);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void what_may_have_run_is_never_answered_repeatably(void **state)
@@ -537,184 +472,141 @@ static void what_may_have_run_is_never_answered_repeatably(void **state)
                 { "GET", "/held", 504 },  { "POST", "/held", PROXY_STATUS_OUTCOME_UNKNOWN },
                 { "HEAD", "/held", 504 },
         };
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up(&f);
-        put_sandbox(&f);
-        put_pod(&f);
+        set_up_ready(&f, (struct proxy_options){ .retries = 1 });
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                ask(&f, cases[i].method, cases[i].path, &asked);
-                add_field(&asked, "X-Sandbox-Timeout", "0.1");
+                ask(&f, cases[i].method, cases[i].path);
+                add_field(&f, "X-Sandbox-Timeout", "0.1");
                 f.requests = 0;
-                run(&f, &asked, &result);
-                if (result.status != cases[i].status)
-                        fail_msg("%s %s: %u", cases[i].method, cases[i].path, result.status);
+                run(&f);
+                if (f.result.status != cases[i].status)
+                        fail_msg("%s %s: %u", cases[i].method, cases[i].path, f.result.status);
                 assert_int_equal(f.requests, 1);
         }
         /* An answer that breaks off breaks off for the client too. */
-        ask(&f, "GET", "/cut-inside", &asked);
-        run(&f, &asked, &result);
-        assert_int_equal(result.errors, 1);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        ask(&f, "GET", "/cut-inside");
+        run(&f);
+        assert_int_equal(f.result.errors, 1);
 }
 
 static void bodies_stream_both_ways(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
         char *data = calloc(1, LARGE);
 
         (void)state;
-        set_up(&f);
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "PUT", "/", &asked);
-        asked.request.streamed = true;
-        asked.request.content_length = HTTP_LENGTH_UNKNOWN;
-        start(&f, &asked, &result);
-        http_call_send(result.call, &(struct stream_piece){ { data, LARGE } }, 1);
-        http_call_end(result.call);
-        test_run_until(&f.t, result.ends);
+        set_up_ready(&f, (struct proxy_options){ .retries = 1 });
+        ask(&f, "PUT", "/");
+        f.request.streamed = true;
+        f.request.content_length = HTTP_LENGTH_UNKNOWN;
+        start(&f);
+        http_call_send(f.result.call, &(struct stream_piece){ { data, LARGE } }, 1);
+        http_call_end(f.result.call);
+        test_run_until(&f.t, f.result.ends);
         assert_int_equal(f.got.length, LARGE);
 
         /* A client that does not read stops the sandbox. */
-        ask(&f, "GET", "/large", &asked);
-        start(&f, &asked, &result);
-        http_call_pause(result.call);
-        test_run_until(&f.t, result.status == 200);
+        ask(&f, "GET", "/large");
+        start(&f);
+        http_call_pause(f.result.call);
+        test_run_until(&f.t, f.result.status == 200);
         test_run_turns(&f.t, 50);
-        assert_true(result.body.length < LARGE / 2);
-        http_call_resume(result.call);
-        test_run_until(&f.t, result.ends);
-        assert_int_equal(result.body.length, LARGE);
-        buffer_deinit(&result.body);
+        assert_true(f.result.body.length < LARGE / 2);
+        http_call_resume(f.result.call);
+        test_run_until(&f.t, f.result.ends);
+        assert_int_equal(f.result.body.length, LARGE);
+        buffer_deinit(&f.result.body);
         free(data);
-        tear_down(&f);
 }
 
 static void events_arrive_as_they_are_sent(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up(&f);
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "GET", "/held", &asked);
-        start(&f, &asked, &result);
+        set_up_ready(&f, (struct proxy_options){ .retries = 1 });
+        ask(&f, "GET", "/held");
+        start(&f);
         test_run_until(&f.t, f.held != NULL);
         http_exchange_begin(f.held, 200, NULL, 0, HTTP_LENGTH_UNKNOWN);
         http_exchange_flush(f.held);
-        test_run_until(&f.t, result.status == 200);
+        test_run_until(&f.t, f.result.status == 200);
         http_exchange_send(f.held, &(struct stream_piece){ STR("one") }, 1);
-        test_run_until(&f.t, body_is(&result, "one"));
+        test_run_until(&f.t, body_is(&f, "one"));
         http_exchange_send(f.held, &(struct stream_piece){ STR("two") }, 1);
-        test_run_until(&f.t, body_is(&result, "onetwo"));
+        test_run_until(&f.t, body_is(&f, "onetwo"));
         http_exchange_end(f.held, NULL, 0);
-        test_run_until(&f.t, result.ends);
+        test_run_until(&f.t, f.result.ends);
 
         /* A client that goes away takes its request with it. */
-        start(&f, &asked, &result);
+        start(&f);
         f.held = NULL;
         test_run_until(&f.t, f.held != NULL);
-        http_call_cancel(result.call);
+        http_call_cancel(f.result.call);
         test_run_until(&f.t, f.aborts == 1);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
-
-static void tunnel_data(struct stream *stream, void *user, struct str data)
-{
-        (void)stream;
-        assert_int_equal(buffer_append_str(&((struct result *)user)->body, data), 0);
-}
-
-static void tunnel_close_(struct stream *stream, void *user, int error)
-{
-        (void)stream;
-        (void)error;
-        ((struct result *)user)->tunnel = NULL;
-}
-
-static const struct stream_callbacks tunnel_callbacks = { .on_data = tunnel_data,
-                                                          .on_close = tunnel_close_ };
 
 static void upgrades_become_tunnels(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
         char *data = calloc(1, LARGE);
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .timeout_ms = 50 });
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "GET", "/ws?x", &asked);
-        add_field(&asked, "Upgrade", "echo");
-        add_field(&asked, "Origin", "http://o");
-        asked.request.upgrade = true;
-        start(&f, &asked, &result);
-        test_run_until(&f.t, result.tunnel != NULL);
-        assert_non_null(strstr(f.request, "\nUpgrade: echo\n"));
-        assert_null(strstr(f.request, "Origin"));
-        stream_start(result.tunnel, &tunnel_callbacks, &result);
-        test_run_until(&f.t, body_is(&result, "welcome"));
+        set_up_ready(&f, (struct proxy_options){ .timeout_ms = 50 });
+        ask(&f, "GET", "/ws?x");
+        add_field(&f, "Upgrade", "echo");
+        add_field(&f, "Origin", "http://o");
+        f.request.upgrade = true;
+        start(&f);
+        test_run_until(&f.t, f.tunnel.stream);
+        assert_non_null(strstr(f.seen, "\nUpgrade: echo\n"));
+        assert_null(strstr(f.seen, "Origin"));
+        test_run_until(&f.t, str_equal(buffer_str(&f.tunnel.got), STR("welcome")));
         assert_int_equal(proxy_tunnels(f.proxy), 1);
 
         /* It outlives the timeout of requests. */
         uint64_t until = clock_monotonic_ns() + 80 * NS_PER_MS;
         while (clock_monotonic_ns() < until)
                 uv_run(&f.t.uv, UV_RUN_NOWAIT);
-        stream_write_str(result.tunnel, STR("ping"));
-        test_run_until(&f.t, body_is(&result, "welcomeping"));
-        stream_write_str(result.tunnel, (struct str){ data, LARGE });
-        test_run_until(&f.t, result.body.length == LARGE + 11);
-        stream_shutdown(result.tunnel);
+        stream_write_str(f.tunnel.stream, STR("ping"));
+        test_run_until(&f.t, str_equal(buffer_str(&f.tunnel.got), STR("welcomeping")));
+        stream_write_str(f.tunnel.stream, (struct str){ data, LARGE });
+        test_run_until(&f.t, f.tunnel.got.length == LARGE + 11);
+
+        /* Each side ends for itself. */
+        stream_shutdown(f.tunnel.stream);
+        test_run_until(&f.t, f.taken.ended);
+        assert_int_equal(proxy_tunnels(f.proxy), 1);
+        stream_shutdown(f.taken.stream);
         test_run_until(&f.t, proxy_tunnels(f.proxy) == 0);
         free(data);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void dns_is_asked_without_an_index(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
-        set_up_with(&f, (struct proxy_options){ .retries = 0 });
+        set_up(&f, (struct proxy_options){ .retries = 0 });
         router_index_set_complete(f.index, false, STR_EMPTY);
-        ask(&f, "GET", "/", &asked);
-        run(&f, &asked, &result);
-        assert_int_equal(result.status, 502);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        ask(&f, "GET", "/");
+        run(&f);
+        assert_int_equal(f.result.status, 502);
 }
 
 static void figures_are_counted(void **state)
 {
-        struct fixture f;
-        struct result result = {};
-        struct asked asked;
+        _cleanup_fixture_ struct fixture f;
         _cleanup_buffer_ struct buffer page = {};
 
         (void)state;
-        set_up(&f);
-        put_sandbox(&f);
-        put_pod(&f);
-        ask(&f, "GET", "/", &asked);
-        run(&f, &asked, &result);
-        ask(&f, "INVENTED", "/", &asked);
-        run(&f, &asked, &result);
+        set_up_ready(&f, (struct proxy_options){ .retries = 1 });
+        ask(&f, "GET", "/");
+        run(&f);
+        ask(&f, "INVENTED", "/");
+        run(&f);
         assert_int_equal(metrics_render(f.metrics.metrics, &page), 0);
         assert_int_equal(buffer_append_char(&page, '\0'), 0);
         assert_non_null(strstr(page.data,
@@ -723,8 +615,6 @@ static void figures_are_counted(void **state)
         assert_non_null(strstr(page.data, "method=\"other\""));
         assert_non_null(strstr(page.data, "sandbox_router_inflight_requests 0\n"));
         assert_non_null(strstr(page.data, "sandbox_router_request_duration_seconds_bucket"));
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 /* ---- the whole process ---- */
