@@ -17,6 +17,7 @@ struct fixture {
         struct http_server *server;
         struct listener *listener;
         struct http_client *client;
+        struct result result;
 
         struct buffer got; /* the last request's body */
         char fields[4096]; /* of the last request, as "name: value\n" */
@@ -130,11 +131,13 @@ static void tear_down(struct fixture *f)
         test_peers_close(&f->peers);
         test_end_deinit(&f->taken);
         buffer_deinit(&f->got);
+        buffer_deinit(&f->result.body);
         tls_context_free(f->server_context);
         tls_context_free(f->client_context);
         test_certificates_tear_down(&f->certificates);
         test_loop_tear_down(&f->t);
 }
+#define _cleanup_fixture_ _cleanup_(tear_down)
 
 /* ---- the client ---- */
 
@@ -153,8 +156,10 @@ static struct http_request to(const struct fixture *f, struct listener *listener
         };
 }
 
-static void start(struct fixture *f, const struct http_request *request, struct result *result)
+static void start(struct fixture *f, const struct http_request *request)
 {
+        struct result *result = &f->result;
+
         buffer_clear(&result->body);
         *result = (struct result){ .body = result->body, .pause_in_head = result->pause_in_head };
         assert_int_equal(
@@ -162,45 +167,41 @@ static void start(struct fixture *f, const struct http_request *request, struct 
         assert_int_equal(result->connected + result->ends + result->errors, 0);
 }
 
-static void run(struct fixture *f, const struct http_request *request, struct result *result)
+static void run(struct fixture *f, const struct http_request *request)
 {
-        start(f, request, result);
-        test_run_until(&f->t, result->ends || result->errors);
+        start(f, request);
+        test_run_until(&f->t, f->result.ends || f->result.errors);
 }
 
 static void connections_are_kept_and_used_again(void **state)
 {
         for (int tls = 0; tls < 2; tls++) {
-                struct fixture f;
-                struct result result = {};
+                _cleanup_fixture_ struct fixture f;
 
                 (void)state;
                 set_up(&f, tls);
                 struct http_request request = to(&f, f.listener, "/a%2Fb?c");
                 for (int i = 0; i < 3; i++) {
-                        run(&f, &request, &result);
-                        assert_int_equal(result.ends, 1);
-                        assert_int_equal(result.connected, 1);
-                        assert_int_equal(result.status, 200);
-                        assert_true(str_equal(buffer_str(&result.body), STR("/a%2Fb?c")));
-                        assert_int_equal(result.reused, i > 0);
+                        run(&f, &request);
+                        assert_int_equal(f.result.ends, 1);
+                        assert_int_equal(f.result.connected, 1);
+                        assert_int_equal(f.result.status, 200);
+                        assert_true(str_equal(buffer_str(&f.result.body), STR("/a%2Fb?c")));
+                        assert_int_equal(f.result.reused, i > 0);
                 }
                 assert_int_equal(http_client_counters(f.client).connects, 1);
                 assert_int_equal(http_client_counters(f.client).idle, 1);
                 request.fresh = true;
-                run(&f, &request, &result);
-                assert_false(result.reused);
+                run(&f, &request);
+                assert_false(f.result.reused);
                 http_client_forget(f.client, listener_address(f.listener));
                 assert_int_equal(http_client_counters(f.client).idle, 0);
-                buffer_deinit(&result.body);
-                tear_down(&f);
         }
 }
 
 static void requests_have_their_fields(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
         const struct http_header headers[] = { { STR("X-A"), STR("b") },
                                                { STR("Connection"), STR("close") },
                                                { STR("Content-Length"), STR("77") } };
@@ -211,36 +212,33 @@ static void requests_have_their_fields(void **state)
         request.method = STR("POST");
         request.headers = headers;
         request.header_count = 3;
-        run(&f, &request, &result);
+        run(&f, &request);
         assert_non_null(strstr(f.fields, "X-A: b\n"));
         assert_non_null(strstr(f.fields, "Content-Length: 0\n"));
         assert_non_null(strstr(f.fields, "Host: 127.0.0.1:"));
         assert_null(strstr(f.fields, "Connection"));
         request.host = STR("named");
         request.body = STR("body");
-        run(&f, &request, &result);
+        run(&f, &request);
         assert_non_null(strstr(f.fields, "Host: named\n"));
-        assert_true(str_equal(buffer_str(&result.body), STR("body")));
+        assert_true(str_equal(buffer_str(&f.result.body), STR("body")));
         request.method = STR("GET");
         request.body = STR_EMPTY;
-        run(&f, &request, &result);
+        run(&f, &request);
         assert_null(strstr(f.fields, "Content-Length"));
 
         const struct http_header evil = { STR("X"), STR("a\r\nb: c") };
         request.headers = &evil;
         request.header_count = 1;
         assert_int_equal(
-                http_call_start(f.client, &request, &call_callbacks, &result, &result.call),
+                http_call_start(f.client, &request, &call_callbacks, &f.result, &f.result.call),
                 -EINVAL);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void bodies_are_streamed(void **state)
 {
         static const int64_t lengths[] = { HTTP_LENGTH_UNKNOWN, 11 };
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, false);
@@ -250,14 +248,14 @@ static void bodies_are_streamed(void **state)
                 request.streamed = true;
                 request.content_length = lengths[i];
                 /* The first call sends before it is connected, the second on a kept connection. */
-                start(&f, &request, &result);
+                start(&f, &request);
                 const struct stream_piece pieces[] = { { STR("hello") }, { STR(" ") } };
-                http_call_send(result.call, pieces, 2);
-                test_run_until(&f.t, result.connected);
-                http_call_send(result.call, &(struct stream_piece){ STR("world") }, 1);
-                http_call_end(result.call);
-                test_run_until(&f.t, result.ends || result.errors);
-                assert_true(str_equal(buffer_str(&result.body), STR("hello world")));
+                http_call_send(f.result.call, pieces, 2);
+                test_run_until(&f.t, f.result.connected);
+                http_call_send(f.result.call, &(struct stream_piece){ STR("world") }, 1);
+                http_call_end(f.result.call);
+                test_run_until(&f.t, f.result.ends || f.result.errors);
+                assert_true(str_equal(buffer_str(&f.result.body), STR("hello world")));
         }
         assert_int_equal(http_client_counters(f.client).connects, 1);
 
@@ -265,71 +263,64 @@ static void bodies_are_streamed(void **state)
         struct http_request request = to(&f, f.listener, "/");
         request.streamed = true;
         request.content_length = 3;
-        start(&f, &request, &result);
-        http_call_send(result.call, &(struct stream_piece){ STR("four") }, 1);
-        test_run_until(&f.t, result.errors);
-        assert_int_equal(result.error, HTTP_ERROR_PROTOCOL);
-        start(&f, &request, &result);
-        http_call_end(result.call);
-        test_run_until(&f.t, result.errors);
-        assert_int_equal(result.code, -EINVAL);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        start(&f, &request);
+        http_call_send(f.result.call, &(struct stream_piece){ STR("four") }, 1);
+        test_run_until(&f.t, f.result.errors);
+        assert_int_equal(f.result.error, HTTP_ERROR_PROTOCOL);
+        start(&f, &request);
+        http_call_end(f.result.call);
+        test_run_until(&f.t, f.result.errors);
+        assert_int_equal(f.result.code, -EINVAL);
 }
 
 static void large_bodies_obey_back_pressure(void **state)
 {
         enum { SIZE = 16 * 1024 * 1024 };
-        struct fixture f;
-        struct result result = { .pause_in_head = true };
+        _cleanup_fixture_ struct fixture f;
         char *data = calloc(1, SIZE);
 
         (void)state;
         set_up(&f, false);
         struct http_request request = to(&f, f.listener, "/large");
+        f.result.pause_in_head = true;
         for (int i = 0; i < 2; i++) {
-                start(&f, &request, &result);
-                test_run_until(&f.t, result.status == 200);
+                start(&f, &request);
+                test_run_until(&f.t, f.result.status == 200);
                 test_run_turns(&f.t, 50);
-                assert_true(result.body.length == 0);
-                http_call_resume(result.call);
-                test_run_until(&f.t, result.ends);
-                assert_int_equal(result.body.length, 4 * 1024 * 1024);
+                assert_true(f.result.body.length == 0);
+                http_call_resume(f.result.call);
+                test_run_until(&f.t, f.result.ends);
+                assert_int_equal(f.result.body.length, 4 * 1024 * 1024);
         }
 
         request = to(&f, f.listener, "/");
         request.method = STR("PUT");
         request.streamed = true;
         request.content_length = SIZE;
-        result.pause_in_head = false;
-        start(&f, &request, &result);
-        http_call_send(result.call, &(struct stream_piece){ { data, SIZE } }, 1);
-        assert_true(http_call_is_congested(result.call));
-        test_run_until(&f.t, result.drains == 1);
-        http_call_end(result.call);
-        test_run_until(&f.t, result.ends);
+        f.result.pause_in_head = false;
+        start(&f, &request);
+        http_call_send(f.result.call, &(struct stream_piece){ { data, SIZE } }, 1);
+        assert_true(http_call_is_congested(f.result.call));
+        test_run_until(&f.t, f.result.drains == 1);
+        http_call_end(f.result.call);
+        test_run_until(&f.t, f.result.ends);
         assert_int_equal(f.got.length, SIZE);
-        buffer_deinit(&result.body);
         free(data);
-        tear_down(&f);
 }
 
 static void early_answers_end_the_connection(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, false);
         struct http_request request = to(&f, f.listener, "/early");
         request.streamed = true;
         request.content_length = HTTP_LENGTH_UNKNOWN;
-        run(&f, &request, &result);
-        assert_int_equal(result.status, 403);
-        assert_true(str_equal(buffer_str(&result.body), STR("no")));
+        run(&f, &request);
+        assert_int_equal(f.result.status, 403);
+        assert_true(str_equal(buffer_str(&f.result.body), STR("no")));
         assert_int_equal(http_client_counters(f.client).idle, 0);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 static void failures_have_their_class(void **state)
@@ -355,59 +346,53 @@ static void failures_have_their_class(void **state)
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct fixture f;
-                struct result result = {};
+                _cleanup_fixture_ struct fixture f;
                 set_up(&f, false);
                 f.script = cases[i].answer;
                 f.script_closes = cases[i].closes;
                 struct http_request request = to(&f, f.peers.listener, "/");
                 if (cases[i].error == HTTP_ERROR_TIMEOUT)
                         request.head_timeout_ms = request.idle_timeout_ms = 30;
-                run(&f, &request, &result);
-                if (result.errors != 1 || result.error != cases[i].error)
-                        fail_msg("case %zu: error %d", i, result.error);
-                assert_true(result.code < 0);
+                run(&f, &request);
+                if (f.result.errors != 1 || f.result.error != cases[i].error)
+                        fail_msg("case %zu: error %d", i, f.result.error);
+                assert_true(f.result.code < 0);
                 assert_int_equal(http_client_counters(f.client).calls, 0);
-                buffer_deinit(&result.body);
-                tear_down(&f);
         }
 }
 
 static void dialing_failures_are_told_apart(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, true);
         /* TLS to a server without it. */
         f.script = "HTTP/1.1 400 Bad Request\r\n\r\n";
         struct http_request request = to(&f, f.peers.listener, "/");
-        run(&f, &request, &result);
-        assert_int_equal(result.error, HTTP_ERROR_TLS);
+        run(&f, &request);
+        assert_int_equal(f.result.error, HTTP_ERROR_TLS);
         /* A certificate for another name. */
         request = to(&f, f.listener, "/");
         request.origin.server_name = STR("elsewhere");
-        run(&f, &request, &result);
-        assert_int_equal(result.error, HTTP_ERROR_TLS);
-        assert_int_equal(result.code, -EKEYREJECTED);
+        run(&f, &request);
+        assert_int_equal(f.result.error, HTTP_ERROR_TLS);
+        assert_int_equal(f.result.code, -EKEYREJECTED);
         /* Nobody. */
         request = to(&f, f.peers.listener, "/");
         listener_close(f.peers.listener);
         f.peers.listener = NULL;
-        run(&f, &request, &result);
-        assert_int_equal(result.error, HTTP_ERROR_DIAL);
-        assert_int_equal(result.code, -ECONNREFUSED);
+        run(&f, &request);
+        assert_int_equal(f.result.error, HTTP_ERROR_DIAL);
+        assert_int_equal(f.result.code, -ECONNREFUSED);
         /* A server that accepts and says nothing, by TLS. */
         tear_down(&f);
         set_up(&f, true);
         request = to(&f, f.peers.listener, "/");
         request.connect_timeout_ms = 30;
-        run(&f, &request, &result);
-        assert_int_equal(result.error, HTTP_ERROR_DIAL);
-        assert_int_equal(result.code, -ETIMEDOUT);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        run(&f, &request);
+        assert_int_equal(f.result.error, HTTP_ERROR_DIAL);
+        assert_int_equal(f.result.code, -ETIMEDOUT);
 }
 
 static void unusual_answers_are_understood(void **state)
@@ -431,68 +416,58 @@ static void unusual_answers_are_understood(void **state)
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct fixture f;
-                struct result result = {};
+                _cleanup_fixture_ struct fixture f;
                 set_up(&f, false);
                 f.script = cases[i].answer;
                 f.script_closes = cases[i].closes;
                 struct http_request request = to(&f, f.peers.listener, "/");
-                run(&f, &request, &result);
-                assert_int_equal(result.ends, 1);
-                assert_int_equal(result.status, cases[i].status);
-                assert_true(str_equal(buffer_str(&result.body), str_from(cases[i].body)));
+                run(&f, &request);
+                assert_int_equal(f.result.ends, 1);
+                assert_int_equal(f.result.status, cases[i].status);
+                assert_true(str_equal(buffer_str(&f.result.body), str_from(cases[i].body)));
                 assert_int_equal(http_client_counters(f.client).idle, cases[i].idle);
-                buffer_deinit(&result.body);
-                tear_down(&f);
         }
 }
 
 static void a_connection_that_the_server_closed_is_not_used(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, false);
         f.script = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         struct http_request request = to(&f, f.peers.listener, "/");
-        run(&f, &request, &result);
+        run(&f, &request);
         assert_int_equal(http_client_counters(f.client).idle, 1);
         /* It has closed, and the client's loop has not seen it yet. */
         test_end_close(&f.peers.ends[0]);
-        run(&f, &request, &result);
-        assert_int_equal(result.ends, 1);
-        assert_false(result.reused);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        run(&f, &request);
+        assert_int_equal(f.result.ends, 1);
+        assert_false(f.result.reused);
 }
 
 static void calls_can_be_cancelled(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, false);
         struct http_request request = to(&f, f.listener, "/held");
-        start(&f, &request, &result);
-        http_call_cancel(result.call);
-        start(&f, &request, &result);
+        start(&f, &request);
+        http_call_cancel(f.result.call);
+        start(&f, &request);
         test_run_until(&f.t, f.held != NULL);
-        http_call_cancel(result.call);
+        http_call_cancel(f.result.call);
         test_run_until(&f.t, f.aborts == 1);
-        assert_int_equal(result.ends + result.errors, 0);
+        assert_int_equal(f.result.ends + f.result.errors, 0);
         /* And by freeing the client, also while a name is looked up. */
         request.origin = (struct http_origin){ .host = STR("localhost"), .port = 1 };
-        start(&f, &request, &result);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        start(&f, &request);
 }
 
 static void names_are_looked_up(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
 
         (void)state;
         set_up(&f, false);
@@ -500,22 +475,19 @@ static void names_are_looked_up(void **state)
                                                     .port = net_address_port(
                                                             listener_address(f.listener)) },
                                         .target = STR("/x") };
-        run(&f, &request, &result);
-        assert_int_equal(result.ends, 1);
+        run(&f, &request);
+        assert_int_equal(f.result.ends, 1);
         assert_non_null(strstr(f.fields, "Host: localhost:"));
-        run(&f, &request, &result);
-        assert_true(result.reused);
+        run(&f, &request);
+        assert_true(f.result.reused);
         request.origin.host = STR("no-such-name.invalid");
-        run(&f, &request, &result);
-        assert_int_equal(result.error, HTTP_ERROR_DIAL);
-        buffer_deinit(&result.body);
-        tear_down(&f);
+        run(&f, &request);
+        assert_int_equal(f.result.error, HTTP_ERROR_DIAL);
 }
 
 static void upgrades_give_the_stream_away(void **state)
 {
-        struct fixture f;
-        struct result result = {};
+        _cleanup_fixture_ struct fixture f;
         struct test_end tunnel = {};
         struct stream *stream;
         const struct http_header upgrade = { STR("Upgrade"), STR("echo") };
@@ -527,18 +499,16 @@ static void upgrades_give_the_stream_away(void **state)
         request.upgrade = true;
         request.headers = &upgrade;
         request.header_count = 1;
-        start(&f, &request, &result);
-        assert_int_equal(http_call_take_over(result.call, &stream, &leftover), -EOPNOTSUPP);
-        test_run_until(&f.t, result.status == 101);
-        assert_int_equal(http_call_take_over(result.call, &stream, &leftover), 0);
+        start(&f, &request);
+        assert_int_equal(http_call_take_over(f.result.call, &stream, &leftover), -EOPNOTSUPP);
+        test_run_until(&f.t, f.result.status == 101);
+        assert_int_equal(http_call_take_over(f.result.call, &stream, &leftover), 0);
         assert_int_equal(buffer_append_str(&tunnel.got, leftover), 0);
         test_end_start(&tunnel, stream);
         stream_write_str(tunnel.stream, STR("echo"));
         test_run_until(&f.t, tunnel.got.length == 9);
         assert_true(str_equal(buffer_str(&tunnel.got), STR("helloecho")));
         test_end_deinit(&tunnel);
-        buffer_deinit(&result.body);
-        tear_down(&f);
 }
 
 int main(void)
