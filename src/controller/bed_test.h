@@ -207,6 +207,7 @@ static bool bed_has(const struct bed *bed, const char *begin, const char *within
         "'status':{'selector':'x','podIPs':['10.0.0.1'],'nodeName':'node','conditions':["          \
         "{'type':'Ready','status':'True','reason':'DependenciesReady','message':'The Pod is "      \
         "ready','observedGeneration':1,'lastTransitionTime':'2026-11-21T11:59:30Z'}]}"
+#define MEMBER "'spec':{" BLUEPRINT "}," READY_STATUS
 
 _unused_ static void put_template(struct bed *bed)
 {
@@ -219,6 +220,14 @@ _unused_ static void put_pool(struct bed *bed, const char *more)
 
         snprintf(spec, sizeof(spec), "'spec':{'sandboxTemplateRef':{'name':'t'}%s}", more);
         bed_put(bed, &kind_sandbox_warm_pool, "p", "", spec);
+}
+
+/* A bed with the template "t" and the pool "p" of it. */
+_unused_ static void begin_with_pool(struct bed *bed, const char *more)
+{
+        bed_begin(bed);
+        put_template(bed);
+        put_pool(bed, more);
 }
 
 /* A pool's Ready Sandbox with its Pod, which is named as the Sandbox but has another uid. */

@@ -4,8 +4,6 @@
 
 /* Rules of docs/controllers.md beside the twenty easy misses: objects in, plans out. */
 
-#define MEMBER "'spec':{" BLUEPRINT "}," READY_STATUS
-
 /* ---- Sandbox ---- */
 
 static void tells_why_it_is_not_ready(void **state)
@@ -253,9 +251,7 @@ static void deletes_the_unready_then_the_newest(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, ",'replicas':1");
+        begin_with_pool(&bed, ",'replicas':1");
         put_member(&bed, "a", MEMBER);
         put_member(&bed, "unready", "'spec':{" BLUEPRINT "}");
         put_member(&bed, "b", MEMBER);
@@ -296,10 +292,9 @@ static void replaces_stale_members_if_asked_to(void **state)
         for (int recreate = 0; recreate < 2; recreate++) {
                 _cleanup_bed_ struct bed bed;
 
-                bed_begin(&bed);
-                put_template(&bed);
-                put_pool(&bed, recreate ? ",'replicas':1,'updateStrategy':{'type':'Recreate'}"
-                                        : ",'replicas':1");
+                begin_with_pool(&bed, recreate
+                                              ? ",'replicas':1,'updateStrategy':{'type':'Recreate'}"
+                                              : ",'replicas':1");
                 put_member(&bed, "old", MEMBER);
                 bed_plan(&bed, sandbox_warm_pool_plan, "p");
                 assert_int_equal(bed_count(&bed, "delete Sandbox old"), recreate);
@@ -331,9 +326,7 @@ static void keeps_what_upstreams_controller_made(void **state)
                 _cleanup_bed_ struct bed bed;
                 char hash[NAME_HASH_SIZE], meta[512], body[1024];
 
-                bed_begin(&bed);
-                put_template(&bed);
-                put_pool(&bed, ",'replicas':2,'updateStrategy':{'type':'Recreate'}");
+                begin_with_pool(&bed, ",'replicas':2,'updateStrategy':{'type':'Recreate'}");
                 snprintf(meta, sizeof(meta),
                          OWNED_BY_POOL("p") ",'labels':{'agents.x-k8s.io/sandbox-template-hash':"
                                             "'0123abcd','agents.x-k8s.io/"
@@ -360,9 +353,7 @@ static void replaces_stuck_members_unless_there_is_no_room(void **state)
                 _cleanup_bed_ struct bed bed;
                 char pod[256];
 
-                bed_begin(&bed);
-                put_template(&bed);
-                put_pool(&bed, ",'replicas':1");
+                begin_with_pool(&bed, ",'replicas':1");
                 put_member(&bed, "m", "'spec':{" BLUEPRINT "}");
                 snprintf(pod, sizeof(pod),
                          "'spec':{},'status':{'conditions':[{'type':'PodScheduled','status':%s}]}",
@@ -450,9 +441,7 @@ static void lets_a_burst_of_claims_pass(void **state)
         char name[16];
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, ",'replicas':100");
+        begin_with_pool(&bed, ",'replicas':100");
         for (unsigned i = 0; i < MEMBERS; i++) {
                 snprintf(name, sizeof(name), "m%u", i);
                 put_member(&bed, name, MEMBER);
@@ -490,9 +479,7 @@ static void refills_at_once_what_is_nearly_empty(void **state)
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_bed_ struct bed bed;
 
-                bed_begin(&bed);
-                put_template(&bed);
-                put_pool(&bed, cases[i].replicas);
+                begin_with_pool(&bed, cases[i].replicas);
                 for (unsigned j = 0; j < cases[i].members; j++) {
                         snprintf(name, sizeof(name), "m%u", j);
                         put_member(&bed, name, MEMBER);
@@ -508,9 +495,7 @@ static void makes_safe_members(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         bed_plan(&bed, sandbox_warm_pool_plan, "p");
         assert_plan(&bed, "create Sandbox p-", "'automountServiceAccountToken':false");
         assert_plan(&bed, "create Sandbox p-", "'dnsPolicy':'None'");
@@ -531,9 +516,7 @@ static void prefers_the_fullest_node(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
                 char name[8], status[256];
 
@@ -558,9 +541,7 @@ static void gives_each_claim_its_own(void **state)
         char name[40];
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         for (unsigned i = 0; i < 20; i++) {
                 snprintf(name, sizeof(name), "m%02u", i);
                 put_member(&bed, name, i < 10 ? MEMBER : "'spec':{" BLUEPRINT "}");
@@ -761,9 +742,7 @@ static void never_takes_another_for_one_that_is_gone(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         put_member(&bed, "m", MEMBER);
         bed_put(&bed, &kind_sandbox_claim, "c", "",
                 "'spec':{'warmPoolRef':{'name':'p'}},'status':{'sandbox':{'name':'mine'}}");

@@ -8,7 +8,6 @@
  * change that makes it fail; tools and people may try it.
  */
 
-#define MEMBER "'spec':{" BLUEPRINT "}," READY_STATUS
 #define POOL_POD_LABELS                                                                            \
         "'labels':{'agents.x-k8s.io/warm-pool-sandbox':'x','agents.x-k8s.io/pool':'x'}"
 
@@ -35,9 +34,7 @@ static void miss_02_claimed_pod_loses_pool_labels(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         put_member(&bed, "m", MEMBER);
         bed_put(&bed, &kind_pod, "m-pod", OWNED_BY_SANDBOX("m") "," POOL_POD_LABELS, RUNNING_POD);
         put_claim(&bed, "", "");
@@ -54,9 +51,7 @@ static void miss_03_binding_survives_restart(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         /* The adoption was committed, the claim was not told. */
         bed_put(&bed, &kind_sandbox, "bound", OWNED_BY_CLAIM("c"), MEMBER);
         put_member(&bed, "free", MEMBER);
@@ -73,9 +68,7 @@ static void miss_04_pending_candidate_is_told_at_once(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         put_member(&bed, "m", "'spec':{" BLUEPRINT "}");
         put_claim(&bed, "", "");
         bed_plan(&bed, sandbox_match_plan, "p");
@@ -89,9 +82,7 @@ static void miss_05_pod_name_comes_with_the_adoption(void **state)
         _cleanup_bed_ struct bed bed;
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, "");
+        begin_with_pool(&bed, "");
         bed_put(&bed, &kind_pod, "pod-1", OWNED_BY_POOL("p") "," POOL_POD_LABELS, RUNNING_POD);
         put_claim(&bed, "", "");
         bed_plan(&bed, sandbox_match_plan, "p");
@@ -112,9 +103,7 @@ static void miss_06_same_second_is_no_order(void **state)
         for (int swapped = 0; swapped < 2; swapped++) {
                 _cleanup_bed_ struct bed bed;
 
-                bed_begin(&bed);
-                put_template(&bed);
-                put_pool(&bed, "");
+                begin_with_pool(&bed, "");
                 put_member(&bed, swapped ? "m2" : "m1", MEMBER);
                 put_member(&bed, swapped ? "m1" : "m2", MEMBER);
                 put_claim(&bed, "", "");
@@ -408,9 +397,7 @@ static void miss_19_hashes_do_not_bind(void **state)
         char hash[NAME_HASH_SIZE], labels[256];
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, ",'replicas':0");
+        begin_with_pool(&bed, ",'replicas':0");
         snprintf(labels, sizeof(labels),
                  OWNED_BY_POOL("q") ",'labels':{'agents.x-k8s.io/warm-pool-sandbox':'%.8s'}",
                  name_hash(STR("p"), hash).data);
