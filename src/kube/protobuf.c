@@ -7,102 +7,17 @@
 
 #include "base/clock.h"
 #include "base/limit.h"
+#include "base/protowire.h"
 #include "crypto/encode.h"
 #include "json/writer.h"
 
-/* Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding/ */
-enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-
-enum { VARINT_BYTES_MAX = 10, FIELD_NUMBER_MAX = (1 << 29) - 1 };
-
-/* One field of a message as it stands on the wire. */
-struct wire_field {
-        uint32_t number;
-        enum wire_type type;
-        uint64_t number_value; /* of varint and fixed fields */
-        struct str bytes;      /* of length-delimited fields */
-};
-
-static int take_varint(struct str *in, uint64_t *ret_value)
-{
-        uint64_t value = 0;
-
-        for (size_t i = 0; i < VARINT_BYTES_MAX && i < in->length; i++) {
-                unsigned char byte = (unsigned char)in->data[i];
-                if (i == VARINT_BYTES_MAX - 1 && byte > 1)
-                        return -EBADMSG;
-                value |= (uint64_t)(byte & 0x7f) << (7 * i);
-                if (!(byte & 0x80)) {
-                        *in = str_slice(*in, i + 1, in->length);
-                        *ret_value = value;
-                        return 0;
-                }
-        }
-        return -EBADMSG;
-}
-
-static int take_fixed(struct str *in, size_t size, uint64_t *ret_value)
-{
-        uint64_t value = 0;
-
-        if (in->length < size)
-                return -EBADMSG;
-        for (size_t i = 0; i < size; i++)
-                value |= (uint64_t)(unsigned char)in->data[i] << (8 * i);
-        *in = str_slice(*in, size, in->length);
-        *ret_value = value;
-        return 0;
-}
-
-/* The next field. Returns 1, 0 at the end, or -EBADMSG. Groups are not used by Kubernetes. */
-static int take_field(struct str *in, struct wire_field *ret_field)
-{
-        struct wire_field field = {};
-        uint64_t tag, length;
-        int r;
-
-        if (in->length == 0)
-                return 0;
-        r = take_varint(in, &tag);
-        if (r < 0 || tag >> 3 == 0 || tag >> 3 > FIELD_NUMBER_MAX)
-                return -EBADMSG;
-        field.number = (uint32_t)(tag >> 3);
-        field.type = (enum wire_type)(tag & 7);
-        switch (field.type) {
-        case WIRE_VARINT:
-                r = take_varint(in, &field.number_value);
-                break;
-        case WIRE_FIXED64:
-                r = take_fixed(in, 8, &field.number_value);
-                break;
-        case WIRE_FIXED32:
-                r = take_fixed(in, 4, &field.number_value);
-                break;
-        case WIRE_BYTES:
-                r = take_varint(in, &length);
-                if (r == 0 && length <= in->length) {
-                        field.bytes = str_slice(*in, 0, length);
-                        *in = str_slice(*in, length, in->length);
-                } else {
-                        r = -EBADMSG;
-                }
-                break;
-        default:
-                r = -EBADMSG;
-        }
-        if (r < 0)
-                return r;
-        *ret_field = field;
-        return 1;
-}
-
 /* The last field with this number, as protobuf has it for fields that are not repeated. */
-static int find_field(struct str message, uint32_t number, struct wire_field *ret_field)
+static int find_field(struct str message, uint32_t number, struct protowire_field *ret_field)
 {
-        struct wire_field field;
+        struct protowire_field field;
         int found = 0, r;
 
-        while ((r = take_field(&message, &field)) > 0) {
+        while ((r = protowire_next(&message, &field)) > 0) {
                 if (field.number != number)
                         continue;
                 *ret_field = field;
@@ -121,18 +36,19 @@ static int write_message(struct decoder *decoder, struct str type, struct str me
 
 static struct str bytes_field(struct str message, uint32_t number)
 {
-        struct wire_field field = {};
+        struct protowire_field field = {};
 
-        return find_field(message, number, &field) > 0 && field.type == WIRE_BYTES ? field.bytes
-                                                                                   : STR_EMPTY;
+        return find_field(message, number, &field) > 0 && field.type == PROTOWIRE_BYTES
+                       ? field.bytes
+                       : STR_EMPTY;
 }
 
 static uint64_t number_field(struct str message, uint32_t number)
 {
-        struct wire_field field = {};
+        struct protowire_field field = {};
 
-        return find_field(message, number, &field) > 0 && field.type != WIRE_BYTES
-                       ? field.number_value
+        return find_field(message, number, &field) > 0 && field.type != PROTOWIRE_BYTES
+                       ? field.value
                        : 0;
 }
 
@@ -196,21 +112,22 @@ static int write_double(struct decoder *decoder, uint64_t bits)
 }
 
 /* Writes one value of a type that is no list and no map. */
-static int write_single(struct decoder *decoder, struct str type, const struct wire_field *field)
+static int write_single(struct decoder *decoder, struct str type,
+                        const struct protowire_field *field)
 {
         struct json_writer *writer = &decoder->writer;
-        bool is_bytes = field->type == WIRE_BYTES;
+        bool is_bytes = field->type == PROTOWIRE_BYTES;
 
         if (str_equal(type, STR("bool")) || str_equal(type, STR("int")) ||
             str_equal(type, STR("double"))) {
                 if (is_bytes)
                         return -EBADMSG;
                 if (str_equal(type, STR("double")))
-                        return write_double(decoder, field->number_value);
+                        return write_double(decoder, field->value);
                 if (str_equal(type, STR("bool")))
-                        json_write_bool(writer, field->number_value != 0);
+                        json_write_bool(writer, field->value != 0);
                 else
-                        json_write_int(writer, (int64_t)field->number_value);
+                        json_write_int(writer, (int64_t)field->value);
                 return 0;
         }
         if (!is_bytes)
@@ -241,11 +158,11 @@ static int write_single(struct decoder *decoder, struct str type, const struct w
 /* Every occurrence of `number` as the elements of an array. */
 static int write_list(struct decoder *decoder, struct str type, struct str message, uint32_t number)
 {
-        struct wire_field field;
+        struct protowire_field field;
         int r;
 
         json_begin_array(&decoder->writer);
-        while ((r = take_field(&message, &field)) > 0) {
+        while ((r = protowire_next(&message, &field)) > 0) {
                 if (field.number != number)
                         continue;
                 r = write_single(decoder, type, &field);
@@ -258,11 +175,12 @@ static int write_list(struct decoder *decoder, struct str type, struct str messa
 
 static const struct str list_mark = STR("[]"), map_mark = STR("{}"), items_mark = STR("items:[]");
 
-static int write_value(struct decoder *decoder, struct str type, const struct wire_field *field)
+static int write_value(struct decoder *decoder, struct str type,
+                       const struct protowire_field *field)
 {
         if (!str_starts_with(type, items_mark))
                 return write_single(decoder, type, field);
-        if (field->type != WIRE_BYTES)
+        if (field->type != PROTOWIRE_BYTES)
                 return -EBADMSG;
         return write_list(decoder, str_slice(type, items_mark.length, type.length), field->bytes,
                           1);
@@ -271,15 +189,15 @@ static int write_value(struct decoder *decoder, struct str type, const struct wi
 /* Every occurrence of `number`, an entry {1: key, 2: value}, as members of an object. */
 static int write_map(struct decoder *decoder, struct str type, struct str message, uint32_t number)
 {
-        const struct wire_field empty = { .type = WIRE_BYTES };
-        struct wire_field field, value;
+        const struct protowire_field empty = { .type = PROTOWIRE_BYTES };
+        struct protowire_field field, value;
         int r;
 
         json_begin_object(&decoder->writer);
-        while ((r = take_field(&message, &field)) > 0) {
+        while ((r = protowire_next(&message, &field)) > 0) {
                 if (field.number != number)
                         continue;
-                if (field.type != WIRE_BYTES)
+                if (field.type != PROTOWIRE_BYTES)
                         return -EBADMSG;
                 r = find_field(field.bytes, 2, &value);
                 if (r < 0)
@@ -294,9 +212,9 @@ static int write_map(struct decoder *decoder, struct str type, struct str messag
 }
 
 /* Whether JSON leaves the value out where its field says omitempty. */
-static bool is_empty(const struct wire_field *field)
+static bool is_empty(const struct protowire_field *field)
 {
-        return field->type == WIRE_BYTES ? field->bytes.length == 0 : field->number_value == 0;
+        return field->type == PROTOWIRE_BYTES ? field->bytes.length == 0 : field->value == 0;
 }
 
 static int write_members(struct decoder *decoder, struct str type, struct str message);
@@ -308,14 +226,14 @@ static int write_member(struct decoder *decoder, struct json_value entry, struct
         struct str name = json_string(json_element(entry, 1));
         struct str type = json_string(json_element(entry, 2));
         bool omits_empty = json_exists(json_element(entry, 3));
-        struct wire_field field;
+        struct protowire_field field;
 
         int r = find_field(message, number, &field);
         if (r <= 0)
                 return r;
         if (name.length == 0) /* its members stand in the object itself */
-                return field.type == WIRE_BYTES ? write_members(decoder, type, field.bytes)
-                                                : -EBADMSG;
+                return field.type == PROTOWIRE_BYTES ? write_members(decoder, type, field.bytes)
+                                                     : -EBADMSG;
         bool is_list = str_starts_with(type, list_mark), is_map = str_starts_with(type, map_mark);
         bool is_time = str_equal(type, STR("time")) || str_equal(type, STR("microTime"));
         if (!is_list && !is_map && (omits_empty || is_time) && is_empty(&field))
