@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/failing_allocation.h"
 
+#include <errno.h>
 #include <stddef.h>
 
+static bool (*is_due)(void);
 static long left = -1; /* allocations that still succeed; < 0: all */
 static bool refused;
 
@@ -25,11 +27,24 @@ bool allocation_failed(void)
         return refused;
 }
 
-static bool fails_now(void)
+void allocation_fail_when(bool (*due)(void))
+{
+        is_due = due;
+}
+
+static bool is_next(void)
 {
         if (left < 0 || left-- > 0)
                 return false;
         refused = true;
+        return true;
+}
+
+static bool fails_now(void)
+{
+        if (is_due ? !is_due() : !is_next())
+                return false;
+        errno = ENOMEM;
         return true;
 }
 

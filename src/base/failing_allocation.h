@@ -21,3 +21,6 @@ void allocation_fail_after(long successes);
 
 /* Whether one was refused since the last call of allocation_fail_after(). From now on none is. */
 bool allocation_failed(void);
+
+/* Instead of these two: `due` is asked at each allocation, in any thread, and true refuses it. */
+void allocation_fail_when(bool (*due)(void));
