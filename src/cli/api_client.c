@@ -159,11 +159,9 @@ struct answer {
         struct json_doc *doc;
 };
 
-static int code_of(const struct kube_response *response)
+int api_client_errno(int error)
 {
-        switch (response->error) {
-        case 0:
-                break;
+        switch (error) {
         case KUBE_UNREACHABLE:
                 return -EHOSTUNREACH;
         case KUBE_UNTRUSTED:
@@ -173,8 +171,14 @@ static int code_of(const struct kube_response *response)
         case KUBE_MALFORMED:
                 return -EBADMSG;
         default:
-                return response->error;
+                return error;
         }
+}
+
+static int code_of(const struct kube_response *response)
+{
+        if (response->error != 0)
+                return api_client_errno(response->error);
         switch (response->status) {
         case 401:
         case 403:

@@ -64,7 +64,8 @@ int api_client_wait(struct api_client *api, const bool *done, struct error *erro
  * Calls. `name_space` is api->name_space unless told otherwise. Returned documents are the
  * caller's; `ret_doc` may be NULL. Errors have the server's sentence: -ENOENT (no such object, or
  * no such kind), -EEXIST, -EBUSY (conflict), -EACCES, -EPROTO (refused for another reason),
- * -EHOSTUNREACH (not sent), -ECONNRESET (the answer was lost: it may have happened).
+ * -EHOSTUNREACH (not sent), -EKEYREJECTED (no trust in the server), -ECONNRESET (the answer was
+ * lost: it may have happened), -EBADMSG (no answer of an API server's).
  */
 int api_client_get(struct api_client *api, const struct kind *kind, struct str name,
                    struct error *error, struct json_doc **ret_doc);
@@ -76,6 +77,10 @@ int api_client_merge_patch(struct api_client *api, const struct kind *kind, stru
 /* Deletes this very object: 0 also when it is gone, or another one has its name. */
 int api_client_delete(struct api_client *api, const struct kind *kind, struct str name,
                       struct str uid, struct error *error);
+
+/* The errno of those above that says the same as KUBE_…; another negative errno is returned as is.
+ */
+int api_client_errno(int error);
 
 /* All objects of a kind. `name_space` empty: of all namespaces. */
 struct api_client_list {

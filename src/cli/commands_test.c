@@ -1,25 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/command.h"
 #include "cli/fake_cluster.h"
 
-/* What main.c has; the commands' help alone reads it. */
 const struct command commands[] = { { "ls", "", "", command_ls, false }, { 0 } };
-
-const struct command *command_find(const char *name)
-{
-        (void)name;
-        return commands;
-}
-
-bool command_help(const struct command *command, const struct option_spec *specs, int argc,
-                  char **argv)
-{
-        (void)command;
-        (void)specs;
-        (void)argc;
-        (void)argv;
-        return false;
-}
 
 #define AGENTS     "/apis/agents.x-k8s.io/v1beta1/"
 #define EXTENSIONS "/apis/extensions.agents.x-k8s.io/v1beta1/"

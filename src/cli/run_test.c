@@ -3,27 +3,9 @@
 #include <termios.h>
 
 #include "base/clock.h"
-#include "cli/command.h"
 #include "cli/fake_cluster.h"
 
-/* What main.c has; the commands' help alone reads it. */
 const struct command commands[] = { { "run", "", "", command_run, false }, { 0 } };
-
-const struct command *command_find(const char *name)
-{
-        (void)name;
-        return commands;
-}
-
-bool command_help(const struct command *command, const struct option_spec *specs, int argc,
-                  char **argv)
-{
-        (void)command;
-        (void)specs;
-        (void)argc;
-        (void)argv;
-        return false;
-}
 
 #define SANDBOXES  "/apis/agents.x-k8s.io/v1beta1/namespaces/default/sandboxes"
 #define CLAIMS     "/apis/extensions.agents.x-k8s.io/v1beta1/namespaces/default/sandboxclaims"

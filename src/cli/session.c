@@ -161,22 +161,6 @@ static void on_drain(void *user)
                 standard_input_resume(session->input);
 }
 
-static int code_of(const struct remote_command_result *result)
-{
-        switch (result->error) {
-        case KUBE_UNREACHABLE:
-                return -EHOSTUNREACH;
-        case KUBE_UNTRUSTED:
-                return -EKEYREJECTED;
-        case KUBE_LOST:
-                return -ECONNRESET;
-        case KUBE_MALFORMED:
-                return -EBADMSG;
-        default:
-                return result->status == 404 ? -ENOENT : result->error;
-        }
-}
-
 static void on_end(void *user, const struct remote_command_result *result)
 {
         struct session *session = user;
@@ -184,9 +168,10 @@ static void on_end(void *user, const struct remote_command_result *result)
         session->command = NULL;
         session->ended = true;
         session->result = result->exit_code;
-        if (result->error != 0)
-                session->result = error_set(session->error, code_of(result), "%.*s",
-                                            STR_FORMAT(result->message));
+        if (result->error != 0) {
+                int r = result->status == 404 ? -ENOENT : api_client_errno(result->error);
+                session->result = error_set(session->error, r, "%.*s", STR_FORMAT(result->message));
+        }
         note_written(session);
 }
 
