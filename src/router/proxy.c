@@ -338,9 +338,10 @@ static void call_connected(struct http_call *call, void *user)
 {
         struct passage *p = user;
 
-        (void)call;
         p->may_have_run = true;
-        if (p->has_body)
+        if (p->body_ended)
+                http_call_end(call);
+        else if (p->has_body)
                 http_exchange_resume(p->exchange);
 }
 
@@ -517,6 +518,8 @@ static void call_error(struct http_call *call, void *user, enum http_error error
         if (error == HTTP_ERROR_REFUSED) {
                 p->may_have_run = false;
                 if (p->received == 0) {
+                        if (p->has_body)
+                                http_exchange_pause(p->exchange);
                         dialing_failed(p);
                         return;
                 }

@@ -9,8 +9,10 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "net/http2.h"
 #include "net/test_call.h"
 #include "net/test_end.h"
+#include "net/test_frames.h"
 #include "net/websocket.h"
 #include "router/proxy.h"
 #include "router/router.h"
@@ -141,7 +143,10 @@ static void close_backend(struct fixture *f)
 
 static void set_up(struct fixture *f, struct proxy_options options)
 {
-        const struct http_server_options front = { .on_request = front_request, .user = f };
+        const struct http_server_options front = { .on_request = front_request,
+                                                   .user = f,
+                                                   .http2 = &http2_protocol };
+        const struct http_client_options client = { .http2 = &http2_client_protocol };
         struct net_address address;
 
         *f = (struct fixture){};
@@ -150,8 +155,8 @@ static void set_up(struct fixture *f, struct proxy_options options)
         assert_int_equal(router_index_new(&f->index), 0);
         router_index_set_complete(f->index, true, STR_EMPTY);
         assert_int_equal(router_metrics_init(&f->metrics), 0);
-        assert_int_equal(http_client_new(f->t.net, NULL, &f->backend_client), 0);
-        assert_int_equal(http_client_new(f->t.net, NULL, &f->client), 0);
+        assert_int_equal(http_client_new(f->t.net, &client, &f->backend_client), 0);
+        assert_int_equal(http_client_new(f->t.net, &client, &f->client), 0);
         options.loop = f->t.net;
         options.client = f->backend_client;
         options.index = f->index;
@@ -521,6 +526,76 @@ static void bodies_stream_both_ways(void **state)
         free(data);
 }
 
+/* A sandbox that refuses the first stream, once that has so many frames of DATA, and takes the
+ * next.
+ */
+struct refusing {
+        struct test_peers peers;
+        unsigned data; /* frames that it waits for */
+        bool refused, answered;
+};
+
+static void refuse_first(struct test_end *end, struct str data _unused_)
+{
+        struct refusing *r = end->user;
+        _cleanup_buffer_ struct buffer out = {};
+
+        if (!r->refused && frames_of(&end->got, HEADERS) == 1 &&
+            frames_of(&end->got, DATA) == r->data) {
+                r->refused = true;
+                frame(&out, SETTINGS, 0, 0, STR_EMPTY);
+                frame(&out, SETTINGS, ACK, 0, STR_EMPTY);
+                frame(&out, RST, 0, 1, BYTES("\0\0\0\7")); /* REFUSED_STREAM */
+        }
+        if (!r->answered && frames_of(&end->got, HEADERS) == 2 &&
+            frames_of(&end->got, DATA) == r->data + 1) {
+                r->answered = true;
+                frame(&out, HEADERS, END_HEADERS | END_STREAM, 3, STATUS_200);
+        }
+        stream_write_str(end->stream, buffer_str(&out));
+}
+
+static void a_refused_grpc_call_is_sent_again_with_its_body(void **state)
+{
+        static const struct {
+                const char *body;
+                unsigned data; /* frames of it before the refusal */
+        } cases[] = { { "body", 0 }, { "", 1 } };
+        const struct str name_space = STR("ns");
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_fixture_ struct fixture f;
+                struct refusing refusing = { .data = cases[i].data };
+
+                set_up_ready(&f, (struct proxy_options){ .retries = 1 });
+                test_peers_listen(&refusing.peers, &f.t, refuse_first, &refusing);
+                ask(&f, "POST", "/");
+                snprintf(f.port, sizeof(f.port), "%u",
+                         net_address_port(listener_address(refusing.peers.listener)));
+                f.fields[2].value = str_from(f.port);
+                add_field(&f, "Content-Type", "application/grpc");
+                f.request.origin.http2 = true;
+                f.request.streamed = true;
+                f.request.content_length = HTTP_LENGTH_UNKNOWN;
+                start(&f);
+                test_run_until(&f.t, frames_of(&refusing.peers.ends[0].got, HEADERS) == 1);
+                if (cases[i].data > 0)
+                        http_call_end(f.result.call);
+                test_run_until(&f.t, metric_value(metric_with(f.metrics.retries, &name_space)) > 0);
+                if (cases[i].data == 0) {
+                        struct stream_piece piece = { str_from(cases[i].body) };
+                        http_call_send(f.result.call, &piece, 1);
+                        http_call_end(f.result.call);
+                        test_run_turns(&f.t, 5);
+                }
+                wait_for_end(&f);
+                assert_int_equal(f.result.status, 200);
+                assert_true(refusing.answered);
+                test_peers_close(&refusing.peers);
+        }
+}
+
 static void events_arrive_as_they_are_sent(void **state)
 {
         _cleanup_fixture_ struct fixture f;
@@ -687,6 +762,7 @@ int main(void)
                 cmocka_unit_test(connecting_is_tried_again_and_the_body_kept),
                 cmocka_unit_test(what_may_have_run_is_never_answered_repeatably),
                 cmocka_unit_test(bodies_stream_both_ways),
+                cmocka_unit_test(a_refused_grpc_call_is_sent_again_with_its_body),
                 cmocka_unit_test(events_arrive_as_they_are_sent),
                 cmocka_unit_test(upgrades_become_tunnels),
                 cmocka_unit_test(dns_is_asked_without_an_index),
