@@ -146,7 +146,33 @@ static enum http_error class_of_close(const struct h2_stream *s, int error)
         return http_call_class_of_reading(s->call, error);
 }
 
-/* Each call learns `error` in its own terms; callbacks may begin and cancel others. */
+static void deliver_kept(struct h2_stream *s)
+{
+        _cleanup_buffer_ struct buffer body = s->body;
+
+        s->body = (struct buffer){};
+        if (body.length == 0)
+                return;
+        (void)nghttp2_session_consume_stream(s->session->nghttp2, s->id, body.length);
+        http_call_take_body(s->call, buffer_str(&body));
+}
+
+static void take_end(struct h2_stream *s)
+{
+        http_call_take_end(s->call, s->trailers.count > 0 ? &s->trailers : NULL);
+}
+
+static void deliver_rest(struct h2_stream *s)
+{
+        deliver_kept(s);
+        if (s->call)
+                take_end(s);
+}
+
+/*
+ * Each call learns `error` in its own terms, or has the rest of an answer that is complete, also if
+ * it had paused; callbacks may begin and cancel others.
+ */
 static void close_session(struct session *c, int error)
 {
         if (c->closed)
@@ -162,7 +188,10 @@ static void close_session(struct session *c, int error)
         c->base.client->counters.http2--;
         while (!list_is_empty(&c->streams)) {
                 struct h2_stream *s = list_entry(c->streams.next, struct h2_stream, link);
-                fail_call(s, class_of_close(s, error), error);
+                if (s->call && s->answer_ended)
+                        deliver_rest(s);
+                else
+                        fail_call(s, class_of_close(s, error), error);
                 retire_stream(s);
         }
 }
@@ -476,21 +505,8 @@ static enum http_error class_of_reset(const struct h2_stream *s)
 
 static void deliver_end(struct h2_stream *s)
 {
-        struct http_call *call = s->call;
-
-        if (call && s->answer_ended && !call->paused && s->body.length == 0)
-                http_call_take_end(call, s->trailers.count > 0 ? &s->trailers : NULL);
-}
-
-static void deliver_kept(struct h2_stream *s)
-{
-        _cleanup_buffer_ struct buffer body = s->body;
-
-        s->body = (struct buffer){};
-        if (body.length == 0)
-                return;
-        (void)nghttp2_session_consume_stream(s->session->nghttp2, s->id, body.length);
-        http_call_take_body(s->call, buffer_str(&body));
+        if (s->call && s->answer_ended && !s->call->paused && s->body.length == 0)
+                take_end(s);
 }
 
 static void work_on(struct h2_stream *s)

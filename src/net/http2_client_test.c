@@ -593,6 +593,29 @@ static void a_lost_connection_is_told_to_each_call(void **state)
         tear_down(&f);
 }
 
+/* Paused, but nothing more could go wrong with it. */
+static void a_complete_answer_outlives_its_connection(void **state)
+{
+        struct fixture f;
+
+        (void)state;
+        set_up(&f, PLAIN);
+        struct http_request request = to(&f, f.peers.listener, "/");
+        frame(&f.script, HEADERS, END_HEADERS, 1, STATUS_200);
+        frame(&f.script, DATA, END_STREAM, 1, STR("whole"));
+        frame(&f.script, HEADERS, END_HEADERS, 3, STATUS_200);
+        frame(&f.script, DATA, 0, 3, STR("half"));
+        f.results[0].pause_in_head = f.results[1].pause_in_head = true;
+        struct result *whole = start(&f, 0, &request), *half = start(&f, 1, &request);
+        test_run_until(&f.t, whole->status && half->status);
+        assert_int_equal(whole->body.length, 0);
+        test_end_close(&f.peers.ends[0]);
+        test_run_until(&f.t, whole->ends && half->errors);
+        assert_true(str_equal(buffer_str(&whole->body), STR("whole")));
+        assert_int_equal(half->error, HTTP_ERROR_EOF);
+        tear_down(&f);
+}
+
 static void a_server_that_is_silent_is_asked_and_given_up(void **state)
 {
         const struct http_client_options options = { .ping_after_ms = PING_MS,
@@ -827,6 +850,7 @@ int main(void)
                 cmocka_unit_test(streams_above_a_goaway_are_refused),
                 cmocka_unit_test(resets_say_what_may_have_happened),
                 cmocka_unit_test(a_lost_connection_is_told_to_each_call),
+                cmocka_unit_test(a_complete_answer_outlives_its_connection),
                 cmocka_unit_test(a_server_that_is_silent_is_asked_and_given_up),
                 cmocka_unit_test(giving_up_on_a_silent_server_asks_for_a_sign),
                 cmocka_unit_test(idle_connections_are_closed),

@@ -145,7 +145,10 @@ void http_call_end(struct http_call *call);
 void http_call_end_with(struct http_call *call, const struct http_header *trailers, size_t count);
 bool http_call_is_congested(struct http_call *call);
 
-/* Holds the answer's body back, and lets it come again. */
+/*
+ * Holds the answer's body back, and lets it come again. When an HTTP/2 connection ends, what it
+ * kept of answers that are complete (at most its window of 1 MiB each) comes all the same.
+ */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 
