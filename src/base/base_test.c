@@ -278,6 +278,9 @@ static void options_fill_their_targets(void **state)
         char *unknown[] = { "cay", "--nope" };
         char *missing[] = { "cay", "--count" };
         char *bad[] = { "cay", "--timeout", "soon" };
+        char *attached[] = { "cay", "--nope=3" };
+        static const char *const truths[] = { "true", "1", "t", "T", "TRUE", "True" };
+        static const char *const lies[] = { "false", "0", "f", "F", "FALSE", "False" };
         struct error error = {};
         int operands;
 
@@ -302,6 +305,15 @@ static void options_fill_their_targets(void **state)
         assert_int_equal(options_parse(specs, 3, bad, true, &error, &operands), -EINVAL);
         assert_string_equal(error.message,
                             "--timeout takes a duration such as 90s or 1m30s, not 'soon'");
+        assert_int_equal(options_parse(specs, 2, attached, true, &error, &operands), -EINVAL);
+        assert_string_equal(error.message, "there is no option --nope; see --help");
+        for (size_t i = 0; i < ARRAY_SIZE(truths); i++) {
+                assert_int_equal(options_set(specs, "quiet", truths[i], &error), 0);
+                assert_true(o.quiet);
+                assert_int_equal(options_set(specs, "quiet", lies[i], &error), 0);
+                assert_false(o.quiet);
+        }
+        assert_int_equal(options_set(specs, "quiet", "tRUE", &error), -EINVAL);
 }
 
 static void letters_of_flags_stand_together(void **state)

@@ -72,15 +72,19 @@ static int parse_number(const char *value, int64_t *ret_number)
         return 0;
 }
 
+/* Whatever Go takes for one. */
 static int parse_flag(const char *value, bool *ret_flag)
 {
-        if (strcmp(value, "true") == 0 || strcmp(value, "1") == 0)
-                *ret_flag = true;
-        else if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
-                *ret_flag = false;
-        else
-                return -EINVAL;
-        return 0;
+        static const char *const words[][6] = { { "false", "0", "f", "F", "FALSE", "False" },
+                                                { "true", "1", "t", "T", "TRUE", "True" } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                for (size_t j = 0; j < ARRAY_SIZE(words[i]); j++)
+                        if (strcmp(value, words[i][j]) == 0) {
+                                *ret_flag = i == 1;
+                                return 0;
+                        }
+        return -EINVAL;
 }
 
 static int set(const struct option_spec *spec, const char *value, struct error *error)
@@ -181,7 +185,8 @@ int options_parse(const struct option_spec *specs, int argc, char **argv, bool s
                 if (!spec && word[1] != '-' && !attached && set_letters(specs, name))
                         continue;
                 if (!spec)
-                        return error_set(error, -EINVAL, "there is no option %s; see --help", word);
+                        return error_set(error, -EINVAL, "there is no option %.*s; see --help",
+                                         (int)(name.data + name.length - word), word);
                 const char *given = attached ? value.data : "true";
                 if (!attached && spec->type != OPTION_TYPE_FLAG) {
                         if (i + 1 == argc)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `cay controller`: takes the options of upstream's agent-sandbox-controller, and some of ours. */
 #include <errno.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,9 @@ struct ignored {
         uint64_t duration;
         bool flag;
 };
+
+enum { REFILL_RATE_MOST = 1000000 };
+#define REFILL_RATE_LEAST 0.001
 
 struct log_options {
         bool development;
@@ -61,26 +66,38 @@ static int read_log_options(const struct log_options *options, struct error *err
         return 0;
 }
 
+static int read_number(const char *name, const char *text, double *ret_number, struct error *error)
+{
+        char *rest;
+        double number = strtod(text, &rest);
+
+        if (rest == text || *rest != '\0' || !isfinite(number))
+                return error_set(error, -EINVAL, "--%s takes a number, not '%s'", name, text);
+        *ret_number = number;
+        return 0;
+}
+
 static int check(const struct cluster_controller_config *config, const struct ignored *ignored,
                  struct error *error)
 {
-        char *rest;
+        double qps;
 
         if (config->pool_batch < 1 || config->pool_batch > 10000)
                 return error_set(error, -EINVAL,
                                  "--sandbox-warm-pool-max-batch-size takes 1 to 10000");
-        if (config->refill_rate < 0 || config->refill_rate > 1000000)
+        if (config->refill_rate != 0 &&
+            (config->refill_rate < REFILL_RATE_LEAST || config->refill_rate > REFILL_RATE_MOST))
                 return error_set(error, -EINVAL,
-                                 "--sandbox-warm-pool-max-refill-rate takes 0 to 1000000");
+                                 "--sandbox-warm-pool-max-refill-rate takes 0, or %g to %d",
+                                 REFILL_RATE_LEAST, REFILL_RATE_MOST);
+        if (config->readiness_grace_ns == 0)
+                return error_set(error, -EINVAL,
+                                 "--sandbox-warm-pool-readiness-grace-period must be more than 0");
         if (config->webhook.validity_ns < 10 * NS_PER_SECOND ||
             config->webhook.validity_ns > 20 * UINT64_C(8760) * 3600 * NS_PER_SECOND)
                 return error_set(error, -EINVAL,
                                  "--webhook-cert-duration takes 10s to 175200h (20 years)");
-        strtod(ignored->qps, &rest);
-        if (rest == ignored->qps || *rest != '\0')
-                return error_set(error, -EINVAL, "--kube-api-qps takes a number, not '%s'",
-                                 ignored->qps);
-        return 0;
+        return read_number("kube-api-qps", ignored->qps, &qps, error);
 }
 
 /* How v1alpha1 is converted. */
@@ -126,10 +143,14 @@ int command_controller(int argc, char **argv, struct error *error)
                 .metrics_address = ":8080",
                 .health_address = ":8081",
                 .pool_batch = 300,
+                .readiness_grace_ns = 300 * NS_PER_SECOND,
+                .evictable_members = true,
                 .webhook = WEBHOOK_DEFAULTS,
         };
         struct log_options log = {};
         struct ignored ignored = { .qps = "-1" };
+        const char *refill_rate = "0";
+        bool version = false;
         const struct option_spec specs[] = {
                 OPTION_STRING("kubeconfig", 0, &config.kubeconfig, "FILE",
                               "the cluster ($KUBECONFIG, or the Pod's ServiceAccount)"),
@@ -159,8 +180,8 @@ int command_controller(int argc, char **argv, struct error *error)
                               "members made at once (300)"),
                 OPTION_DURATION("sandbox-warm-pool-replenish-delay", 0, &config.replenish_delay_ns,
                                 "before a taken member is replaced (0)"),
-                OPTION_NUMBER("sandbox-warm-pool-max-refill-rate", 0, &config.refill_rate, "N",
-                              "members a second and pool (0: no limit)"),
+                OPTION_STRING("sandbox-warm-pool-max-refill-rate", 0, &refill_rate, "N",
+                              "members a second and pool, such as 0.5 (0: no limit)"),
                 OPTION_DURATION("sandbox-warm-pool-readiness-grace-period", 0,
                                 &config.readiness_grace_ns,
                                 "before a member that is not ready is replaced (5m)"),
@@ -175,9 +196,9 @@ int command_controller(int argc, char **argv, struct error *error)
                 OPTION_NUMBER("kube-api-burst", 0, &ignored.number, "N",
                               NO_EFFECT "requests are never held back"),
                 OPTION_NUMBER("api-connections", 0, &ignored.number, "N",
-                              NO_EFFECT "as many are opened as are needed, up to 32"),
+                              NO_EFFECT "one is enough"),
                 OPTION_FLAG("separate-watch-connection", 0, &ignored.flag,
-                            NO_EFFECT "each watch has one of its own"),
+                            NO_EFFECT "one connection carries them all"),
                 OPTION_NUMBER("sandbox-concurrent-workers", 0, &ignored.number, "N", NO_WORKERS),
                 OPTION_NUMBER("sandbox-claim-concurrent-workers", 0, &ignored.number, "N",
                               NO_WORKERS),
@@ -189,10 +210,13 @@ int command_controller(int argc, char **argv, struct error *error)
                                 NO_EFFECT "there are no such writes"),
                 OPTION_FLAG("cache-label-selectors", 0, &ignored.flag,
                             NO_EFFECT "all Pods and Services are watched"),
-                OPTION_FLAG("enable-warm-pool-eviction", 0, &ignored.flag,
-                            NO_EFFECT "say it in the template's Pod annotations"),
-                OPTION_FLAG("disable-claim-events", 0, &ignored.flag,
-                            NO_EFFECT "a claim makes one Event at most"),
+                OPTION_DURATION("sandbox-warm-pool-unschedulable-recheck-interval", 0,
+                                &ignored.duration,
+                                NO_EFFECT "what becomes of a Pod is seen at once"),
+                OPTION_FLAG("enable-warm-pool-eviction", 0, &config.evictable_members,
+                            "members are safe-to-evict for autoscalers until claimed (true)"),
+                OPTION_FLAG("disable-claim-events", 0, &config.without_claim_events,
+                            "make no Events about claims (false)"),
                 OPTION_FLAG("disable-claim-observability-annotations", 0, &ignored.flag,
                             NO_EFFECT "they are never written"),
                 WEBHOOK_OPTIONS(&config.webhook),
@@ -206,6 +230,7 @@ int command_controller(int argc, char **argv, struct error *error)
                               NO_EFFECT "there are no stack traces"),
                 OPTION_STRING("zap-time-encoding", 0, &ignored.text, "FORMAT",
                               NO_EFFECT "times are rfc3339"),
+                OPTION_FLAG("version", 0, &version, "print the version"),
                 OPTION_END,
         };
         int operands = 0;
@@ -217,6 +242,13 @@ int command_controller(int argc, char **argv, struct error *error)
         int r = options_parse(specs, argc, argv, false, error, &operands);
         if (r == 0 && operands > 0)
                 r = error_set(error, -EINVAL, "no operand is taken: '%s'", argv[1]);
+        if (r == 0 && version) {
+                puts("cay controller " CAY_VERSION);
+                return 0;
+        }
+        if (r == 0)
+                r = read_number("sandbox-warm-pool-max-refill-rate", refill_rate,
+                                &config.refill_rate, error);
         if (r == 0)
                 r = check(&config, &ignored, error);
         if (r == 0)

@@ -343,7 +343,9 @@ static int setup(void *user, struct controllers *set)
                 .cluster_domain = str_from(config->cluster_domain),
                 .pool_batch = (unsigned)config->pool_batch,
                 .pool_replenish_delay_ns = config->replenish_delay_ns,
-                .pool_refill_rate = (unsigned)config->refill_rate,
+                .pool_refill_rate = config->refill_rate,
+                .evictable_members = config->evictable_members,
+                .without_claim_events = config->without_claim_events,
                 .pool_readiness_grace_ns = config->readiness_grace_ns,
                 .without_extensions = !config->extensions,
         };

@@ -32,8 +32,10 @@ struct cluster_controller_config {
 
         int64_t pool_batch; /* 0: 300 */
         uint64_t replenish_delay_ns;
-        int64_t refill_rate;         /* members a second and pool; 0: no limit */
+        double refill_rate;          /* members a second and pool; 0: no limit */
         uint64_t readiness_grace_ns; /* 0: 5 min */
+        bool evictable_members;      /* as in struct sandbox_options, like the next one */
+        bool without_claim_events;
 
         struct webhook_role_config webhook;
 };

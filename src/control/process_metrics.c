@@ -87,12 +87,7 @@ static const struct metric_description master_status = {
         "1 when this process holds the lease.",
         { "name" },
 };
-static const struct metric_description build_info = {
-        METRIC_GAUGE,
-        "agent_sandbox_build_info",
-        "What this program was built from; always 1.",
-        { "git_version", "git_commit", "build_date", "go_version", "compiler", "platform" },
-};
+static const struct metric_description build_info = METRIC_BUILD_INFO("agent_sandbox_build_info");
 
 struct process_metrics {
         struct process_metrics_options options;
@@ -189,26 +184,9 @@ static int add_labelled(struct process_metrics *ours)
         struct metrics *metrics = ours->options.metrics;
         struct metric_family *family;
 
-        int r = metrics_add(metrics, &build_info, &family);
+        int r = metrics_add_build_info(metrics, &build_info, str_from(ours->options.version));
         if (r < 0)
                 return r;
-        const struct str build[] = {
-                str_from(ours->options.version),
-                STR("unknown"),
-                STR("unknown"),
-                STR("none"),
-                STR("C " __VERSION__),
-#if defined(__x86_64__)
-                STR("linux/amd64")
-        };
-#elif defined(__aarch64__)
-                STR("linux/arm64")
-        };
-#else
-                STR("linux/unknown")
-        };
-#endif
-        metric_set(metric_with(family, build), 1);
         r = metrics_add(metrics, &write_failures, &family);
         if (r < 0)
                 return r;

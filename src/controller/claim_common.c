@@ -154,7 +154,7 @@ static bool annotation_is_allowed(struct str key)
         static const char *const closed[] = { "kubernetes.io", "k8s.io", "agents.x-k8s.io" };
         struct str domain = key_domain(key);
 
-        if (str_equal(key, STR("cluster-autoscaler.kubernetes.io/safe-to-evict")))
+        if (str_equal(key, ANNOTATION_SAFE_TO_EVICT))
                 return true;
         for (size_t i = 0; i < ARRAY_SIZE(closed); i++) {
                 if (domain.length && domain_is_within(domain, str_from(closed[i])))

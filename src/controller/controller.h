@@ -14,7 +14,10 @@ struct sandbox_options {
         unsigned pool_batch;              /* members made in one plan; 0: 300 */
         uint64_t pool_readiness_grace_ns; /* 0: 5 min; a member not Ready for longer is replaced */
         uint64_t pool_replenish_delay_ns; /* members are not made sooner after the last one left */
-        unsigned pool_refill_rate;        /* members a second and pool; 0: no limit */
+        double pool_refill_rate; /* members a second and pool, 1e-6 at least; 0: no limit */
+        bool evictable_members;  /* autoscalers may take what waits in a pool, unless its template
+                                  * says something else */
+        bool without_claim_events;
         uint64_t pool_status_interval_ns; /* 0: 1 s; status that is not about Ready waits so long */
         uint64_t missing_grace_ns; /* 0: 2 s; before a pool or template is said to be missing */
         const struct str *label_domains; /* that claims may set on Pods; NULL: sandbox.users.io */

@@ -381,6 +381,8 @@ static void refills_as_fast_as_it_may(void **state)
                 { { .pool_batch = 3 }, 0, 3, 0 },
                 { {}, 2, 1, 0 },
                 { { .pool_refill_rate = 4 }, 0, 4, NS_PER_SECOND },
+                { { .pool_refill_rate = 0.5 }, 0, 1, 2 * NS_PER_SECOND },
+                { { .pool_refill_rate = 2.5 }, 0, 2, 800 * NS_PER_MS },
         };
 
         (void)state;
@@ -397,8 +399,13 @@ static void refills_as_fast_as_it_may(void **state)
                         continue;
                 bed_plan(&bed, sandbox_warm_pool_plan, "p");
                 assert_int_equal(bed_count(&bed, "create"), 0);
-                assert_true(bed.plan.come_back_ns == bed.now_ns + cases[i].next_ns);
-                bed.now_ns += cases[i].next_ns;
+                /* Sooner for the pool's status. */
+                assert_true(bed.plan.come_back_ns > 0 &&
+                            bed.plan.come_back_ns <= bed.now_ns + cases[i].next_ns);
+                bed.now_ns += cases[i].next_ns - 1;
+                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                assert_int_equal(bed_count(&bed, "create"), 0);
+                bed.now_ns++;
                 bed_plan(&bed, sandbox_warm_pool_plan, "p");
                 assert_int_equal(bed_count(&bed, "create"), cases[i].at_once);
         }
@@ -508,7 +515,156 @@ static void makes_safe_members(void **state)
         assert_no_plan(&bed, "create Sandbox p-", "dnsPolicy");
 }
 
+#define EVICT "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+static void put_evictable(struct bed *bed, const char *member, const char *pod)
+{
+        char text[2048];
+
+        snprintf(text, sizeof(text),
+                 "'spec':{'podTemplate':{'metadata':{'annotations':{%s}},'spec':{'containers':[]}}"
+                 "}," READY_STATUS,
+                 member);
+        put_member(bed, "m", text);
+        if (!pod)
+                return;
+        snprintf(text, sizeof(text), OWNED_BY_SANDBOX("m") ",'annotations':{%s}", pod);
+        bed_put(bed, &kind_pod, "m", text, RUNNING_POD);
+}
+
+static void members_are_evictable_if_asked_for(void **state)
+{
+        static const struct {
+                bool asked;
+                const char *annotations, *wanted, *unwanted;
+        } cases[] = {
+                { true, "", "'" EVICT "':'true'", "'false'" },
+                { true, "'" EVICT "':'false'", "'" EVICT "':'false'", "'" EVICT "':'true'" },
+                { true, "'a':'b'", "'a':'b','" EVICT "':'true'", "'false'" },
+                { false, "'a':'b'", "'a':'b'", EVICT },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const struct sandbox_options options = { .evictable_members = cases[i].asked };
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin_with(&bed, &options);
+                put_evictable(&bed, cases[i].annotations, NULL);
+                bed_plan(&bed, sandbox_plan, "m");
+                assert_plan(&bed, "create Pod m", cases[i].wanted);
+                assert_no_plan(&bed, "create Pod m", cases[i].unwanted);
+                bed_put(&bed, &kind_sandbox, "s", "", "'spec':{" BLUEPRINT "}");
+                bed_plan(&bed, sandbox_plan, "s");
+                assert_no_plan(&bed, "create Pod s", EVICT);
+        }
+}
+
 /* ---- SandboxClaim ---- */
+
+/* Our members have the mark at the Pod, upstream's in the blueprint, too. The spec of a Sandbox
+ * that is claimed stays as it is: a new generation would want a new status. */
+static void what_is_claimed_is_not_evictable(void **state)
+{
+        static const struct {
+                const char *member, *pod, *claim, *wanted, *unwanted;
+        } cases[] = {
+                { "", "'" EVICT "':'true'", "", "'" EVICT "':null", "'true'" },
+                { "'" EVICT "':'true'", "'" EVICT "':'true'", "", "'" EVICT "':null", "'true'" },
+                { "'" EVICT "':'true'", "'" EVICT "':'true'", "'a':'b'", "'" EVICT "':null",
+                  "'true'" },
+                { "", "'" EVICT "':'true'", "'" EVICT "':'true'", "claim-uid", "null" },
+                { "'" EVICT "':'false'", "'" EVICT "':'false'", "", "claim-uid", "null" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const struct sandbox_options options = { .evictable_members = true };
+                _cleanup_bed_ struct bed bed;
+                char text[1024];
+
+                bed_begin_with(&bed, &options);
+                put_template(&bed);
+                put_pool(&bed, "");
+                snprintf(text, sizeof(text),
+                         "%s,'agents.x-k8s.io/propagated-annotations':'" EVICT "'", cases[i].pod);
+                put_evictable(&bed, cases[i].member, text);
+                snprintf(text, sizeof(text),
+                         "'spec':{'warmPoolRef':{'name':'p'},'additionalPodMetadata':{"
+                         "'annotations':{%s}}}",
+                         cases[i].claim);
+                bed_put(&bed, &kind_sandbox_claim, "c", "", text);
+                bed_plan(&bed, sandbox_match_plan, "p");
+                assert_plan(&bed, "patch Sandbox m", "u-c");
+                if (!*cases[i].claim)
+                        assert_no_plan(&bed, "patch Sandbox m", "'spec'");
+                assert_plan(&bed, "patch Pod m", cases[i].wanted);
+                assert_no_plan(&bed, "patch Pod m", cases[i].unwanted);
+        }
+}
+
+/* Once claimed it stays so, as the Sandbox controller sees it. */
+static void what_was_claimed_stays_unevictable(void **state)
+{
+        static const struct {
+                const char *launch, *of_the_claim, *wanted;
+        } cases[] = {
+                { "warm", "", "'" EVICT "':null" },
+                { "warm", "other," EVICT, NULL },
+                { "cold", "", NULL },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+                char text[1024];
+
+                bed_begin(&bed);
+                snprintf(text, sizeof(text),
+                         OWNED_BY_CLAIM("c") ",'labels':{'agents.x-k8s.io/launch-type':'%s'}"
+                                             ",'annotations':{'agents.x-k8s.io/"
+                                             "propagated-annotations':'%s'}",
+                         cases[i].launch, cases[i].of_the_claim);
+                bed_put(&bed, &kind_sandbox, "m", text,
+                        "'spec':{'podTemplate':{'metadata':{'annotations':{'" EVICT
+                        "':'true'}},'spec':{'containers':[]}}}");
+                bed_put(&bed, &kind_pod, "m",
+                        OWNED_BY_SANDBOX(
+                                "m") ",'annotations':{'" EVICT
+                                     "':'true','agents.x-k8s.io/propagated-annotations':'" EVICT
+                                     "'}",
+                        RUNNING_POD);
+                bed_plan(&bed, sandbox_plan, "m");
+                if (cases[i].wanted)
+                        assert_plan(&bed, "patch Pod m", cases[i].wanted);
+                else
+                        assert_no_plan(&bed, "patch Pod m", EVICT "':null");
+        }
+}
+
+static void makes_no_events_of_claims_if_told(void **state)
+{
+        (void)state;
+        for (unsigned i = 0; i < 2; i++) {
+                const struct sandbox_options options = { .without_claim_events = i == 1 };
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin_with(&bed, &options);
+                put_template(&bed);
+                put_pool(&bed, "");
+                put_member(&bed, "m", MEMBER);
+                put_claim(&bed, "", "");
+                bed_put(&bed, &kind_sandbox_claim, "d", "", "'spec':{'warmPoolRef':{'name':'p'}}");
+                bed_plan(&bed, sandbox_match_plan, "p");
+                assert_int_equal(bed_events(&bed, "SandboxAdopted"), 1 - i);
+                assert_int_equal(bed_events(&bed, "SandboxProvisioned"), 1 - i);
+                bed_put(&bed, &kind_sandbox_claim, "e", "",
+                        "'spec':{'warmPoolRef':{'name':'p'},'lifecycle':{'shutdownTime':"
+                        "'2026-11-21T11:00:00Z','shutdownPolicy':'Retain'}}");
+                bed_plan(&bed, sandbox_claim_plan, "e");
+                assert_int_equal(bed_events(&bed, "ClaimExpired"), 1 - i);
+        }
+}
 
 static void prefers_the_fullest_node(void **state)
 {
@@ -821,6 +977,10 @@ int main(void)
                 cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
                 cmocka_unit_test(refills_as_fast_as_it_may),
                 cmocka_unit_test(waits_before_it_replenishes),
+                cmocka_unit_test(members_are_evictable_if_asked_for),
+                cmocka_unit_test(what_is_claimed_is_not_evictable),
+                cmocka_unit_test(what_was_claimed_stays_unevictable),
+                cmocka_unit_test(makes_no_events_of_claims_if_told),
                 cmocka_unit_test(lets_a_burst_of_claims_pass),
                 cmocka_unit_test(refills_at_once_what_is_nearly_empty),
                 cmocka_unit_test(makes_safe_members),

@@ -120,10 +120,13 @@ struct pod_identity {
         struct str template_hash;                          /* bare Pods only */
         struct str pool_hash;                              /* empty unless a pool's member */
         struct str claim_uid;                              /* empty unless claimed */
+        bool evictable;     /* waits in a pool: autoscalers may take it */
+        bool not_evictable; /* claimed: whatever the blueprint, of upstream's pool, still says */
 };
 
 /* What the Sandbox as it is makes of its Pod. */
-void pod_identity_read(const struct cache_entry *sandbox, struct pod_identity *ret);
+void pod_identity_read(const struct cache_entry *sandbox, const struct sandbox_options *options,
+                       struct pod_identity *ret);
 
 /* Creates the Pod; volumes of the claim templates replace those of the same name. */
 int pod_create(struct plan *plan, const struct pod_identity *identity, struct str name,

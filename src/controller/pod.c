@@ -40,6 +40,16 @@ static void add_users(struct pairs *pairs, struct json_value map)
         }
 }
 
+static void drop_pair(struct pairs *pairs, struct str key, struct str value)
+{
+        for (size_t i = 0; i < pairs->count; i++) {
+                if (str_equal(pairs->list[i].key, key) && str_equal(pairs->list[i].value, value)) {
+                        pairs->list[i] = pairs->list[--pairs->count];
+                        return;
+                }
+        }
+}
+
 static const struct pair *find_pair(const struct pairs *pairs, struct str key)
 {
         for (size_t i = 0; i < pairs->count; i++) {
@@ -101,6 +111,10 @@ static void desired_annotations(struct plan *plan, const struct pod_identity *id
 
         ret->count = 0;
         add_users(ret, identity->annotations);
+        if (identity->evictable && !find_pair(ret, ANNOTATION_SAFE_TO_EVICT))
+                set_pair(ret, ANNOTATION_SAFE_TO_EVICT, STR("true"), false);
+        if (identity->not_evictable)
+                drop_pair(ret, ANNOTATION_SAFE_TO_EVICT, STR("true"));
         add_users(ret, identity->extra_annotations);
         annotation_keys = user_keys(plan, ret);
         if (label_keys.length)
@@ -172,7 +186,21 @@ static bool write_changes(struct json_writer *writer, const char *field, struct 
         return open;
 }
 
-void pod_identity_read(const struct cache_entry *sandbox, struct pod_identity *ret)
+/* Whether the claim itself asks for what its Sandbox's blueprint says of this annotation. */
+static bool is_of_the_claim(const struct object_meta *sandbox, struct str annotation)
+{
+        struct str key, keys = object_meta_annotation(sandbox, ANNOTATION_PROPAGATED_ANNOTATIONS);
+
+        while (keys.length) {
+                str_cut(keys, ',', &key, &keys);
+                if (str_equal(key, annotation))
+                        return true;
+        }
+        return false;
+}
+
+void pod_identity_read(const struct cache_entry *sandbox, const struct sandbox_options *options,
+                       struct pod_identity *ret)
 {
         const struct sandbox *typed = sandbox->typed;
         struct owner_reference owner;
@@ -188,9 +216,13 @@ void pod_identity_read(const struct cache_entry *sandbox, struct pod_identity *r
         if (controlled_by_kind(&sandbox->meta, &kind_sandbox_warm_pool, &owner)) {
                 ret->template_ref_hash = object_meta_label(&sandbox->meta, LABEL_TEMPLATE_REF_HASH);
                 ret->pool_hash = object_meta_label(&sandbox->meta, LABEL_WARM_POOL);
+                ret->evictable = options->evictable_members;
         } else if (controlled_by_kind(&sandbox->meta, &kind_sandbox_claim, &owner)) {
                 ret->template_ref_hash = object_meta_label(&sandbox->meta, LABEL_TEMPLATE_REF_HASH);
                 ret->claim_uid = owner.uid;
+                ret->not_evictable = str_equal(object_meta_label(&sandbox->meta, LABEL_LAUNCH_TYPE),
+                                               STR("warm")) &&
+                                     !is_of_the_claim(&sandbox->meta, ANNOTATION_SAFE_TO_EVICT);
         }
 }
 

@@ -223,7 +223,7 @@ static void plan_pod(struct pass *pass)
 {
         struct pod_identity identity;
 
-        pod_identity_read(pass->entry, &identity);
+        pod_identity_read(pass->entry, &pass->context->options, &identity);
         if (pass->foreign && !pass->sandbox->suspended) {
                 add_error(pass, "Pod %.*s exists and is not of this Sandbox",
                           STR_FORMAT(pass->foreign->meta.name));

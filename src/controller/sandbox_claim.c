@@ -40,7 +40,7 @@ static int mark_expired(struct claim_pass *pass)
                 },
                 ACTION_NONE);
 
-        if (!is_marked_expired(pass->claim))
+        if (!is_marked_expired(pass->claim) && !pass->context->options.without_claim_events)
                 plan_event(pass->plan, &kind_sandbox_claim, &pass->entry->meta, "Normal",
                            "ClaimExpired", pass->seen->now.realtime_ns, told,
                            "The claim's time is over");

@@ -333,18 +333,21 @@ static void give_sandbox(struct match *match, const struct cache_entry *claim,
         adopted = adopt_sandbox(match, claim, sandbox);
         /* What the Sandbox controller would do next, at the same time as the claim learns. */
         if (pod && !pod->locked && !object_meta_is_deleting(&pod->meta)) {
-                pod_identity_read(sandbox, &identity);
+                pod_identity_read(sandbox, &match->context->options, &identity);
                 identity.pool_hash = STR_EMPTY;
                 identity.claim_uid = claim->meta.uid;
                 identity.extra_labels = typed->extra_labels;
                 identity.extra_annotations = typed->extra_annotations;
+                identity.evictable = false;
+                identity.not_evictable = true;
                 pod_patch(match->plan, &identity, pod, false, adopted);
         }
         claim_status_of_sandbox(sandbox, &status);
         told = claim_status_patch(match->plan, match->seen, claim, &status, adopted);
-        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxAdopted",
-                   match->seen->now.realtime_ns, told, "Adopted Sandbox %.*s",
-                   STR_FORMAT(sandbox->meta.name));
+        if (!match->context->options.without_claim_events)
+                plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal",
+                           "SandboxAdopted", match->seen->now.realtime_ns, told,
+                           "Adopted Sandbox %.*s", STR_FORMAT(sandbox->meta.name));
         plan_note(match->plan, "claim %.*s gets Sandbox %.*s", STR_FORMAT(claim->meta.name),
                   STR_FORMAT(sandbox->meta.name));
 }
@@ -429,9 +432,10 @@ static void give_pod(struct match *match, const struct cache_entry *claim,
                                    .message = ready->message,
                            },
                            serving);
-        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxAdopted",
-                   match->seen->now.realtime_ns, told, "Adopted Pod %.*s",
-                   STR_FORMAT(pod->meta.name));
+        if (!match->context->options.without_claim_events)
+                plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal",
+                           "SandboxAdopted", match->seen->now.realtime_ns, told, "Adopted Pod %.*s",
+                           STR_FORMAT(pod->meta.name));
         plan_note(match->plan, "claim %.*s gets Pod %.*s", STR_FORMAT(claim->meta.name),
                   STR_FORMAT(pod->meta.name));
 }
@@ -479,9 +483,10 @@ static void start_cold(struct match *match, const struct cache_entry *claim)
                                           .message = STR("The Sandbox is being created"),
                                   },
                                   created);
-        plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal", "SandboxProvisioned",
-                   match->seen->now.realtime_ns, told, "Created Sandbox %.*s",
-                   STR_FORMAT(claim->meta.name));
+        if (!match->context->options.without_claim_events)
+                plan_event(match->plan, &kind_sandbox_claim, &claim->meta, "Normal",
+                           "SandboxProvisioned", match->seen->now.realtime_ns, told,
+                           "Created Sandbox %.*s", STR_FORMAT(claim->meta.name));
         plan_note(match->plan, "claim %.*s starts cold", STR_FORMAT(claim->meta.name));
 }
 

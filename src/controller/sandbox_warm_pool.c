@@ -364,7 +364,7 @@ static void notice_departures(struct pool_pass *pass, size_t wanted)
 static void plan_additions(struct pool_pass *pass, size_t wanted)
 {
         uint64_t now = pass->seen->now.monotonic_ns, at_ns = not_before(pass);
-        unsigned rate = pass->context->options.pool_refill_rate;
+        double rate = pass->context->options.pool_refill_rate;
         size_t missing = wanted - pass->active - pass->leaving;
         size_t count = MIN(missing, batch_limit(pass));
 
@@ -372,9 +372,10 @@ static void plan_additions(struct pool_pass *pass, size_t wanted)
                 plan_come_back(pass->plan, pass->seen->now.realtime_ns + (at_ns - now));
                 return;
         }
-        if (rate) {
-                count = MIN(count, (size_t)rate);
-                pass->plan->memory[NEXT_MEMBER] = now + count * NS_PER_SECOND / rate;
+        if (rate > 0) {
+                count = MIN(count, rate < 1 ? (size_t)1 : (size_t)rate);
+                pass->plan->memory[NEXT_MEMBER] =
+                        now + (uint64_t)((double)count * NS_PER_SECOND / rate);
         }
         plan_note(pass->plan, "make %zu of %zu missing members", count, missing);
         for (size_t i = 0; i < count && pass->plan->failure == 0; i++)

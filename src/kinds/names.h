@@ -24,6 +24,7 @@
 #define ANNOTATION_POD_NAME               STR("agents.x-k8s.io/pod-name")
 #define ANNOTATION_SANDBOX_NAME           STR("agents.x-k8s.io/sandbox-name")
 #define ANNOTATION_TEMPLATE_REF           STR("agents.x-k8s.io/sandbox-template-ref")
+#define ANNOTATION_SAFE_TO_EVICT          STR("cluster-autoscaler.kubernetes.io/safe-to-evict")
 #define ANNOTATION_PROPAGATED_LABELS      STR("agents.x-k8s.io/propagated-labels")
 #define ANNOTATION_PROPAGATED_ANNOTATIONS STR("agents.x-k8s.io/propagated-annotations")
 #define ANNOTATION_TRACE_CONTEXT          STR("opentelemetry.io/trace-context")

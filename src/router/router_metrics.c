@@ -37,12 +37,7 @@ static const struct metric_description reloads = {
         "Attempts to take a new certificate.",
         { "outcome" },
 };
-static const struct metric_description build_info = {
-        METRIC_GAUGE,
-        PREFIX "build_info",
-        "Always 1.",
-        { "git_version" },
-};
+static const struct metric_description build_info = METRIC_BUILD_INFO(PREFIX "build_info");
 static const struct metric_description inflight = { METRIC_GAUGE, PREFIX "inflight_requests",
                                                     "Requests being served." };
 static const struct metric_description retries = { METRIC_COUNTER,
@@ -95,8 +90,6 @@ int router_metrics_init(struct router_metrics *m)
                       { &pods, &m->pods },
                       { &waiting, &m->waiting },
                       { &tunnels, &m->tunnels } };
-        struct metric_family *build;
-        const struct str version = STR(ROUTER_VERSION);
 
         *m = (struct router_metrics){};
         int r = metrics_new(&m->metrics);
@@ -105,12 +98,11 @@ int router_metrics_init(struct router_metrics *m)
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(plain); i++)
                 r = add_plain(m->metrics, plain[i].description, plain[i].metric);
         if (r == 0)
-                r = metrics_add(m->metrics, &build_info, &build);
+                r = metrics_add_build_info(m->metrics, &build_info, STR(ROUTER_VERSION));
         if (r < 0) {
                 router_metrics_deinit(m);
                 return r;
         }
-        metric_set(metric_with(build, &version), 1);
         return 0;
 }
 

@@ -358,3 +358,26 @@ int metrics_render(struct metrics *metrics, struct buffer *out)
                 r = append_family(out, family);
         return r;
 }
+
+/* ---- what the program is ---- */
+
+#if defined(__x86_64__)
+#define PLATFORM "linux/amd64"
+#elif defined(__aarch64__)
+#define PLATFORM "linux/arm64"
+#else
+#define PLATFORM "linux/unknown"
+#endif
+
+int metrics_add_build_info(struct metrics *metrics, const struct metric_description *description,
+                           struct str version)
+{
+        const struct str values[] = { version,     STR("unknown"),        STR("unknown"),
+                                      STR("none"), STR("C " __VERSION__), STR(PLATFORM) };
+        struct metric_family *family;
+
+        int r = metrics_add(metrics, description, &family);
+        if (r == 0)
+                metric_set(metric_with(family, values), 1);
+        return r;
+}

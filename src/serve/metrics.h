@@ -40,6 +40,20 @@ struct metric; /* one series: a family and values of its labels */
 int metrics_add(struct metrics *metrics, const struct metric_description *description,
                 struct metric_family **ret_family);
 
+/* What a program was built from, with the labels of upstream's programs. */
+#define METRIC_BUILD_INFO(name)                                                                    \
+        {                                                                                          \
+                METRIC_GAUGE, name, "What this program was built from; always 1.",                 \
+                {                                                                                  \
+                        "git_version", "git_commit", "build_date", "go_version", "compiler",       \
+                                "platform"                                                         \
+                }                                                                                  \
+        }
+
+/* Adds a METRIC_BUILD_INFO and its only series. */
+int metrics_add_build_info(struct metrics *metrics, const struct metric_description *description,
+                           struct str version);
+
 /*
  * The series with these label values (as many as the family has labels), made on first use.
  * Without memory, or beyond METRIC_SERIES of a family, it is a shared series whose label values are

@@ -28,8 +28,10 @@ LEASE_SECONDS, DEADLINE_SECONDS = 3, 2
 SHORT = (f"--leader-elect-lease-duration={LEASE_SECONDS}s",
          f"--leader-elect-renew-deadline={DEADLINE_SECONDS}s", "--leader-elect-retry-period=400ms")
 WRITES = ("create", "update", "patch", "delete")
+VERSION = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text()).group(1)
 UPSTREAM_METRICS = (
-    'agent_sandbox_build_info{git_version="',
+    f'agent_sandbox_build_info{{git_version="{VERSION}",git_commit="unknown",build_date="unknown",'
+    'go_version="none",compiler="C ',
     'leader_election_master_status{name="a3317529.agent-sandbox.x-k8s.io"} 1',
     'agent_sandboxes{namespace="NAMESPACE",ready_condition="true",expired="false",'
     'launch_type="warm",sandbox_template="measured",owned_by="SandboxClaim",'
@@ -138,6 +140,10 @@ def test_options_are_refused_with_a_sentence(plane):
     for option, said in (("--leader-elction", "there is no option --leader-elction"),
                          ("--leader-elect=maybe", "--leader-elect takes true or false"),
                          ("--kube-api-qps=fast", "--kube-api-qps takes a number"),
+                         ("--kube-api-qps=inf", "--kube-api-qps takes a number"),
+                         ("--sandbox-warm-pool-max-refill-rate=NaN", "takes a number, not 'NaN'"),
+                         ("--sandbox-warm-pool-max-refill-rate=-1", "takes 0, or 0.001 to"),
+                         ("--sandbox-warm-pool-readiness-grace-period=0", "must be more than 0"),
                          ("--zap-encoder=xml", "--zap-encoder takes json or console"),
                          ("--zap-log-level=loud", "--zap-log-level takes"),
                          ("--metrics-bind-address=here", "'here' is no address for metrics"),
@@ -155,9 +161,41 @@ def test_help_tells_which_options_have_no_effect(plane):
         line = next(line for line in text.splitlines() if f"--{option} " in line)
         assert "without effect" in line, line
     for option in ("leader-elect", "metrics-bind-address", "cluster-domain", "webhook-port",
-                   "enable-tracing"):
+                   "enable-tracing", "enable-warm-pool-eviction", "disable-claim-events"):
         line = next(line for line in text.splitlines() if f"--{option} " in line)
         assert "without effect" not in line, line
+
+
+# All of upstream's v0.5.6 with its defaults, and that of controller-runtime.
+UPSTREAM_OPTIONS = {
+    "webhook-port": "9443", "webhook-cert-dir": "/tmp/k8s-webhook-server/serving-certs",
+    "webhook-cert-name": "tls.crt", "webhook-key-name": "tls.key",
+    "webhook-service-name": "agent-sandbox-webhook-service",
+    "webhook-namespace": "agent-sandbox-system", "manage-webhook-certs": "true",
+    "enable-webhook": "true", "cluster-domain": "cluster.local", "metrics-bind-address": ":8080",
+    "health-probe-bind-address": ":8081", "leader-elect": "true", "leader-election-namespace": "",
+    "extensions": "false", "enable-tracing": "false", "enable-pprof": "false",
+    "enable-pprof-debug": "false", "pprof-block-profile-rate": "1000000",
+    "pprof-mutex-profile-fraction": "10", "kube-api-qps": "-1", "kube-api-burst": "10",
+    "api-connections": "1", "separate-watch-connection": "false",
+    "sandbox-concurrent-workers": "100", "sandbox-claim-concurrent-workers": "50",
+    "sandbox-warm-pool-concurrent-workers": "1", "sandbox-template-concurrent-workers": "1",
+    "sandbox-warm-pool-max-batch-size": "300", "sandbox-warm-pool-replenish-delay": "0",
+    "sandbox-warm-pool-max-refill-rate": "0.5", "sandbox-warm-pool-readiness-grace-period": "5m0s",
+    "sandbox-warm-pool-unschedulable-recheck-interval": "1m0s", "enable-warm-pool-eviction": "true",
+    "cache-label-selectors": "false", "disable-claim-events": "false",
+    "disable-claim-observability-annotations": "false", "sandbox-write-behind-window": "0s",
+    "kubeconfig": "/nowhere", "zap-devel": "false", "zap-encoder": "json", "zap-log-level": "info",
+    "zap-stacktrace-level": "error", "zap-time-encoding": "epoch",
+}
+
+
+def test_upstreams_options_are_all_taken(_):
+    for dashes in ("-", "--"):
+        done = run(*(f"{dashes}{name}={value}" for name, value in UPSTREAM_OPTIONS.items()))
+        assert done.returncode == 1 and "cannot read /nowhere: " in done.stderr, done
+        done = run(f"{dashes}version")
+        same((0, True), (done.returncode, done.stdout.startswith("cay controller ")))
 
 
 # ---- health ----
