@@ -132,6 +132,19 @@ static int check(const struct cluster_controller_config *config, const struct ig
                 OPTION_STRING("webhook-key-name", 0, &(webhook)->key, "FILE",                      \
                               "the key among them (tls.key)")
 
+/* Of Go's runtime and of its loggers. */
+#define GO_OPTIONS(ignored)                                                                        \
+        OPTION_FLAG("enable-pprof", 0, &(ignored)->flag, NO_EFFECT "that is of Go"),               \
+                OPTION_FLAG("enable-pprof-debug", 0, &(ignored)->flag, NO_EFFECT "that is of Go"), \
+                OPTION_NUMBER("pprof-block-profile-rate", 0, &(ignored)->number, "N",              \
+                              NO_EFFECT "that is of Go"),                                          \
+                OPTION_NUMBER("pprof-mutex-profile-fraction", 0, &(ignored)->number, "N",          \
+                              NO_EFFECT "that is of Go"),                                          \
+                OPTION_STRING("zap-stacktrace-level", 0, &(ignored)->text, "LEVEL",                \
+                              NO_EFFECT "there are no stack traces"),                              \
+                OPTION_STRING("zap-time-encoding", 0, &(ignored)->text, "FORMAT",                  \
+                              NO_EFFECT "times are rfc3339")
+
 int command_controller(int argc, char **argv, struct error *error)
 {
         struct cluster_controller_config config = {
@@ -220,16 +233,7 @@ int command_controller(int argc, char **argv, struct error *error)
                 OPTION_FLAG("disable-claim-observability-annotations", 0, &ignored.flag,
                             NO_EFFECT "they are never written"),
                 WEBHOOK_OPTIONS(&config.webhook),
-                OPTION_FLAG("enable-pprof", 0, &ignored.flag, NO_EFFECT "that is of Go"),
-                OPTION_FLAG("enable-pprof-debug", 0, &ignored.flag, NO_EFFECT "that is of Go"),
-                OPTION_NUMBER("pprof-block-profile-rate", 0, &ignored.number, "N",
-                              NO_EFFECT "that is of Go"),
-                OPTION_NUMBER("pprof-mutex-profile-fraction", 0, &ignored.number, "N",
-                              NO_EFFECT "that is of Go"),
-                OPTION_STRING("zap-stacktrace-level", 0, &ignored.text, "LEVEL",
-                              NO_EFFECT "there are no stack traces"),
-                OPTION_STRING("zap-time-encoding", 0, &ignored.text, "FORMAT",
-                              NO_EFFECT "times are rfc3339"),
+                GO_OPTIONS(&ignored),
                 OPTION_FLAG("version", 0, &version, "print the version"),
                 OPTION_END,
         };
