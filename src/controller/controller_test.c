@@ -464,21 +464,51 @@ static void lets_a_burst_of_claims_pass(void **state)
         bed.now_ns += 100 * NS_PER_MS;
         bed_plan(&bed, sandbox_warm_pool_plan, "p");
         assert_int_equal(bed_count(&bed, "create"), 20);
-        /* The pool is not whole since two seconds: it waits no longer. */
-        bed.now_ns += 2 * NS_PER_SECOND;
-        claim_members(&bed, 20, 21);
-        assert_int_equal(bed_count(&bed, "create"), 21);
+}
+
+/* After two seconds they no longer wait, but come as the claims do, not all at once. */
+static void refills_beside_a_stream_of_claims(void **state)
+{
+        enum { MEMBERS = 100, MISSING = 40 };
+        _cleanup_bed_ struct bed bed;
+        char name[16];
+
+        (void)state;
+        bed_begin(&bed);
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':100");
+        for (unsigned i = 0; i < MEMBERS; i++) {
+                snprintf(name, sizeof(name), "m%u", i);
+                put_member(&bed, name, MEMBER);
+        }
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        for (unsigned i = 0; i < MISSING; i++) {
+                assert_int_equal(bed_count(&bed, "create"), 0);
+                claim_members(&bed, i, i + 1);
+                bed.now_ns += 50 * NS_PER_MS;
+        }
+        /* Sixty of a hundred are left: three fifths of two seconds for forty. */
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 1);
+        put_member(&bed, "new", MEMBER);
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 0);
+        assert_true(bed.plan.come_back_ns == bed.now_ns + 30 * NS_PER_MS);
+        /* The last claim was a tenth of a second ago. */
+        bed.now_ns += 50 * NS_PER_MS;
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), MISSING - 1);
 }
 
 static void refills_at_once_what_is_nearly_empty(void **state)
 {
         static const struct {
                 const char *replicas;
-                unsigned members, claimed;
+                unsigned members, claimed, made;
         } cases[] = {
-                { ",'replicas':2", 2, 1 },
-                { ",'replicas':40", 40, 9 },
-                { ",'replicas':200", 200, 150 },
+                { ",'replicas':2", 2, 1, 1 },       { ",'replicas':31", 31, 9, 9 },
+                { ",'replicas':40", 40, 9, 1 }, /* the next soon */
+                { ",'replicas':200", 200, 150, 3 }, { ",'replicas':40", 40, 40, 40 },
         };
         char name[16];
 
@@ -493,7 +523,7 @@ static void refills_at_once_what_is_nearly_empty(void **state)
                 }
                 bed_plan(&bed, sandbox_warm_pool_plan, "p");
                 claim_members(&bed, 0, cases[i].claimed);
-                assert_int_equal(bed_count(&bed, "create"), cases[i].claimed);
+                assert_int_equal(bed_count(&bed, "create"), cases[i].made);
         }
 }
 
@@ -982,6 +1012,7 @@ int main(void)
                 cmocka_unit_test(what_was_claimed_stays_unevictable),
                 cmocka_unit_test(makes_no_events_of_claims_if_told),
                 cmocka_unit_test(lets_a_burst_of_claims_pass),
+                cmocka_unit_test(refills_beside_a_stream_of_claims),
                 cmocka_unit_test(refills_at_once_what_is_nearly_empty),
                 cmocka_unit_test(makes_safe_members),
                 cmocka_unit_test(prefers_the_fullest_node),

@@ -18,19 +18,21 @@ enum {
 };
 
 /*
- * Many claims at once come before new members, which cost them the processor: the refill waits
- * until none has come for a moment, while enough members are left, and not for long.
+ * Claims come before new members, which cost them the processor. While they come to a pool of some
+ * size, the refill waits as long as enough members are left, and not for long. From then on what is
+ * missing is made bit by bit, the sooner the fewer are left: all at once it would be in the way of
+ * a stream of claims that never ends.
  */
 enum {
-        BURST_LEFT = 32
-}; /* Ready members that are left at least, and a quarter of what is wanted */
+        BURST_LEFT = 32, /* Ready members that are left at least, and a quarter of what is wanted */
+        REFILL_PARTS = 64, /* of what is missing, one is made at a time */
+};
+#define BURST_QUIET_NS (100 * NS_PER_MS)
+#define BURST_MOST_NS  (2 * NS_PER_SECOND)
 
 /* A pass looks at every member. So that large pools do not keep the processor busy with the changes
  * of single ones, a pool rests this long for each member: some two hundred times what it costs. */
 #define REST_PER_MEMBER_NS UINT64_C(10000)
-
-#define BURST_QUIET_NS (100 * NS_PER_MS)
-#define BURST_MOST_NS  (2 * NS_PER_SECOND)
 
 /* A member as the pool sees it: a Sandbox, or a bare Pod in pools of the first generation. */
 struct member {
@@ -331,6 +333,14 @@ static size_t batch_limit(const struct pool_pass *pass)
         return pass->seen->failures ? 1 : pass->context->options.pool_batch;
 }
 
+static bool claims_come(const struct pool_pass *pass)
+{
+        const uint64_t *memory = pass->plan->memory;
+
+        return memory[LESS_SINCE] && pass->pool->replicas >= BURST_LEFT &&
+               pass->seen->now.monotonic_ns < memory[LEFT_AT] + BURST_QUIET_NS;
+}
+
 /* When the next member may be made at the soonest; 0: now. */
 static uint64_t not_before(const struct pool_pass *pass)
 {
@@ -339,7 +349,7 @@ static uint64_t not_before(const struct pool_pass *pass)
 
         if (options->pool_replenish_delay_ns && pass->plan->memory[LEFT_AT])
                 at_ns = MAX(at_ns, pass->plan->memory[LEFT_AT] + options->pool_replenish_delay_ns);
-        if (pass->plan->memory[LESS_SINCE] && pass->ready >= BURST_LEFT &&
+        if (claims_come(pass) && pass->ready >= BURST_LEFT &&
             pass->ready > (size_t)pass->pool->replicas / 4)
                 at_ns = MAX(at_ns, MIN(pass->plan->memory[LEFT_AT] + BURST_QUIET_NS,
                                        pass->plan->memory[LESS_SINCE] + BURST_MOST_NS));
@@ -361,17 +371,33 @@ static void notice_departures(struct pool_pass *pass, size_t wanted)
         memory[LAST_ACTIVE] = pass->active + 1;
 }
 
+/* How many of the missing members are made now. While claims come, all would be made in
+ * BURST_MOST_NS if none had been taken yet, and at once if none were left. */
+static size_t next_part(struct pool_pass *pass, size_t missing)
+{
+        uint64_t *memory = pass->plan->memory;
+        size_t count = 1 + missing / REFILL_PARTS;
+        uint64_t all_ns = BURST_MOST_NS / (size_t)pass->pool->replicas * pass->ready;
+
+        if (!claims_come(pass) || pass->ready == 0)
+                return missing;
+        memory[NEXT_MEMBER] = MIN(pass->seen->now.monotonic_ns + all_ns / missing * count,
+                                  memory[LEFT_AT] + BURST_QUIET_NS);
+        return count;
+}
+
 static void plan_additions(struct pool_pass *pass, size_t wanted)
 {
         uint64_t now = pass->seen->now.monotonic_ns, at_ns = not_before(pass);
         double rate = pass->context->options.pool_refill_rate;
         size_t missing = wanted - pass->active - pass->leaving;
-        size_t count = MIN(missing, batch_limit(pass));
+        size_t count;
 
         if (at_ns) {
                 plan_come_back(pass->plan, pass->seen->now.realtime_ns + (at_ns - now));
                 return;
         }
+        count = MIN(next_part(pass, missing), batch_limit(pass));
         if (rate > 0) {
                 count = MIN(count, rate < 1 ? (size_t)1 : (size_t)rate);
                 pass->plan->memory[NEXT_MEMBER] =
@@ -380,6 +406,7 @@ static void plan_additions(struct pool_pass *pass, size_t wanted)
         plan_note(pass->plan, "make %zu of %zu missing members", count, missing);
         for (size_t i = 0; i < count && pass->plan->failure == 0; i++)
                 create_member(pass);
+        pass->plan->memory[LAST_ACTIVE] += count;
 }
 
 /* ---- status ---- */
