@@ -99,22 +99,27 @@ int instance_make_run(const struct instance *instance, struct error *error)
         return r < 0 ? r : ensure_folder(path, 0755, UID_NODE, error);
 }
 
-/*
- * The private program `name`: in ../libexec/cay when installed, in src/<name>/ of a build folder.
- */
-static int find_private(const char *program, const char *name, char *path, size_t size,
-                        struct error *error)
+struct private_program {
+        const char *name, *folder; /* of src */
+};
+
+/* In ../libexec/cay when installed, in src/<folder>/ of a build folder. */
+static int find_private(const char *program, const struct private_program *private, char *path,
+                        size_t size, struct error *error)
 {
         int folder = (int)(strrchr(program, '/') - program);
 
-        if ((size_t)snprintf(path, size, "%.*s/../libexec/cay/%s", folder, program, name) < size &&
+        if ((size_t)snprintf(path, size, "%.*s/../libexec/cay/%s", folder, program, private->name) <
+                    size &&
             access(path, X_OK) == 0)
                 return 0;
-        if ((size_t)snprintf(path, size, "%.*s/src/%s/%s", folder, program, name, name) < size &&
+        if ((size_t)snprintf(path, size, "%.*s/src/%s/%s", folder, program, private->folder,
+                             private->name) < size &&
             access(path, X_OK) == 0)
                 return 0;
         return error_set(error, -ENOENT,
-                         "the program %s is missing: build cay, or install it whole", name);
+                         "the program %s is missing: build cay, or install it whole",
+                         private->name);
 }
 
 static int copy_program(const char *from, const char *to, struct error *error)
@@ -132,12 +137,14 @@ static int copy_program(const char *from, const char *to, struct error *error)
 }
 
 /*
- * Copies what runs inside sandboxes to where the roles, which are not root, can reach it: the
- * program itself may stand in somebody's home folder.
+ * Copies the programs to where the roles, which are not root, can reach them: they may stand in
+ * somebody's home folder, and be built anew while the instance runs.
  */
 static int copy_programs(const struct instance *instance, struct error *error)
 {
-        static const char *const names[] = { "init", "sandboxd" };
+        static const struct private_program programs[] = { { "init", "init" },
+                                                           { "sandboxd", "sandboxd" },
+                                                           { "launcher", "runtime" } };
         char program[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
         ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
@@ -147,10 +154,10 @@ static int copy_programs(const struct instance *instance, struct error *error)
         int r = join(to, sizeof(to), instance->libexec, "cay");
         if (r == 0)
                 r = copy_program(program, to, error);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++) {
-                r = find_private(program, names[i], from, sizeof(from), error);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(programs); i++) {
+                r = find_private(program, &programs[i], from, sizeof(from), error);
                 if (r == 0)
-                        r = join(to, sizeof(to), instance->libexec, names[i]);
+                        r = join(to, sizeof(to), instance->libexec, programs[i].name);
                 if (r == 0)
                         r = copy_program(from, to, error);
         }

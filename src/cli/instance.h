@@ -28,7 +28,7 @@ enum { INSTANCE_ID_SIZE = 9 };
 struct instance {
         char data[PATH_MAX];       /* /var/lib/cay: kubeconfig, pki/, control/, node/, router/ */
         char run[64];              /* /run/cay-<id>: the launcher's state, sockets */
-        char libexec[PATH_MAX];    /* init, sandboxd */
+        char libexec[PATH_MAX];    /* cay, launcher, init, sandboxd */
         char id[INSTANCE_ID_SIZE]; /* 8 hex digits */
         char kubeconfig[PATH_MAX]; /* the administrator's, mode 0600 */
 };

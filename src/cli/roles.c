@@ -23,18 +23,6 @@ enum {
 #define SECOND_DESCRIPTOR "4"
 #define THIRD_DESCRIPTOR  "5"
 
-static int run_launcher(void *user)
-{
-        const struct role_table *table = user;
-        struct error error = {};
-
-        log_configure("launcher", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-        int r = launcher_run(3, &table->launcher, &error);
-        if (r < 0)
-                log_error("%s", error.message);
-        return r;
-}
-
 /* A path that lives as long as the table. */
 static const char *keep(struct role_table *table, const char *format, ...) _printf_(2, 3);
 static const char *keep(struct role_table *table, const char *format, ...)
@@ -102,8 +90,9 @@ static int check_routes(const char *cidr, uint32_t network, uint32_t prefix, con
         return 0;
 }
 
-static void add(struct role_table *table, const char *name, uid_t uid, const char *const *arguments,
-                int first, int second, const char *log)
+/* `second` is -1 for a role that has one descriptor. */
+static struct role *add(struct role_table *table, const char *name, uid_t uid,
+                        const char *const *arguments, int first, int second, const char *log)
 {
         size_t index = table->count++;
         size_t count = 0;
@@ -119,9 +108,10 @@ static void add(struct role_table *table, const char *name, uid_t uid, const cha
                 .uid = uid,
                 .argv = table->arguments[index],
                 .descriptors = { first, second },
-                .descriptor_count = 2,
+                .descriptor_count = second < 0 ? 1 : 2,
                 .log = log,
         };
+        return &table->roles[index];
 }
 
 /* All of the launcher's configuration but the Pod network. */
@@ -166,8 +156,9 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                                  table->launcher.pod_prefix, table->launcher.interface, error);
         if (r < 0)
                 return r;
-        table->launcher.host_address = table->launcher.pod_network + 1;
-        struct in_addr host = { .s_addr = htonl(table->launcher.host_address) };
+        struct in_addr network = { .s_addr = htonl(table->launcher.pod_network) };
+        const char *network_address = keep(table, "%s", inet_ntoa(network));
+        struct in_addr host = { .s_addr = htonl(table->launcher.pod_network + 1) };
         const char *host_address = keep(table, "%s", inet_ntoa(host));
 
         bool files = settings->log_to_files;
@@ -179,24 +170,44 @@ int role_table_init(struct role_table *table, const struct instance *instance,
         };
         const char *node_socket = keep(table, "%s/node/kubelet.sock", instance->run);
 
-        table->roles[table->count++] = (struct role){
-                .name = "launcher",
-                .run = run_launcher,
-                .user = table,
-                .descriptors = { settings->launcher_socket },
-                .descriptor_count = 1,
-                .log = logs[0],
-        };
-        add(table, "control", UID_CONTROL,
-            (const char *const[]){
-                    "cay", "control", "--data", keep(table, "%s/control", instance->data),
-                    "--socket", FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR, "--node-socket",
-                    node_socket, "--node-name", settings->node_name, "--host-address", host_address,
-                    "--controllers", settings->controllers,
-                    settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR, NULL },
-            settings->api_socket, settings->ready, logs[1]);
+        const struct launcher_config *launcher = &table->launcher;
+        add(table, "launcher", 0,
+            (const char *const[]){ "cay",
+                                   "launcher",
+                                   "--run",
+                                   launcher->run,
+                                   "--init",
+                                   launcher->init,
+                                   "--skeleton",
+                                   launcher->skeleton,
+                                   "--cgroup",
+                                   launcher->cgroup,
+                                   "--interface",
+                                   launcher->interface,
+                                   "--pod-network",
+                                   network_address,
+                                   "--pod-prefix",
+                                   keep(table, "%u", (unsigned)launcher->pod_prefix),
+                                   "--host-address",
+                                   host_address,
+                                   "--node-user",
+                                   keep(table, "%u", (unsigned)launcher->node_user),
+                                   "--pool",
+                                   keep(table, "%u", (unsigned)launcher->pool),
+                                   NULL },
+            settings->launcher_socket, -1, logs[0])
+                ->program = keep(table, "%s/launcher", instance->libexec);
+        struct role *control =
+                add(table, "control", UID_CONTROL,
+                    (const char *const[]){
+                            "cay", "control", "--data", keep(table, "%s/control", instance->data),
+                            "--socket", FIRST_DESCRIPTOR, "--ready", SECOND_DESCRIPTOR,
+                            "--node-socket", node_socket, "--node-name", settings->node_name,
+                            "--host-address", host_address, "--controllers", settings->controllers,
+                            settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR,
+                            NULL },
+                    settings->api_socket, settings->ready, logs[1]);
         if (settings->pods_socket >= 0) {
-                struct role *control = &table->roles[table->count - 1];
                 control->descriptors[control->descriptor_count++] = settings->pods_socket;
         }
         add(table, "node", UID_NODE,

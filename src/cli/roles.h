@@ -31,7 +31,7 @@ struct role_table {
         size_t count;
         struct launcher_config launcher;
         const char *arguments[ROLES][ROLE_ARGUMENTS_MAX];
-        char paths[24][PATH_MAX];
+        char paths[32][PATH_MAX];
         size_t path_count;
         bool is_too_long; /* one of them did not fit */
 };

@@ -13,7 +13,7 @@
 
 enum { CHILDREN_LIMIT = 4096, COMMAND_LINE_LIMIT = 4096, KUBECONFIG_LIMIT = 256 * 1024 };
 
-/* The role that a child of the supervisor plays: its subcommand; the launcher has none. */
+/* The role that a child of the supervisor plays; empty: it does not run it yet. */
 static struct str role_of(struct str pid, struct buffer *command_line)
 {
         char path[64];
@@ -25,7 +25,7 @@ static struct str role_of(struct str pid, struct buffer *command_line)
                 return STR_EMPTY;
         str_cut(buffer_str(command_line), '\0', &program, &rest);
         str_cut(rest, '\0', &role, &more);
-        return str_equal(role, STR("up")) ? STR("launcher") : role;
+        return str_equal(role, STR("up")) ? STR_EMPTY : role;
 }
 
 static int write_roles(struct json_writer *writer, pid_t supervisor)

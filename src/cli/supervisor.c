@@ -74,10 +74,7 @@ static int place_descriptors(const struct role *role)
         return 0;
 }
 
-/*
- * Leaves the role only what it was given, and the lock. `program` is kept until it is run; a role
- * that is no program must not give the lock to those that it runs.
- */
+/* Leaves the role only what it was given, and the lock. `program` is kept until it is run. */
 static int close_others(const struct role *role, int lock, int *program)
 {
         int keep = DESCRIPTOR_FIRST + (int)role->descriptor_count;
@@ -85,7 +82,7 @@ static int close_others(const struct role *role, int lock, int *program)
         if (dup3(*program, keep, O_CLOEXEC) < 0)
                 return -errno;
         *program = keep;
-        if (lock >= 0 && dup3(lock, ++keep, role->run ? O_CLOEXEC : 0) < 0)
+        if (lock >= 0 && dup2(lock, ++keep) < 0)
                 return -errno;
         return close_range((unsigned)keep + 1, ~0U, 0) < 0 ? -errno : 0;
 }
@@ -131,10 +128,10 @@ static void run_child(const struct supervisor *supervisor, const struct role *ro
                 log_error("cannot start %s: %s", role->name, strerror(-r));
                 _exit(126);
         }
-        if (role->run)
-                _exit(role->run(role->user) == 0 ? 0 : 1);
-
-        fexecve(program, (char *const *)role->argv, environ);
+        if (role->program)
+                execv(role->program, (char *const *)role->argv);
+        else
+                fexecve(program, (char *const *)role->argv, environ);
         log_error("cannot start %s: %s", role->name, strerror(errno));
         _exit(126);
 }

@@ -16,9 +16,8 @@ enum {
 struct role {
         const char *name;
         uid_t uid;               /* user and group of the process; 0 keeps root (the launcher) */
-        const char *const *argv; /* NULL-terminated arguments of the cay program; NULL: `run` */
-        int (*run)(void *user);  /* what a forked child calls instead of a program */
-        void *user;
+        const char *program;     /* absolute path; NULL: this program */
+        const char *const *argv; /* NULL-terminated */
         /* Become descriptors 3, 4, … of the process, in this order. The supervisor keeps its own,
          * so a role that is started again finds the same sockets. */
         int descriptors[ROLE_DESCRIPTORS_MAX];

@@ -197,7 +197,8 @@ class Instance:
             except FileNotFoundError:
                 continue
             role = words[1].decode() if len(words) > 2 else ""
-            found[role if role in ROLES else "launcher"] = pid
+            if role in ROLES:
+                found[role] = pid
         return found
 
     def kill(self, role):
