@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "apiserver/emptying.h"
 #include "apiserver/internal_call.h"
 #include "apiserver/lag.h"
 #include "apiserver/server.h"
@@ -145,6 +146,7 @@ int apiserver_new(const struct apiserver_config *config, struct error *error,
                 return -ENOMEM;
         list_init(&server->internal_calls);
         list_init(&server->openapi_docs);
+        list_init(&server->emptyings);
         server->loop = config->loop;
         server->started_ns = clock_realtime_ns();
         r = copy_config(server, config);
@@ -167,6 +169,7 @@ void apiserver_free(struct apiserver *server)
         if (server->http)
                 http_server_free(server->http);
         internal_calls_cancel(server);
+        emptying_stop_all(server);
         bootstrap_stop(server);
         openapi_free(server);
         if (server->crds)

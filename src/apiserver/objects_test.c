@@ -153,10 +153,34 @@ static void test_namespaces(void **state)
         assert_string_equal(answer_text(api, "status", "phase"), "Active");
         /* A Pod may come at once. */
         assert_int_equal(get(api, "/api/v1/namespaces/n/serviceaccounts/default"), 200);
+        assert_int_equal(post(api, "/apis/policy/v1/namespaces/n/poddisruptionbudgets",
+                              "{'metadata':{'name':'held','finalizers':['example.com/hold']}}"),
+                         201);
+        /* Nothing goes because of a finalizer of a namespace that stays. */
+        assert_int_equal(ask(api, "admin", "PUT", "/api/v1/namespaces/n/finalize", NULL,
+                             "{'metadata':{'name':'n'},'spec':{'finalizers':['kubernetes']}}"),
+                         200);
         assert_int_equal(delete_it(api, "/api/v1/namespaces/n", NULL), 200);
         assert_string_equal(answer_text(api, "status", "phase"), "Terminating");
+        assert_int_equal(get(api, "/api/v1/namespaces/n/serviceaccounts/default"), 200);
         post(api, "/api/v1/namespaces/n/configmaps", "{'metadata':{'name':'c'}}");
         assert_refused(api, 403, "Forbidden");
+        /* All in it goes first, of every kind, and what is held is waited for. */
+        for (int i = 0; i < 1000 && get(api, "/api/v1/namespaces/n/serviceaccounts/default") == 200;
+             i++) {
+                ask(api, "admin", "PUT", "/api/v1/namespaces/n/finalize", NULL,
+                    "{'metadata':{'name':'n'},'spec':{}}");
+                assert_refused(api, 409, "Conflict");
+        }
+        assert_int_equal(get(api, "/api/v1/namespaces/n/serviceaccounts/default"), 404);
+        assert_int_equal(get(api, "/apis/policy/v1/namespaces/n/poddisruptionbudgets/held"), 200);
+        assert_true(json_exists(json_get(answer_root(api), "metadata", "deletionTimestamp")));
+        ask(api, "admin", "PUT", "/api/v1/namespaces/n/finalize", NULL,
+            "{'metadata':{'name':'n'},'spec':{}}");
+        assert_refused(api, 409, "Conflict");
+        assert_int_equal(merge(api, "/apis/policy/v1/namespaces/n/poddisruptionbudgets/held",
+                               "{'metadata':{'finalizers':null}}"),
+                         200);
         assert_int_equal(ask(api, "admin", "PUT", "/api/v1/namespaces/n/finalize", NULL,
                              "{'metadata':{'name':'n'},'spec':{}}"),
                          200);

@@ -24,6 +24,7 @@ struct apiserver {
         struct lag *lag;
         struct list internal_calls;
         struct list openapi_docs;
+        struct list emptyings; /* of namespaces */
         uint64_t started_ns;
         bool ready;
 

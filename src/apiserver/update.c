@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "apiserver/behaviour.h"
+#include "apiserver/emptying.h"
 #include "apiserver/server.h"
 #include "base/limit.h"
 #include "json/patch.h"
@@ -306,7 +307,42 @@ static void answer(struct api_call *call, struct json_doc *doc)
         api_call_respond(call, 200, doc);
 }
 
+/*
+ * A namespace is let go when nothing is in it any more. The controller that asks for it deletes
+ * what it watches; the rest goes here, while it asks again.
+ */
+static int hold_namespace(struct api_call *call)
+{
+        struct json_doc *namespace;
+        int r;
+
+        if (call->resource->storage != call->server->namespaces || !call->subresource ||
+            !str_equal(call->subresource->name, STR("finalize")))
+                return 0;
+        namespace = storage_get(call->server->namespaces, STR_EMPTY, call->path.name);
+        if (!namespace ||
+            !json_exists(json_get(json_root(namespace), "metadata", "deletionTimestamp")))
+                return 0;
+        r = namespace_is_empty(call->server, call->path.name);
+        if (r == 0)
+                r = emptying_start(call->server, call->path.name);
+        else if (r > 0)
+                return 0;
+        if (r < 0)
+                return r;
+        struct kube_status status = kube_status_conflict(
+                call->arena, &call->named, call->path.name,
+                STR("objects are left in it, which are being deleted: ask again"));
+        api_call_fail(call, &status);
+        return 1;
+}
+
 void api_update(struct api_call *call)
 {
-        api_call_submit(call, judge, answer);
+        int r = hold_namespace(call);
+
+        if (r < 0)
+                api_call_fail_errno(call, r);
+        else if (r == 0)
+                api_call_submit(call, judge, answer);
 }

@@ -594,6 +594,51 @@ def test_objects_go_before_their_definition(scene):
     wait_for(lambda: scene.api.get(path)[0] == 404, 30, "its path to go")
 
 
+def test_a_namespace_takes_objects_of_every_kind_along(scene):
+    """What comes back under its name must find nothing: no role of before, no other thing."""
+    kind, name = f"C{uuid.uuid4().hex[:8]}", f"going-{uuid.uuid4().hex[:8]}"
+    plural, group = kind.lower() + "s", "behaviour.example.com"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    scene.api.create(definitions, {
+        "metadata": {"name": f"{plural}.{group}"}, "spec": {
+            "group": group, "scope": "Namespaced", "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {
+                "openAPIV3Schema": {"type": "object"}}}]}})
+    scene.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    template = {"metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "c", "image": "absent"}]}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    kinds = (
+        (group, "v1", plural, {"apiVersion": f"{group}/v1", "kind": kind}),
+        ("", "v1", "configmaps", {}), ("", "v1", "endpoints", {}),
+        ("", "v1", "limitranges", {"spec": {"limits": []}}), ("", "v1", "resourcequotas", {}),
+        ("coordination.k8s.io", "v1", "leases", {}), ("policy", "v1", "poddisruptionbudgets", {}),
+        ("rbac.authorization.k8s.io", "v1", "roles", {}),
+        ("rbac.authorization.k8s.io", "v1", "rolebindings", {"roleRef": role}),
+        ("apps", "v1", "statefulsets", {"spec": {
+            "serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "template": template}}))
+    paths = [f"/{'apis/' + group if group else 'api'}/{version}/namespaces/{name}/{plural}"
+             for group, version, plural, _ in kinds]
+    for path, (_, _, _, more) in zip(paths, kinds):
+        for number in range(40):  # more than go at once
+            body = {"metadata": {"name": f"x{number}"}, **more}
+            wait_for(lambda: scene.api.request("POST", path, body)[0] in (201, 409), 30, path)
+    scene.api.request("PATCH", paths[0] + "/x0",
+                      {"metadata": {"finalizers": ["example.com/hold"]}}, MERGE)
+    same(200, scene.api.request("DELETE", f"/api/v1/namespaces/{name}")[0])
+    wait_for(lambda: "deletionTimestamp" in scene.api.get(paths[0] + "/x0")[1]["metadata"], 60,
+             "the held one to be told")
+    wait_for(lambda: not scene.api.get(paths[-1])[1]["items"], 60, "the others to go")
+    same(200, scene.api.get(f"/api/v1/namespaces/{name}")[0])
+    same(200, scene.api.request("PATCH", paths[0] + "/x0", {"metadata": {"finalizers": None}},
+                                MERGE)[0])
+    wait_for(lambda: scene.api.get(f"/api/v1/namespaces/{name}")[0] == 404, 60,
+             "the namespace to go")
+    for path in paths:
+        same([], scene.api.get(path)[1]["items"])
+    scene.api.request("DELETE", f"{definitions}/{plural}.{group}")
+
+
 def refused(scene, code, reason, method, path, body, **headers):
     """Sends bytes and asserts how they are refused; returns the Status."""
     answer, text = scene.api.raw(method, path, {
