@@ -351,6 +351,17 @@ static void workload_validate(struct json_value object, struct json_value before
                                  "field is immutable");
 }
 
+/* Installing upstream's controller changes the Deployment that shows the built-in one. */
+static int deployment_prepare_update(struct api_call *call, struct json_value object _unused_,
+                                     struct json_value before, struct json_edit *edit _unused_)
+{
+        if (json_exists(json_get(before, "metadata", "annotations", "cay.dev/mirror")))
+                api_call_warn(call,
+                              "Deployment %.*s shows what is built in: its spec is stored, not run",
+                              STR_FORMAT(call->path.name));
+        return 0;
+}
+
 const struct api_behaviour behaviours_workload[] = {
         {
                 .plural = STR("pods"),
@@ -367,6 +378,7 @@ const struct api_behaviour behaviours_workload[] = {
                 .plural = STR("deployments"),
                 .has_generation = true,
                 .set_defaults = deployment_defaults,
+                .prepare_update = deployment_prepare_update,
                 .validate = workload_validate,
         },
         {

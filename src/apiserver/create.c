@@ -252,6 +252,31 @@ static void answer(struct api_call *call, struct json_doc *doc)
                 api_call_respond(call, 201, doc);
 }
 
+/* Whoever makes something that does not do here what it does on a cluster is told so. */
+static void warn_of_stored_only(struct api_call *call)
+{
+        static const struct {
+                struct str group, plural;
+                const char *sentence;
+        } kinds[] = {
+                { STR(""), STR("limitranges"), "LimitRanges are stored by this API, not enforced" },
+                { STR(""), STR("resourcequotas"),
+                  "ResourceQuotas are stored by this API, not enforced" },
+                { STR("apps"), STR("statefulsets"),
+                  "StatefulSets are stored by this API, not run; the controllers of Agent Sandbox "
+                  "are built in" },
+                { STR("autoscaling"), STR("horizontalpodautoscalers"),
+                  "HorizontalPodAutoscalers are stored by this API, and scale nothing" },
+                { STR("policy"), STR("poddisruptionbudgets"),
+                  "PodDisruptionBudgets are stored by this API, not enforced" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (str_equal(call->resource->group, kinds[i].group) &&
+                    str_equal(call->resource->plural, kinds[i].plural))
+                        api_call_warn(call, "%s", kinds[i].sentence);
+}
+
 void api_create(struct api_call *call)
 {
         int r = admit_create(call);
@@ -261,6 +286,7 @@ void api_create(struct api_call *call)
         } else if (r < 0) {
                 api_call_fail_errno(call, r);
         } else {
+                warn_of_stored_only(call);
                 api_call_submit(call, judge, answer);
         }
 }

@@ -55,6 +55,7 @@ static int create_volume(struct plan *plan, const struct cache_entry *claim, str
         json_field_string(writer, "name", name);
         json_field_object(writer, "annotations");
         json_field_string(writer, "pv.kubernetes.io/provisioned-by", STR("cay.dev/folder"));
+        json_field_string(writer, "cay.dev/capacity", STR("not enforced: the volume is a folder"));
         json_end_object(writer);
         json_end_object(writer);
         json_field_object(writer, "spec");

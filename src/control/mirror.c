@@ -15,7 +15,7 @@
 struct mirror {
         struct mirror_options options; /* `done` is NULL once it was called */
         size_t waiting;                /* for answers, and for the end of mirror_new() */
-        struct local_feed *feeds[3];   /* of the kinds of objects that are made */
+        struct local_feed *feeds[4];   /* of the kinds of objects that are made */
 };
 
 /* ---- objects ---- */
@@ -106,6 +106,15 @@ static void write_service(struct json_writer *w, const struct mirror *mirror,
         json_field_int(w, "port", program->port);
         json_end_object(w);
         json_end_array(w);
+        json_end_object(w);
+}
+
+static void write_namespace(struct json_writer *w, const struct mirror *mirror,
+                            const struct mirrored_program *program)
+{
+        (void)mirror, (void)program;
+        json_field_object(w, "metadata");
+        json_field_string(w, "name", STR(MIRRORED_NAMESPACE));
         json_end_object(w);
 }
 
@@ -204,7 +213,6 @@ static int send_request(struct mirror *mirror, struct internal_request *request,
 
         if (r < 0)
                 return r;
-        request->name_space = STR(MIRRORED_NAMESPACE);
         request->manager = STR("cay");
         request->body = doc;
         request->done = answered;
@@ -222,7 +230,12 @@ static int create(struct mirror *mirror, struct str group, struct str plural,
                   const struct mirrored_program *program)
 {
         _cleanup_buffer_ struct buffer text = {};
-        struct internal_request request = { .verb = API_CREATE, .group = group, .plural = plural };
+        struct internal_request request = {
+                .verb = API_CREATE,
+                .group = group,
+                .plural = plural,
+                .name_space = program ? STR(MIRRORED_NAMESPACE) : STR_EMPTY,
+        };
         struct json_writer w;
 
         json_writer_init(&w, &text);
@@ -244,6 +257,7 @@ static int set_status(struct mirror *mirror, struct str group, struct str plural
                 .group = group,
                 .plural = plural,
                 .subresource = STR("status"),
+                .name_space = STR(MIRRORED_NAMESPACE),
                 .name = str_from(name),
                 .content_type = STR("application/merge-patch+json"),
         };
@@ -276,7 +290,10 @@ static int show(struct mirror *mirror, const struct mirrored_program *program, c
         return r;
 }
 
-/* Whoever deletes one gets it again, as with the mirror Pods of a kubelet. */
+/*
+ * Whoever deletes one gets it again, as with the mirror Pods of a kubelet; so does who deletes the
+ * namespace, as the manifests of upstream's releases do when they are taken back.
+ */
 static void on_event(void *user, const struct kube_event *event)
 {
         struct mirror *mirror = user;
@@ -284,10 +301,15 @@ static void on_event(void *user, const struct kube_event *event)
 
         if (event->type != KUBE_DELETED)
                 return;
+        bool is_namespace = event->name_space.length == 0;
+        if (is_namespace && !str_equal(event->name, STR(MIRRORED_NAMESPACE)))
+                return;
+        if (is_namespace && create(mirror, STR_EMPTY, STR("namespaces"), write_namespace, NULL) < 0)
+                log_warning("cannot make the namespace " MIRRORED_NAMESPACE " again");
         rfc3339_format_seconds(clock_realtime_ns(), now);
         for (size_t i = 0; i < MIRRORED_PROGRAMS; i++) {
                 const struct mirrored_program *program = &mirrored_programs[i];
-                if (!str_equal(event->name, str_from(program->deployment)) &&
+                if (!is_namespace && !str_equal(event->name, str_from(program->deployment)) &&
                     !str_equal(event->name, str_from(program->pod)) &&
                     (!program->service || !str_equal(event->name, str_from(program->service))))
                         continue;
@@ -299,13 +321,14 @@ static void on_event(void *user, const struct kube_event *event)
 
 static int start_feeds(struct mirror *mirror)
 {
-        const struct kind *const kinds[] = { &kind_pod, &kind_deployment, &kind_service };
+        const struct kind *const kinds[] = { &kind_pod, &kind_deployment, &kind_service,
+                                             &kind_namespace };
 
         for (size_t i = 0; i < ARRAY_SIZE(mirror->feeds); i++) {
                 const struct local_feed_options options = {
                         .server = mirror->options.server,
                         .kind = kinds[i],
-                        .name_space = STR(MIRRORED_NAMESPACE),
+                        .name_space = kinds[i]->namespaced ? STR(MIRRORED_NAMESPACE) : STR_EMPTY,
                         .handler = on_event,
                         .user = mirror,
                 };

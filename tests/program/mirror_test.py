@@ -4,6 +4,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import pathlib
 import random
@@ -29,9 +30,9 @@ def environment(kubeconfig, more=None):
     return {**os.environ, "KUBECONFIG": kubeconfig, **(more or {})}
 
 
-def kubectl(instance, *arguments):
+def kubectl(instance, *arguments, **more):
     return subprocess.run(["kubectl", "-n", NAMESPACE, *arguments], capture_output=True, text=True,
-                          env=environment(instance.kubeconfig), timeout=30, check=False)
+                          env=environment(instance.kubeconfig), timeout=30, check=False, **more)
 
 
 @contextlib.contextmanager
@@ -231,6 +232,31 @@ def test_what_is_deleted_comes_back(instance, api):
         wait_for(lambda: api.get(path)[1].get("metadata", {}).get("uid", uid) != uid, what=path)
     shown = wait_for(lambda: kubectl(instance, "get", "pod", ROUTER, "--no-headers").stdout)
     assert " 1/1 " in shown and "Running" in shown, shown
+    with forwarding(instance, "svc/sandbox-router-svc", 8080) as (_, port):
+        check_router(port)
+
+
+def test_the_namespace_is_made_again(instance, api):
+    """As after `kubectl delete -f` of a manifest of upstream's, whose workload is not run."""
+    namespace = f"/api/v1/namespaces/{NAMESPACE}"
+    uid = api.get(namespace)[1]["metadata"]["uid"]
+    labels = {"app": "agent-sandbox-controller"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    workload = {"apiVersion": "apps/v1", "metadata": {"name": "agent-sandbox-controller"},
+                "spec": {"selector": {"matchLabels": labels}, "template": pod}}
+    for kind, words in (("StatefulSet", "stored by this API, not run"),
+                        ("Deployment", "shows what is built in")):
+        body = {**workload, "kind": kind, "spec": {**workload["spec"], **(
+            {"serviceName": "s"} if kind == "StatefulSet" else {})}}
+        done = kubectl(instance, "apply", "-f", "-", input=json.dumps(body))
+        assert done.returncode == 0 and words in done.stderr, done
+    assert kubectl(instance, "delete", "namespace", NAMESPACE).returncode == 0
+    wait_for(lambda: api.get(namespace)[1].get("metadata", {}).get("uid", uid) != uid,
+             what="the namespace")
+    assert api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets")[1]["items"] == []
+    for pod in (ROUTER, CONTROLLER):
+        shown = kubectl(instance, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=20s")
+        assert shown.returncode == 0, shown
     with forwarding(instance, "svc/sandbox-router-svc", 8080) as (_, port):
         check_router(port)
 
