@@ -60,6 +60,35 @@ static void options_come_from_flags_environment_and_file(void **state)
         unsetenv("CLUSTER_DOMAIN");
 }
 
+/* All of upstream's v0.5.6, with the defaults that it has, but for an empty key. */
+static void upstreams_options_are_all_taken(void **state)
+{
+        struct router_options o;
+        struct error error = {};
+
+        (void)state;
+        int r = READ(&error, &o, "--http-bind-address=:8080",
+                     "--https-bind-address=", "--metrics-bind-address=:9090",
+                     "--health-probe-bind-address=:8081", "--tls-cert-file=", "--tls-key-file=",
+                     "--tls-client-ca-file=", "--mtls-mode=off", "--cluster-domain=cluster.local",
+                     "--proxy-timeout=3m0s", "--response-header-timeout=30s",
+                     "--shutdown-timeout=30s", "--max-request-body-bytes=0",
+                     "-allow-loopback-pod-ip=false", "--upstream-max-retries=3",
+                     "--upstream-retry-initial-delay=200ms", "--upstream-retry-max-delay=800ms",
+                     "--enable-tracing=false", "--enable-otel-metrics=false",
+                     "--authz-mode=allow-all", "--authz-tokenreview-ttl=30s",
+                     "--authz-tokenreview-cache-size=2048",
+                     "--authz-tokenreview-require-token=false", "--authz-tokenreview-audiences=",
+                     "--authz-scoped-token-secret-file=", "--cache-enabled=false",
+                     "--cache-namespace=", "--kubeconfig=", "--access-log=true",
+                     "--config=", "-version=false");
+        if (r < 0)
+                fail_msg("%s", error.message);
+        assert_true(o.head_timeout_ns == UINT64_C(30000000000));
+        assert_true(o.retry_first_ns == 200000000 && o.retry_max_ns == 800000000);
+        router_options_deinit(&o);
+}
+
 static void wrong_options_have_a_sentence(void **state)
 {
         static const char *const cases[][2] = {
@@ -138,6 +167,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(options_come_from_flags_environment_and_file),
+                cmocka_unit_test(upstreams_options_are_all_taken),
                 cmocka_unit_test(wrong_options_have_a_sentence),
                 cmocka_unit_test(config_files_are_flat),
         };

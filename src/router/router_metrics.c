@@ -17,7 +17,7 @@ static const struct metric_description durations = {
         PREFIX "request_duration_seconds",
         "Time from a request's head to the end of its answer.",
         { "method", "code", "sandbox_namespace" },
-        { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 180 },
+        { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 180 },
 };
 static const struct metric_description errors = {
         METRIC_COUNTER,

@@ -152,6 +152,48 @@ def test_values_that_mean_nothing_are_refused():
             raise AssertionError(f"{name}={value} was taken")
 
 
+def of_kind(objects, kind):
+    return [each for each in objects if each["kind"] == kind]
+
+
+def selects(selector, labels):
+    return selector["matchLabels"].items() <= labels.items()
+
+
+def test_what_selects_finds_what_is_meant():
+    """Budgets and policies the Pods, Services the Pods and their ports, monitors the Services."""
+    objects = render(crds="none", serviceMonitor__enabled="true", router__tls__secret="cert")
+    pods = [each["spec"]["template"] for each in of_kind(objects, "Deployment")]
+    for kind, field in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        found = [sum(selects(each["spec"][field], pod["metadata"]["labels"])
+                     for each in of_kind(objects, kind)) for pod in pods]
+        same((kind, [1, 1]), (kind, found))
+    for service in of_kind(objects, "Service"):
+        pod, = [pod for pod in pods
+                if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()]
+        ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports, service
+    monitors = of_kind(objects, "ServiceMonitor")
+    same(2, len(monitors))
+    for monitor in monitors:
+        endpoint, = monitor["spec"]["endpoints"]
+        same("/metrics", endpoint["path"])
+        found = [service["metadata"]["name"] for service in of_kind(objects, "Service")
+                 if selects(monitor["spec"]["selector"], service["metadata"]["labels"])
+                 and endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}]
+        same((monitor["metadata"]["name"], 1), (monitor["metadata"]["name"], len(found)))
+
+
+def test_policies_let_in_what_the_pods_serve():
+    objects = render(crds="none", router__tls__secret="cert")
+    for each in of_kind(objects, "Deployment"):
+        pod = each["spec"]["template"]
+        policy, = [policy for policy in of_kind(objects, "NetworkPolicy")
+                   if selects(policy["spec"]["podSelector"], pod["metadata"]["labels"])]
+        open_ports = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+        same({port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}, open_ports)
+
+
 def test_no_workload_has_privilege():
     for each in render(crds="none"):
         if each["kind"] == "Deployment":

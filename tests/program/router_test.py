@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -245,6 +246,53 @@ def test_names_of_the_client_do_not_go_on(backend):
         assert seen["traceparent"].startswith(parent[:36]) and seen["traceparent"] != parent, seen
         line = wait_for(lambda: router.said("path=/ "), 5, "the access log")[0]
         assert "trace_id=0af7651916cd43dd8448eb211c80319c" in line, line
+
+
+FIELDS = ("method", "path", "status", "duration_ms", "client_ip", "sandbox_id",
+          "sandbox_namespace", "bytes_out", "user_agent", "trace_id", "span_id")
+
+
+def test_the_access_log_says_all_but_the_query(backend):
+    with Router(CAY, *LOCAL) as router:
+        request(router, backend, "/some/path?token=hidden", headers={"User-Agent": 'a "b" c'})
+        line = wait_for(lambda: router.said("path=/some/path"), 5, "the access log")[0]
+        found = dict(re.findall(r'(\w+)=("[^"]*"|\S*)', line))
+        same(list(FIELDS), list(found))
+        assert "hidden" not in line and "token" not in line, line
+        same(("GET", "/some/path", "200", "127.0.0.1", "box", "default", '"a ?b? c"'),
+             tuple(found[name] for name in ("method", "path", "status", "client_ip", "sandbox_id",
+                                            "sandbox_namespace", "user_agent")))
+        assert re.fullmatch(r"\d+\.\d{3}", found["duration_ms"]), line
+        assert re.fullmatch("[0-9a-f]{32}", found["trace_id"]), line
+        assert int(found["bytes_out"]) > 0, line
+
+
+UPSTREAM_METRICS = (
+    'requests_total{method="GET",code="200",sandbox_namespace="default"} 1',
+    'request_duration_seconds_count{method="GET",code="200",sandbox_namespace="default"} 1',
+    'inflight_requests 0', 'upstream_errors_total{sandbox_namespace="default",reason="dial"} ',
+    'upstream_retries_total{sandbox_namespace="default"} 1',
+    'authz_decisions_total{sandbox_namespace="default",decision="allow"} 2',
+    'cert_reloads_total{outcome="success"} ',
+    'build_info{git_version="')
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
+
+
+def test_metrics_have_upstreams_names(backend):
+    with certificates() as folder, Router(
+            CAY, *LOCAL, *folder.options(), "--upstream-max-retries=1",
+            "--upstream-retry-initial-delay=1ms") as router:
+        folder.put(*folder.authority.issue("second"), folder.authority.certificate)
+        wait_for(lambda: router.metric('sandbox_router_cert_reloads_total{outcome="success"}') == 1,
+                 10, "a reload")
+        request(router, backend)
+        same(502, request(router, backend, headers={"X-Sandbox-Port": "1"})[0])
+        text = router.get("metrics", "/metrics")[1]
+        text = text if isinstance(text, str) else text.decode()
+        for name in UPSTREAM_METRICS:
+            assert f"\nsandbox_router_{name}" in text, (name, text)
+        same(BUCKETS, tuple(map(float, re.findall(
+            r'duration_seconds_bucket\{method="GET",code="200",[^}]*le="([\d.]+)"', text))))
 
 
 def test_spans_go_to_a_collector(backend):
