@@ -61,7 +61,9 @@ static void list(struct feed *feed)
         if (!world->settling && feed->was_listed && world_chance(world, 200))
                 position -= (size_t)world_random(world, MIN(end, (size_t)8) + 1);
         feed->lost = false;
+        MEMORY_THEIRS();
         controllers_list_begin(feed->process->set, feed->kind);
+        MEMORY_OURS();
         for (size_t i = 0; i < position; i++) {
                 const struct change *change = api_change(world->api, feed->kind, i);
 
@@ -69,8 +71,11 @@ static void list(struct feed *feed)
                         feed_change(feed,
                                     &(struct change){ .event = CACHE_ADDED, .doc = change->doc });
         }
-        controllers_list_end(feed->process->set, feed->kind,
-                             api_version_at(world->api, feed->kind, position));
+        MEMORY_THEIRS();
+        if (controllers_list_end(feed->process->set, feed->kind,
+                                 api_version_at(world->api, feed->kind, position)) < 0)
+                feed->lost = true;
+        MEMORY_OURS();
         feed->position = position;
         feed->listed = feed->was_listed = true;
 }

@@ -69,11 +69,14 @@ static void survives_without_memory(void **unused)
 
         (void)unused;
         memory_owner = set_owner;
-        for (unsigned seed = 1; seed <= 100; seed++) {
+        for (unsigned seed = 1; seed <= 200; seed++) {
                 struct world_options options = { .seed = seed,
                                                  .events = 200,
                                                  .faults = 20,
+                                                 .crashes = seed / 4 % 2 ? 50 : 0,
+                                                 .two_servers = seed / 8 % 2,
                                                  .loses_events = true,
+                                                 .awake = seed % 2, /* packed, or whole */
                                                  .settles = &one_in };
 
                 state = seed;

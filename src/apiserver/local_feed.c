@@ -63,6 +63,8 @@ static bool on_event(struct storage_watch *watch, const struct storage_event *ev
 {
         struct local_feed *feed = container_of(watch, struct local_feed, watch);
 
+        if (feed->anew)
+                return true;
         tell(feed,
              !event->after    ? KUBE_DELETED
              : !event->before ? KUBE_ADDED
@@ -126,7 +128,9 @@ static void on_task(struct net_task *task)
                 r = storage_list_next(&feed->list, &doc);
                 if (r == 1)
                         tell(feed, KUBE_ADDED, doc);
-        } while (r == 1 && clock_monotonic_ns() < deadline);
+        } while (r == 1 && !feed->anew && clock_monotonic_ns() < deadline);
+        if (feed->anew)
+                return;
         if (r == 0) {
                 end_list(feed);
                 return;
@@ -163,7 +167,7 @@ int local_feed_new(const struct local_feed_options *options, struct local_feed *
 
 uint64_t local_feed_position(const struct local_feed *feed)
 {
-        return feed->watch.active ? storage_watch_position(&feed->watch) : 0;
+        return feed->watch.active && !feed->anew ? storage_watch_position(&feed->watch) : 0;
 }
 
 void local_feed_free(struct local_feed *feed)

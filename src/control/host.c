@@ -141,8 +141,9 @@ static void on_event(void *user, const struct kube_event *event)
                 controllers_list_begin(host->set, feed->kind);
                 break;
         case KUBE_LIST_END:
-                controllers_list_end(host->set, feed->kind, event->resource_version);
-                become_synced(feed);
+                r = controllers_list_end(host->set, feed->kind, event->resource_version);
+                if (r == 0)
+                        become_synced(feed);
                 break;
         case KUBE_ADDED:
                 r = controllers_feed(host->set, feed->kind, CACHE_ADDED, event->doc);
@@ -158,7 +159,8 @@ static void on_event(void *user, const struct kube_event *event)
                 break;
         }
         if (r < 0) {
-                log_error("an event of %.*s %.*s was lost, listing anew: %s",
+                log_error("%s of %.*s %.*s was lost, listing anew: %s",
+                          event->type == KUBE_LIST_END ? "some" : "an event",
                           STR_FORMAT(feed->kind->plural), STR_FORMAT(event->name), strerror(-r));
                 host->way->feed_relist(feed->source);
         }

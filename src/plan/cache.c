@@ -69,6 +69,7 @@ struct kind_state {
         uint64_t progress; /* how far its watch has come */
         bool synced;
         bool listing;
+        bool lost; /* something that was told since its last list began */
 };
 
 struct wait {
@@ -104,6 +105,7 @@ struct cache {
         struct packer *packer; /* NULL: nothing rests */
         struct list used;      /* of struct awake */
         size_t awake, awake_most;
+        size_t incomplete; /* entries that are */
         bool failed;
         uint64_t (*digest)(const struct cache_entry *entry);
         struct list tombstone_order;
@@ -210,7 +212,7 @@ bool cache_has_failed(struct cache *cache)
         bool failed = cache->failed;
 
         cache->failed = false;
-        return failed;
+        return failed || cache->incomplete > 0;
 }
 
 /* Fills what comes from the document. Takes a reference. */
@@ -499,6 +501,13 @@ static void unlink_all(struct cache *cache, struct link *links)
         }
 }
 
+static void set_incomplete(struct cache *cache, struct cache_entry *entry, bool incomplete)
+{
+        cache->incomplete += incomplete;
+        cache->incomplete -= entry->incomplete;
+        entry->incomplete = incomplete;
+}
+
 /* Puts the object under the keys that it has now. On failure it may be missing under some. */
 static int reindex(struct cache *cache, struct stored *stored)
 {
@@ -518,7 +527,7 @@ static int reindex(struct cache *cache, struct stored *stored)
                         r = link_key(cache, stored, &old, i, keys[j]);
         }
         unlink_all(cache, old);
-        entry->incomplete = r < 0;
+        set_incomplete(cache, entry, r < 0);
         stored->digest = cache->digest ? cache->digest(entry) : 0;
         return r;
 }
@@ -531,11 +540,13 @@ static uint64_t name_key(const struct cache *cache, const struct kind *kind, str
         return table_hash(table_hash(cache->seed ^ (uint64_t)(uintptr_t)kind, namespace), name);
 }
 
-static struct stored *find_name(const struct cache *cache, const struct kind *kind,
-                                struct str namespace, struct str name)
+/* Returns 1, 0 (there is none), or -ENOMEM: there may be one, which cannot be looked at. */
+static int find_name(const struct cache *cache, const struct kind *kind, struct str namespace,
+                     struct str name, struct stored **ret_stored)
 {
         struct table_node *node =
                 table_find(&cache->by_name, name_key(cache, kind, namespace, name));
+        int r = 0;
 
         for (; node; node = table_find_next(node)) {
                 struct stored *stored = container_of(node, struct stored, by_name);
@@ -544,39 +555,49 @@ static struct stored *find_name(const struct cache *cache, const struct kind *ki
                 if (stored->space->kind != kind || !is_in(stored, namespace))
                         continue;
                 entry = wake(cache, stored);
-                if (entry && str_equal(entry->meta.name, name))
-                        return stored;
+                if (!entry) {
+                        r = -ENOMEM;
+                } else if (str_equal(entry->meta.name, name)) {
+                        *ret_stored = stored;
+                        return 1;
+                }
         }
-        return NULL;
+        return r;
 }
 
-static struct stored *find_uid(const struct cache *cache, struct str uid)
+/* The same. */
+static int find_uid(const struct cache *cache, struct str uid, struct stored **ret_stored)
 {
         struct table_node *node = table_find(&cache->by_uid, table_hash(cache->seed, uid));
+        int r = 0;
 
         for (; node; node = table_find_next(node)) {
                 struct stored *stored = container_of(node, struct stored, by_uid);
                 const struct cache_entry *entry = wake(cache, stored);
 
-                if (entry && str_equal(entry->meta.uid, uid))
-                        return stored;
+                if (!entry) {
+                        r = -ENOMEM;
+                } else if (str_equal(entry->meta.uid, uid)) {
+                        *ret_stored = stored;
+                        return 1;
+                }
         }
-        return NULL;
+        return r;
 }
 
 const struct cache_entry *cache_get(const struct cache *cache, const struct kind *kind,
                                     struct str namespace, struct str name)
 {
-        struct stored *stored = find_name(cache, kind, namespace, name);
+        struct stored *stored;
 
-        return stored ? &stored->awake->entry : NULL;
+        return find_name(cache, kind, namespace, name, &stored) > 0 ? &stored->awake->entry : NULL;
 }
 
 const struct cache_entry *cache_get_uid(const struct cache *cache, struct str uid)
 {
-        struct stored *stored = find_uid(cache, uid);
+        struct stored *stored;
 
-        return stored ? &stored->awake->entry : NULL;
+        return find_uid(cache, uid, &stored) > 0 ? &stored->awake->entry : NULL;
 }
 
 const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind)
@@ -717,26 +738,26 @@ static void drop_tombstone(struct cache *cache, struct tombstone *stone)
         free(stone);
 }
 
-/* Without memory there is none: a late event may then show the object until the next list. */
-static void add_tombstone(struct cache *cache, struct str uid)
+static int add_tombstone(struct cache *cache, struct str uid)
 {
         struct tombstone *stone;
 
         if (find_tombstone(cache, uid))
-                return;
+                return 0;
         if (cache->tombstones.count == TOMBSTONES_MAX)
                 drop_tombstone(cache,
                                list_entry(cache->tombstone_order.next, struct tombstone, order));
         stone = malloc(sizeof(*stone) + uid.length);
         if (!stone)
-                return;
+                return -ENOMEM;
         stone->uid_length = uid.length;
         memcpy(stone->uid, uid.data, uid.length);
         if (table_add(&cache->tombstones, &stone->node, table_hash(cache->seed, uid)) < 0) {
                 free(stone);
-                return;
+                return -ENOMEM;
         }
         list_append(&cache->tombstone_order, &stone->order);
+        return 0;
 }
 
 /* ---- locks ---- */
@@ -783,8 +804,8 @@ int cache_lock(struct cache *cache, const struct kind *kind, struct str namespac
                 free(lock);
                 return -ENOMEM;
         }
-        stored = find_name(cache, kind, namespace, name);
-        if (stored)
+        /* What cannot be looked at now is locked when it can. */
+        if (find_name(cache, kind, namespace, name, &stored) > 0)
                 stored->awake->entry.locked = true;
         return 0;
 }
@@ -808,9 +829,9 @@ void cache_unlock(struct cache *cache, const struct kind *kind, struct str names
                   struct str name)
 {
         struct lock *lock = find_lock(cache, kind, namespace, name);
-        struct stored *stored = find_name(cache, kind, namespace, name);
+        struct stored *stored;
 
-        if (stored)
+        if (find_name(cache, kind, namespace, name, &stored) > 0)
                 stored->awake->entry.locked = false;
         if (lock) {
                 table_remove(&cache->locks, &lock->node);
@@ -849,8 +870,9 @@ void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct
                             struct str name)
 {
         struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct stored *stored;
 
-        if (!find_name(cache, kind, namespace, name) && !cache->failed)
+        if (find_name(cache, kind, namespace, name, &stored) == 0)
                 cache_unlock(cache, kind, namespace, name);
         else if (lock)
                 lock->owner = NULL;
@@ -892,6 +914,7 @@ static void tell(struct cache *cache, const struct cache_entry *before,
                 cache->changed(cache->changed_context, before, after);
 }
 
+/* An object that rests is removed without a word. */
 static void remove_stored(struct cache *cache, struct kind_state *state, struct stored *stored)
 {
         if (stored->awake)
@@ -901,10 +924,11 @@ static void remove_stored(struct cache *cache, struct kind_state *state, struct 
         table_remove(&cache->by_uid, &stored->by_uid);
         list_remove(&stored->of_kind);
         state->count--;
-        if (cache->changed && wake(cache, stored))
+        if (stored->awake) {
+                set_incomplete(cache, &stored->awake->entry, false);
                 tell(cache, &stored->awake->entry, NULL);
-        if (stored->awake)
                 detach(cache, stored);
+        }
         packer_drop(cache->packer, stored->packed);
         put_space(cache, stored->space);
         free(stored);
@@ -984,44 +1008,61 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
         return r < 0 ? r : 1;
 }
 
+/* Returns 0, or -ENOMEM: it stays, as a late event would bring it back. */
+static int remove_deleted(struct cache *cache, struct kind_state *state, struct stored *stored)
+{
+        const struct cache_entry *entry = wake(cache, stored);
+        int r = entry ? add_tombstone(cache, entry->meta.uid) : -ENOMEM;
+
+        if (r == 0)
+                remove_stored(cache, state, stored);
+        return r;
+}
+
+static int apply_deleted(struct cache *cache, struct kind_state *state, struct stored *stored,
+                         struct str uid)
+{
+        int r;
+
+        if (!stored || !str_equal(stored->awake->entry.meta.uid, uid))
+                return add_tombstone(cache, uid);
+        r = remove_deleted(cache, state, stored);
+        return r < 0 ? r : 1;
+}
+
 static int apply(struct cache *cache, struct kind_state *state, enum cache_event event,
                  struct json_doc *doc, uint64_t monotonic_ns)
 {
-        const struct cache_entry *entry = NULL;
+        const struct cache_entry *entry;
+        struct stored *stored = NULL;
         struct object_meta meta;
-        struct stored *stored;
+        int r;
 
         object_meta_read(json_root(doc), &meta);
         if (meta.name.length == 0 || meta.uid.length == 0)
                 return -EINVAL;
-        stored = find_name(cache, state->kind, meta.namespace, meta.name);
-        if (stored)
-                entry = &stored->awake->entry;
-        else if (cache->failed)
-                return -ENOMEM;
-        if (event == CACHE_DELETED) {
-                add_tombstone(cache, meta.uid);
-                if (!stored || !str_equal(entry->meta.uid, meta.uid))
-                        return 0;
-                remove_stored(cache, state, stored);
-                return 1;
-        }
+        r = find_name(cache, state->kind, meta.namespace, meta.name, &stored);
+        if (r < 0)
+                return r;
+        entry = stored ? &stored->awake->entry : NULL;
+        if (event == CACHE_DELETED)
+                return apply_deleted(cache, state, stored, meta.uid);
         if (find_tombstone(cache, meta.uid))
                 return 0;
         if (stored && !str_equal(entry->meta.uid, meta.uid)) {
                 /* One of the two is gone: the older. */
                 if (meta.resource_version <= entry->meta.resource_version)
                         return 0;
-                add_tombstone(cache, entry->meta.uid);
-                remove_stored(cache, state, stored);
+                r = remove_deleted(cache, state, stored);
+                if (r < 0)
+                        return r;
                 stored = NULL;
         }
         if (!stored)
                 return add_stored(cache, state, doc, monotonic_ns);
         stored->list_round = state->list_round;
         if (entry->incomplete && meta.resource_version == entry->meta.resource_version) {
-                int r = reindex(cache, stored);
-
+                r = reindex(cache, stored);
                 tell(cache, NULL, entry);
                 return r < 0 ? r : 1;
         }
@@ -1053,28 +1094,37 @@ void cache_list_begin(struct cache *cache, const struct kind *kind)
                 return;
         state->list_round++;
         state->listing = true;
+        state->lost = false;
 }
 
-void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version)
+void cache_lose(struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        if (state)
+                state->lost = true;
+}
+
+int cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version)
 {
         struct kind_state *state = find_kind(cache, kind);
         struct stored *stored;
 
-        if (!state)
-                return;
-        state->synced = true;
-        state->listing = false;
-        state->progress = MAX(state->progress, resource_version);
+        if (!state || !state->listing)
+                return -ENOMEM;
         list_for_each (stored, &state->objects, of_kind) {
-                const struct cache_entry *entry;
-
+                if (state->lost)
+                        break;
                 if (stored->list_round == state->list_round || stored->version > resource_version)
                         continue;
-                entry = wake(cache, stored);
-                if (entry)
-                        add_tombstone(cache, entry->meta.uid);
-                remove_stored(cache, state, stored);
+                state->lost = remove_deleted(cache, state, stored) < 0;
         }
+        state->listing = false;
+        if (state->lost)
+                return -ENOMEM;
+        state->synced = true;
+        state->progress = MAX(state->progress, resource_version);
+        return 0;
 }
 
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version)
@@ -1082,7 +1132,7 @@ void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resour
         for (size_t i = 0; i < cache->kind_count; i++) {
                 struct kind_state *state = cache->kinds[i];
 
-                if (kind ? state->kind == kind : state->synced && !state->listing)
+                if ((kind ? state->kind == kind : state->synced) && !state->listing && !state->lost)
                         state->progress = MAX(state->progress, resource_version);
         }
 }
@@ -1101,14 +1151,17 @@ bool cache_is_synced(const struct cache *cache, const struct kind *kind)
         return state && state->synced;
 }
 
-void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
+int cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
 {
-        struct stored *stored = find_uid(cache, uid);
         struct kind_state *state = find_kind(cache, kind);
+        struct stored *stored;
+        int r = find_uid(cache, uid, &stored);
 
-        add_tombstone(cache, uid);
-        if (stored && state && stored->space->kind == kind)
-                remove_stored(cache, state, stored);
+        if (r < 0)
+                return r;
+        if (r > 0 && stored->space->kind == kind)
+                return remove_deleted(cache, state, stored);
+        return add_tombstone(cache, uid);
 }
 
 void cache_free(struct cache *cache)

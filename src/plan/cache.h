@@ -51,9 +51,11 @@ int cache_set_awake(struct cache *cache, size_t awake);
 /* Packs what is more than that. As a change: what was looked up is no longer valid. */
 void cache_rest(struct cache *cache);
 
-/* Whether, since the last call, a look-up found less than there is, for want of memory. */
+/* Whether, since the last call, a look-up may have found less than there is, for want of memory.
+ * What was decided meanwhile must not be done. */
 bool cache_has_failed(struct cache *cache);
-bool cache_is_short(const struct cache *cache); /* the same, without ending it */
+/* The same of look-ups by name and uid, without ending it. */
+bool cache_is_short(const struct cache *cache);
 
 /* Says that the kind will be fed. Feeding says so too; garbage collection must know before. */
 int cache_add_kind(struct cache *cache, const struct kind *kind);
@@ -148,7 +150,7 @@ void cache_each(struct cache *cache, cache_changed_fn each, void *context);
 /*
  * An event of a watch or an object of a list. Takes a reference of its own. Older and equal
  * resourceVersions are dropped. Returns 0, 1 when something became visible, -EINVAL (no name or
- * uid), -ENOMEM (the object is to be told again, in a list).
+ * uid), -ENOMEM (it is to be told again: a watch's event in a list).
  */
 int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event event,
                 struct json_doc *doc, uint64_t monotonic_ns);
@@ -159,7 +161,14 @@ int cache_apply(struct cache *cache, const struct kind *kind, enum cache_event e
  * of ours that the list did not know yet).
  */
 void cache_list_begin(struct cache *cache, const struct kind *kind);
-void cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
+/* Returns 0, or -ENOMEM: it is not known what is gone, and the kind is to be listed again. */
+int cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resource_version);
+
+/*
+ * Something of the kind that a watch or list told is not in the cache, for want of memory: a list
+ * under way tells of nothing that it is gone, and the watch comes no further until the next list.
+ */
+void cache_lose(struct cache *cache, const struct kind *kind);
 
 /*
  * The watch of a kind (NULL: of every synced kind) has come so far: by an event, or a bookmark.
@@ -172,8 +181,8 @@ uint64_t cache_progress(const struct cache *cache, const struct kind *kind);
 bool cache_is_synced(const struct cache *cache, const struct kind *kind);
 
 /* Our own delete was answered with success and nothing of the object remains: it is hidden, and
- * events of that uid are ignored, until the watch reports the deletion. */
-void cache_deleted(struct cache *cache, const struct kind *kind, struct str uid);
+ * events of that uid are ignored, until the watch reports the deletion. Returns 0 or -ENOMEM. */
+int cache_deleted(struct cache *cache, const struct kind *kind, struct str uid);
 
 /*
  * Marks an object (or the name of one to be made) as being written by `owner` (not NULL). Returns

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/failing_allocation.h"
 #include "kinds/kind.h"
 #include "plan/cache.h"
 
@@ -333,6 +334,111 @@ static void locked_ones_stay(void **state)
         assert_false(cache_has_failed(cache));
 }
 
+/* ---- without memory ---- */
+
+/* What is missing from a list that lost something may be what was lost. */
+static void lists_that_lost_something_end_nothing(void **state)
+{
+        long n = 0;
+
+        (void)state;
+        for (bool failed = true; failed; n++) {
+                _cleanup_(cache_freep) struct cache *cache = NULL;
+                int r;
+
+                begin(&cache);
+                cache_list_begin(cache, &kind_pod);
+                apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+                apply(cache, CACHE_ADDED, "b", "u2", 2, "");
+                apply(cache, CACHE_ADDED, "c", "u3", 3, "");
+                assert_int_equal(cache_list_end(cache, &kind_pod, 10), 0);
+                cache_rest(cache);
+                _cleanup_doc_ struct json_doc *a = make("a", "u1", 11, ""),
+                                              *b = make("b", "u2", 2, "");
+                allocation_fail_after(n);
+                cache_list_begin(cache, &kind_pod);
+                if (cache_apply(cache, &kind_pod, CACHE_ADDED, a, 1) < 0)
+                        cache_lose(cache, &kind_pod);
+                if (cache_apply(cache, &kind_pod, CACHE_ADDED, b, 1) < 0)
+                        cache_lose(cache, &kind_pod);
+                cache_advance(cache, &kind_pod, 12);
+                assert_int_equal(cache_progress(cache, &kind_pod), 10);
+                r = cache_list_end(cache, &kind_pod, 20);
+                failed = allocation_failed();
+                assert_true(r == 0 || (r == -ENOMEM && failed));
+                cache_advance(cache, &kind_pod, 21);
+                assert_int_equal(cache_progress(cache, &kind_pod), r == 0 ? 21 : 10);
+                assert_int_equal(version_of(cache, "b"), 2);
+                assert_int_equal(version_of(cache, "c"), r == 0 ? 0 : 3);
+                /* The next list makes it good. */
+                cache_list_begin(cache, &kind_pod);
+                assert_true(cache_apply(cache, &kind_pod, CACHE_ADDED, a, 1) >= 0);
+                assert_true(cache_apply(cache, &kind_pod, CACHE_ADDED, b, 1) >= 0);
+                assert_int_equal(cache_list_end(cache, &kind_pod, 20), 0);
+                assert_int_equal(version_of(cache, "a"), 11);
+                assert_int_equal(version_of(cache, "c"), 0);
+        }
+        assert_true(n > 3);
+}
+
+/* A deleted object that is not remembered could come back with a late event. */
+static void deletions_that_are_not_remembered_are_none(void **state)
+{
+        long n = 0;
+
+        (void)state;
+        for (bool failed = true; failed; n++) {
+                _cleanup_(cache_freep) struct cache *cache = NULL;
+                int r;
+
+                begin(&cache);
+                apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+                apply(cache, CACHE_ADDED, "b", "u2", 2, "");
+                cache_rest(cache);
+                allocation_fail_after(n);
+                r = cache_deleted(cache, &kind_pod, STR("u1"));
+                failed = allocation_failed();
+                assert_int_equal(r, failed ? -ENOMEM : 0);
+                assert_int_equal(version_of(cache, "a"), failed ? 1 : 0);
+                assert_int_equal(cache_deleted(cache, &kind_pod, STR("u1")), 0);
+                assert_int_equal(apply(cache, CACHE_MODIFIED, "a", "u1", 3, ""), 0);
+                assert_int_equal(version_of(cache, "a"), 0);
+        }
+        assert_true(n > 1);
+}
+
+/* Who finds nothing can ask whether there is nothing: also what is in the cache and in no index. */
+static void tells_what_it_cannot_find(void **state)
+{
+        long n = 0;
+
+        (void)state;
+        for (bool failed = true; failed; n++) {
+                _cleanup_(cache_freep) struct cache *cache = NULL;
+                size_t found = 0;
+                int r;
+
+                begin(&cache);
+                int index = cache_add_index(cache, &kind_pod, true, own_group_keys);
+                assert_int_equal(cache_add_kind(cache, &kind_pod), 0);
+                _cleanup_doc_ struct json_doc *doc =
+                        make("a", "u1", 1, ",\"labels\":{\"group\":\"g\"}");
+                allocation_fail_after(n);
+                r = cache_apply(cache, &kind_pod, CACHE_ADDED, doc, 1);
+                cache_rest(cache);
+                cache_for_each_in(it, cache, index, &kind_pod, STR("n"), STR("g")) found++;
+                failed = allocation_failed();
+                if (!found)
+                        assert_true(cache_has_failed(cache) || !version_of(cache, "a"));
+                assert_true(r == 1 || (r == -ENOMEM && failed));
+                if (r < 0)
+                        assert_int_equal(cache_apply(cache, &kind_pod, CACHE_ADDED, doc, 1), 1);
+                assert_false(cache_has_failed(cache));
+                assert_int_equal(cache_index_count(cache, index, STR("n"), STR("g")), 1);
+        }
+        assert_true(n > 3);
+}
+
 #define WHOLE_AND_PACKED(test)                                                                     \
         cmocka_unit_test_setup(test, keep_all), cmocka_unit_test_setup(test, keep_one)
 
@@ -349,6 +455,9 @@ int main(void)
                 WHOLE_AND_PACKED(remembers_few_dead),
                 WHOLE_AND_PACKED(finds_all_that_rests),
                 WHOLE_AND_PACKED(locked_ones_stay),
+                WHOLE_AND_PACKED(lists_that_lost_something_end_nothing),
+                WHOLE_AND_PACKED(deletions_that_are_not_remembered_are_none),
+                WHOLE_AND_PACKED(tells_what_it_cannot_find),
         };
 
         return run_unit_tests("cache", tests);

@@ -146,6 +146,8 @@ int controllers_feed(struct controllers *set, const struct kind *kind, enum cach
         int r = cache_apply(set->cache, kind, event, doc, set->now.monotonic_ns);
         struct object_meta meta;
 
+        if (r == -ENOMEM)
+                cache_lose(set->cache, kind);
         if (r >= 0) {
                 object_meta_read(json_root(doc), &meta);
                 cache_advance(set->cache, kind, meta.resource_version);
@@ -173,10 +175,13 @@ static bool is_synced(const struct controllers *set, const struct controller *co
         return true;
 }
 
-void controllers_list_end(struct controllers *set, const struct kind *kind,
-                          uint64_t resource_version)
+int controllers_list_end(struct controllers *set, const struct kind *kind,
+                         uint64_t resource_version)
 {
-        cache_list_end(set->cache, kind, resource_version);
+        int r = cache_list_end(set->cache, kind, resource_version);
+
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < set->count; i++) {
                 if (set->synced[i] || !is_synced(set, set->list[i]))
                         continue;
@@ -189,6 +194,7 @@ void controllers_list_end(struct controllers *set, const struct kind *kind,
                         queue_push(&set->queue, key);
                 }
         }
+        return 0;
 }
 
 static size_t controller_index(const struct controllers *set, const struct controller *controller)
@@ -203,6 +209,8 @@ static size_t controller_index(const struct controllers *set, const struct contr
 /* Without memory for a key, everything is looked at anew a little later. */
 static void miss(struct controllers *set)
 {
+        if (set->missed)
+                return;
         set->missed = true;
         set->resync_ns = set->now.monotonic_ns + set->options.backoff_most_ns / 30;
 }
@@ -376,6 +384,11 @@ uint64_t controllers_run(struct controllers *set, struct instant now)
 
                 if (!set->synced[index]) {
                         queue_wait(&set->queue, key, &set->unsynced[index]);
+                        continue;
+                }
+                /* It was to come back later, but there was no memory to note when. */
+                if (key->in_flight && !key->controller->overlapping) {
+                        key->dirty = true;
                         continue;
                 }
                 if (key->rest_until_ns > now.monotonic_ns) {

@@ -87,16 +87,18 @@ void controllers_enqueue(struct controllers *set, const struct controller *contr
 void controllers_enqueue_after(struct controllers *set, const struct controller *controller,
                                struct str namespace, struct str name, uint64_t delay_ns);
 
+/* As cache_apply(): after -ENOMEM the kind is to be listed again. */
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
                      struct json_doc *doc);
 /* A bookmark: the kind's watch has come so far and there was nothing to tell. `kind` NULL: those of
  * all kinds that are synced, for feeds that are ordered among each other. */
 void controllers_advance(struct controllers *set, const struct kind *kind,
                          uint64_t resource_version);
-/* Around a complete list; controllers_list_end() also says that the kind is synced. */
+/* Around a complete list; controllers_list_end() also says that the kind is synced. It returns 0,
+ * or -ENOMEM: something of the list was lost, and the kind is to be listed again. */
 void controllers_list_begin(struct controllers *set, const struct kind *kind);
-void controllers_list_end(struct controllers *set, const struct kind *kind,
-                          uint64_t resource_version);
+int controllers_list_end(struct controllers *set, const struct kind *kind,
+                         uint64_t resource_version);
 
 /*
  * Plans and submits everything that is due. Returns the monotonic time at which to call again if

@@ -21,6 +21,7 @@ enum run_action_state {
         RUN_SENT,
         RUN_RESEND, /* its outcome was unknown; to be sent again as it is */
         RUN_STALE,  /* the cache must first see why it was refused */
+        RUN_UNSEEN, /* done, but the cache had no memory for it: to be told again */
         RUN_DONE,
         RUN_FAILED,
 };
@@ -31,9 +32,9 @@ struct run_action {
         struct run *run;
         struct action sent; /* with fix-ups filled in */
         enum run_action_state state;
-        uint64_t resend_ns; /* or when to wait no longer */
+        uint64_t resend_ns; /* or when to wait no longer, or when to tell the cache again */
         unsigned attempts;
-        uint64_t written; /* RUN_STALE: the version that we wrote and the cache could not take */
+        int answer; /* the status of a success */
 };
 
 /* A plan on its way. */
@@ -251,29 +252,30 @@ static void count_answer(struct controllers *set, const struct action *action,
                 counters->failures++;
 }
 
-/* What we wrote is true from now on, before any watch says so. */
-static int overlay(struct controllers *set, const struct action *action,
-                   const struct action_result *result)
+/* What we wrote is true from now on, before any watch says so. Returns -ENOMEM if the cache could
+ * not take it. */
+static int overlay(struct run *run, size_t index)
 {
+        const struct action *action = &run->actions[index];
+        struct controllers *set = run->set;
+        struct json_doc *object = run->objects[index];
         struct object_meta meta;
 
         if (action->type == ACTION_BIND || action->type == ACTION_FINALIZE || action->best_effort)
                 return 0;
         if (action->type == ACTION_DELETE) {
-                if (result->object && succeeded(result->status))
-                        object_meta_read(json_root(result->object), &meta);
+                bool found = succeeded(run->states[index].answer);
+
+                if (object && found)
+                        object_meta_read(json_root(object), &meta);
                 /* A grace period or finalizers keep it; else it is the last state of what went. */
-                if (!result->object || !succeeded(result->status) ||
-                    !object_meta_is_deleting(&meta) ||
-                    (json_count(meta.finalizers) == 0 && meta.deletion_grace_seconds <= 0)) {
-                        cache_deleted(set->cache, action->kind, action->uid);
-                        return 0;
-                }
+                if (!object || !found || !object_meta_is_deleting(&meta) ||
+                    (json_count(meta.finalizers) == 0 && meta.deletion_grace_seconds <= 0))
+                        return cache_deleted(set->cache, action->kind, action->uid);
         }
-        if (!result->object)
+        if (!object)
                 return 0;
-        return cache_apply(set->cache, action->kind, CACHE_MODIFIED, result->object,
-                           set->now.monotonic_ns);
+        return cache_apply(set->cache, action->kind, CACHE_MODIFIED, object, set->now.monotonic_ns);
 }
 
 static uint64_t resend_delay(struct controllers *set, unsigned attempts)
@@ -311,7 +313,7 @@ static bool send_again(struct run *run, size_t index, const struct action_result
         return true;
 }
 
-/* Whether the cache knows the state that made the API refuse, or what we wrote. */
+/* Whether the cache knows the state that made the API refuse. */
 static bool sees_conflict(const struct run *run, size_t index)
 {
         const struct action *action = &run->actions[index];
@@ -320,9 +322,6 @@ static bool sees_conflict(const struct run *run, size_t index)
 
         if (!entry && cache_is_short(run->set->cache))
                 return false;
-        if (run->states[index].written)
-                return entry && !entry->incomplete &&
-                       entry->meta.resource_version >= run->states[index].written;
         if (action->type == ACTION_CREATE)
                 return entry != NULL;
         return !entry || !str_equal(entry->meta.uid, action->uid) ||
@@ -348,19 +347,21 @@ static bool wait_for_cache(struct run *run, size_t index, const struct action_re
         return true;
 }
 
-/* The cache had no memory for what we wrote: nobody plans with it until a watch has told. */
-static bool wait_for_echo(struct run *run, size_t index, const struct action_result *result)
+/*
+ * Tells the cache what we wrote. While it has no memory for it the objects stay locked: nobody
+ * plans with what they were before. Returns true when the action waits.
+ */
+static bool wait_for_memory(struct run *run, size_t index)
 {
         struct run_action *state = &run->states[index];
-        struct object_meta meta;
 
-        object_meta_read(json_root(result->object), &meta);
-        if (run->set->stopped || meta.resource_version == 0)
+        if (overlay(run, index) != -ENOMEM || run->set->stopped)
                 return false;
-        state->written = meta.resource_version;
-        state->state = RUN_STALE;
-        state->resend_ns = run->set->now.monotonic_ns + CATCH_UP_NS;
-        list_append(&run->set->stale, &state->list);
+        if (state->state != RUN_UNSEEN)
+                list_append(&run->set->stale, &state->list);
+        state->state = RUN_UNSEEN;
+        state->attempts++;
+        state->resend_ns = run->set->now.monotonic_ns + resend_delay(run->set, state->attempts);
         return true;
 }
 
@@ -376,7 +377,8 @@ static void answer(struct run *run, size_t index, const struct action_result *re
         if (success) {
                 if (result->object)
                         run->objects[index] = json_doc_ref(result->object);
-                if (overlay(set, action, result) == -ENOMEM && wait_for_echo(run, index, result))
+                run->states[index].answer = result->status;
+                if (wait_for_memory(run, index))
                         return;
         } else if (!action->best_effort && result->status != -ECANCELED && run->status == 0) {
                 run->status = result->status ? result->status : -EIO;
@@ -390,7 +392,17 @@ static void answer(struct run *run, size_t index, const struct action_result *re
                 release_dependents(run, index);
 }
 
-/* Ends the waiting of those whose conflict the cache shows by now. */
+static bool still_waits(struct run *run, size_t index)
+{
+        const struct run_action *state = &run->states[index];
+
+        if (state->state == RUN_UNSEEN)
+                return wait_for_memory(run, index);
+        return !run->set->stopped && !sees_conflict(run, index) &&
+               state->resend_ns > run->set->now.monotonic_ns;
+}
+
+/* Ends the waiting of those of which the cache knows by now. */
 static void end_stale(struct controllers *set)
 {
         struct run_action *state;
@@ -399,11 +411,10 @@ static void end_stale(struct controllers *set)
                 struct run *run = state->run;
                 size_t index = (size_t)(state - run->states);
 
-                if (!set->stopped && !sees_conflict(run, index) &&
-                    state->resend_ns > set->now.monotonic_ns)
+                if (still_waits(run, index))
                         continue;
                 list_remove(&state->list);
-                settle(run, index, state->written ? RUN_DONE : RUN_FAILED);
+                settle(run, index, state->state == RUN_UNSEEN ? RUN_DONE : RUN_FAILED);
                 if (!run->is_batch)
                         release_dependents(run, index);
                 if (run->open == 0)
