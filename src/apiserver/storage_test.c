@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "store/fault_vfs.h"
 #include "json/json.h"
 
 /* ---- a storage and what happened in it ---- */
 
 struct fixture {
-        char directory[64];
+        struct test_folder folder;
         uv_loop_t loop;
         struct storage *storage;
         struct storage_type *type;
@@ -49,7 +49,7 @@ static void on_failed(void *user, int reason)
 static void open_storage(struct fixture *f, const char *vfs, bool on_disk, unsigned log_events)
 {
         struct storage_config config = { .loop = &f->loop,
-                                         .directory = on_disk ? f->directory : NULL,
+                                         .directory = on_disk ? f->folder.path : NULL,
                                          .vfs = vfs,
                                          .log_events = log_events,
                                          .failed = on_failed,
@@ -71,9 +71,7 @@ static int setup(void **state)
 {
         struct fixture *f = calloc(1, sizeof(*f));
 
-        snprintf(f->directory, sizeof(f->directory), "/tmp/cay-storage-XXXXXX");
-        if (!mkdtemp(f->directory))
-                return -1;
+        test_folder_make(&f->folder);
         uv_loop_init(&f->loop);
         fault_vfs_reset();
         *state = f;
@@ -83,17 +81,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
         struct fixture *f = *state;
-        char path[128];
 
         fault_vfs_reset();
         if (f->storage)
                 close_storage(f);
         assert_int_equal(uv_loop_close(&f->loop), 0);
-        snprintf(path, sizeof(path), "%s/cay.db", f->directory);
-        unlink(path);
-        snprintf(path, sizeof(path), "%s/cay.db-wal", f->directory);
-        unlink(path);
-        rmdir(f->directory);
+        test_folder_remove(&f->folder);
         free(f);
         return 0;
 }

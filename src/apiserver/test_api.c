@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "store/fault_vfs.h"
 
@@ -24,7 +23,7 @@ static void start(struct test_api *api)
         const struct jwt_key *keys[] = { api->key };
         const struct apiserver_config config = {
                 .loop = api->loop,
-                .data_directory = api->directory[0] ? api->directory : NULL,
+                .data_directory = api->folder.path[0] ? api->folder.path : NULL,
                 .data_vfs = api->vfs,
                 .tokens = tokens,
                 .token_count = ARRAY_SIZE(tokens),
@@ -62,10 +61,8 @@ static int setup(void **state, bool on_disk, const char *vfs)
         uv_loop_init(&api->uv);
         assert_int_equal(net_loop_new(&api->uv, &api->loop), 0);
         assert_int_equal(jwt_key_make(&api->key), 0);
-        if (on_disk) {
-                snprintf(api->directory, sizeof(api->directory), "/tmp/cay-api-XXXXXX");
-                assert_non_null(mkdtemp(api->directory));
-        }
+        if (on_disk)
+                test_folder_make(&api->folder);
         start(api);
         *state = api;
         return 0;
@@ -96,7 +93,6 @@ void test_api_restart(struct test_api *api)
 int test_api_teardown(void **state)
 {
         struct test_api *api = *state;
-        char path[128];
 
         stop(api);
         net_loop_free(api->loop);
@@ -106,13 +102,8 @@ int test_api_teardown(void **state)
         if (api->doc)
                 json_doc_unref(api->doc);
         buffer_deinit(&api->body);
-        if (api->directory[0]) {
-                snprintf(path, sizeof(path), "%s/cay.db", api->directory);
-                unlink(path);
-                snprintf(path, sizeof(path), "%s/cay.db-wal", api->directory);
-                unlink(path);
-                rmdir(api->directory);
-        }
+        if (api->folder.path[0])
+                test_folder_remove(&api->folder);
         free(api);
         return 0;
 }

@@ -4,7 +4,7 @@
 #include <uv.h>
 
 #include "apiserver/apiserver.h"
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "crypto/jwt.h"
 #include "net/http_client.h"
 #include "json/json.h"
@@ -17,7 +17,7 @@ struct test_api {
         struct http_client *client;
         struct net_address address;
         struct jwt_key *key;
-        char directory[64]; /* of the data; empty: memory only */
+        struct test_folder folder; /* of the data; without a path: memory only */
         const char *vfs;
         int failed; /* what config.failed was told */
 

@@ -2,7 +2,6 @@
 #include "client/config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,41 +9,16 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/test.h"
-
-struct folder {
-        char path[40];
-        int fd;
-};
+#include "base/test_folder.h"
 
 static int setup(void **state)
 {
-        struct folder *folder = calloc(1, sizeof(*folder));
-
-        strcpy(folder->path, "/tmp/config-test.XXXXXX");
-        assert_non_null(mkdtemp(folder->path));
-        folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        *state = folder;
         unsetenv("KUBERNETES_SERVICE_HOST");
         unsetenv("KUBECONFIG");
-        return 0;
+        return test_folder_setup(state);
 }
 
-static int teardown(void **state)
-{
-        static const char *const files[] = { "config",    "ca.crt", "token",
-                                             "namespace", "c.pem",  "k.pem" };
-        struct folder *folder = *state;
-
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                unlinkat(folder->fd, files[i], 0);
-        fd_close(folder->fd);
-        int r = rmdir(folder->path);
-        free(folder);
-        return r;
-}
-
-static void put(struct folder *folder, const char *name, const char *text)
+static void put(struct test_folder *folder, const char *name, const char *text)
 {
         assert_int_equal(file_write_atomic(folder->fd, name, str_from(text), 0600), 0);
 }
@@ -102,7 +76,7 @@ static const char two_contexts[] =
 
 static void contexts_are_taken_apart(void **state)
 {
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
         struct error error = {};
         _cleanup_kube_config_ struct kube_config a = {}, b = {}, c = {}, d = {};
 
@@ -171,7 +145,7 @@ static void what_is_wrong_is_named(void **state)
                 { NULL, "a: [", -EBADMSG, "" },
                 { NULL, "kind: Config", -ENOENT, "current-context" },
         };
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_kube_config_ struct kube_config config = {};
@@ -222,7 +196,7 @@ static void addresses_that_are_none_are_refused(void **state)
 
 static void a_token_file_is_read_again(void **state)
 {
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
         struct error error = {};
         _cleanup_kube_config_ struct kube_config config = {};
         uint64_t now = 5 * NS_PER_SECOND;
@@ -257,7 +231,7 @@ static void a_token_file_is_read_again(void **state)
 
 static void what_is_written_is_read(void **state)
 {
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
         struct error error = {};
         _cleanup_kube_config_ struct kube_config config = {}, found = {}, missing = {};
         const struct kube_config_entry entry = {
@@ -297,11 +271,15 @@ static void what_is_written_is_read(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(contexts_are_taken_apart, setup, teardown),
-                cmocka_unit_test_setup_teardown(what_is_wrong_is_named, setup, teardown),
+                cmocka_unit_test_setup_teardown(contexts_are_taken_apart, setup,
+                                                test_folder_teardown),
+                cmocka_unit_test_setup_teardown(what_is_wrong_is_named, setup,
+                                                test_folder_teardown),
                 cmocka_unit_test(addresses_that_are_none_are_refused),
-                cmocka_unit_test_setup_teardown(a_token_file_is_read_again, setup, teardown),
-                cmocka_unit_test_setup_teardown(what_is_written_is_read, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_token_file_is_read_again, setup,
+                                                test_folder_teardown),
+                cmocka_unit_test_setup_teardown(what_is_written_is_read, setup,
+                                                test_folder_teardown),
         };
         return run_unit_tests("config", tests);
 }

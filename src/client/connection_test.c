@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/fd.h"
+#include "base/test_folder.h"
 #include "client/fake_api.h"
 #include "client/proxy.h"
 #include "crypto/encode.h"
@@ -50,7 +50,8 @@ struct cluster {
         struct fake_api api;
         struct test_certificates certificates;
         struct tls_context *tls;
-        char folder[40], path[64];
+        struct test_folder folder;
+        char path[64];
 };
 
 /* Text of the kubeconfig; `user` may be empty. */
@@ -76,9 +77,9 @@ static void write_config(struct cluster *c, const char *more, const char *user)
 static void listen_with_tls(struct cluster *c, enum tls_client_certificate mode, bool http2)
 {
         unsetenv("HTTPS_PROXY");
-        *c = (struct cluster){ .folder = "/tmp/connection-test.XXXXXX" };
-        assert_non_null(mkdtemp(c->folder));
-        snprintf(c->path, sizeof(c->path), "%s/config", c->folder);
+        *c = (struct cluster){};
+        test_folder_make(&c->folder);
+        snprintf(c->path, sizeof(c->path), "%s/config", c->folder.path);
         test_certificates_set_up(&c->certificates);
         c->tls = test_server_context(&c->certificates, mode, http2);
         fake_listen(&c->api, tls_context_filter(c->tls));
@@ -96,8 +97,7 @@ static void tear_down(struct cluster *c)
         fake_tear_down(&c->api);
         tls_context_free(c->tls);
         test_certificates_tear_down(&c->certificates);
-        unlink(c->path);
-        assert_int_equal(rmdir(c->folder), 0);
+        test_folder_remove(&c->folder);
 }
 
 /* ---- HTTP/2 ---- */
@@ -626,7 +626,7 @@ static void use_plugin(struct cluster *c, const char *status, struct str certifi
                                        "cat <<'END'\n"
                                        "{\"kind\": \"ExecCredential\", \"apiVersion\": "
                                        "\"client.authentication.k8s.io/v1beta1\", \"status\": {%s",
-                                       c->folder, status),
+                                       c->folder.path, status),
                          0);
         if (certificate.length > 0) {
                 assert_int_equal(buffer_append_str(&script, STR("\"clientCertificateData\": \"")),
@@ -637,7 +637,7 @@ static void use_plugin(struct cluster *c, const char *status, struct str certifi
                 assert_int_equal(buffer_append_str(&script, STR("\"")), 0);
         }
         assert_int_equal(buffer_append_str(&script, STR("}}\nEND\n")), 0);
-        snprintf(path, sizeof(path), "%s/plugin", c->folder);
+        snprintf(path, sizeof(path), "%s/plugin", c->folder.path);
         assert_int_equal(file_write_atomic(AT_FDCWD, path, buffer_str(&script), 0600), 0);
         assert_int_equal(buffer_printf(&user,
                                        "exec: {apiVersion: client.authentication.k8s.io/v1beta1,"
@@ -649,20 +649,16 @@ static void use_plugin(struct cluster *c, const char *status, struct str certifi
         fake_load(&c->api, c->path, (struct kube_client_options){});
 }
 
-/* Counts its runs, and removes its files. */
 static unsigned plugin_runs(struct cluster *c)
 {
         _cleanup_buffer_ struct buffer runs = {};
         char path[64];
         unsigned count = 0;
 
-        snprintf(path, sizeof(path), "%s/runs", c->folder);
+        snprintf(path, sizeof(path), "%s/runs", c->folder.path);
         assert_int_equal(file_read(AT_FDCWD, path, 4096, &runs), 0);
         for (size_t i = 0; i < runs.length; i++)
                 count += runs.data[i] == '\n';
-        unlink(path);
-        snprintf(path, sizeof(path), "%s/plugin", c->folder);
-        unlink(path);
         return count;
 }
 

@@ -2,7 +2,6 @@
 #include "crypto/certificate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -12,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "crypto/openssl.h"
 
 static const struct str server_names[] = { STR("localhost"), STR("*.default.svc"), STR("127.0.0.1"),
@@ -214,38 +213,9 @@ static void names_that_are_none_are_refused(void **state)
         assert_null(pair.certificate.data);
 }
 
-struct folder {
-        char path[32];
-        int fd;
-};
-
-static int folder_setup(void **state)
-{
-        struct folder *folder = calloc(1, sizeof(*folder));
-
-        strcpy(folder->path, "/tmp/ca-test.XXXXXX");
-        assert_non_null(mkdtemp(folder->path));
-        folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        *state = folder;
-        return 0;
-}
-
-static int folder_teardown(void **state)
-{
-        static const char *const files[] = { "ca.crt", "ca.key", "server.crt", "server.key" };
-        struct folder *folder = *state;
-
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                unlinkat(folder->fd, files[i], 0);
-        fd_close(folder->fd);
-        int r = rmdir(folder->path);
-        free(folder);
-        return r;
-}
-
 static void the_authority_outlives_its_process(void **state)
 {
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
         _cleanup_ca_ struct ca *made = NULL, *read = NULL, *renewed = NULL, *bad = NULL;
         _cleanup_certificate_pair_ struct certificate_pair pair = {};
         struct error error = {};
@@ -287,7 +257,7 @@ static void the_authority_outlives_its_process(void **state)
 
 static void a_leaf_is_issued_again_only_when_it_must_be(void **state)
 {
-        struct folder *folder = *state;
+        struct test_folder *folder = *state;
         _cleanup_ca_ struct ca *ca = NULL, *other = NULL;
         struct error error = {};
         uint64_t now = clock_realtime_ns();
@@ -340,10 +310,10 @@ int main(void)
                 cmocka_unit_test(clients_carry_their_user_and_groups),
                 cmocka_unit_test(a_nul_in_a_subject_is_no_name),
                 cmocka_unit_test(names_that_are_none_are_refused),
-                cmocka_unit_test_setup_teardown(the_authority_outlives_its_process, folder_setup,
-                                                folder_teardown),
+                cmocka_unit_test_setup_teardown(the_authority_outlives_its_process,
+                                                test_folder_setup, test_folder_teardown),
                 cmocka_unit_test_setup_teardown(a_leaf_is_issued_again_only_when_it_must_be,
-                                                folder_setup, folder_teardown),
+                                                test_folder_setup, test_folder_teardown),
         };
         return run_unit_tests("certificate", tests);
 }

@@ -2,13 +2,10 @@
 #include "crypto/encode.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fd.h"
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "crypto/digest.h"
 #include "crypto/token.h"
 
@@ -133,7 +130,8 @@ static void secrets_compare_by_all_their_bytes(void **state)
 
 static void tokens_are_kept_in_their_file(void **state)
 {
-        char folder[] = "/tmp/token-test.XXXXXX", first[TOKEN_SIZE], second[TOKEN_SIZE];
+        _cleanup_test_folder_ struct test_folder folder;
+        char first[TOKEN_SIZE], second[TOKEN_SIZE];
         struct error error = {};
         struct stat status;
 
@@ -143,26 +141,23 @@ static void tokens_are_kept_in_their_file(void **state)
         assert_int_equal(strlen(first), TOKEN_SIZE - 1);
         assert_string_not_equal(first, second);
 
-        assert_non_null(mkdtemp(folder));
-        _cleanup_close_ int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        test_folder_make(&folder);
         _cleanup_buffer_ struct buffer made = {}, read = {}, bad = {};
-        assert_int_equal(token_load_or_create(directory, "token", &error, &made), 0);
-        assert_int_equal(token_load_or_create(directory, "token", &error, &read), 0);
+        assert_int_equal(token_load_or_create(folder.fd, "token", &error, &made), 0);
+        assert_int_equal(token_load_or_create(folder.fd, "token", &error, &read), 0);
         assert_int_equal(made.length, TOKEN_SIZE - 1);
         assert_true(str_equal(buffer_str(&made), buffer_str(&read)));
-        assert_int_equal(fstatat(directory, "token", &status, 0), 0);
+        assert_int_equal(fstatat(folder.fd, "token", &status, 0), 0);
         assert_int_equal(status.st_mode & 0777, 0600);
 
         static const struct str wrong[] = { STR(""), STR("short\n"),
                                             STR("0123456789abcdef 0123456789"),
                                             STR("0123456789abcdef0123456789\n\n") };
         for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-                assert_int_equal(file_write_atomic(directory, "token", wrong[i], 0600), 0);
-                assert_int_equal(token_load_or_create(directory, "token", &error, &bad), -EBADMSG);
+                assert_int_equal(file_write_atomic(folder.fd, "token", wrong[i], 0600), 0);
+                assert_int_equal(token_load_or_create(folder.fd, "token", &error, &bad), -EBADMSG);
         }
         assert_int_equal(bad.length, 0);
-        unlinkat(directory, "token", 0);
-        assert_int_equal(rmdir(folder), 0);
 }
 
 int main(void)

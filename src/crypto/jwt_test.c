@@ -2,12 +2,9 @@
 #include "crypto/jwt.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/fd.h"
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "crypto/encode.h"
 
 #define CLAIMS "{\"sub\":\"system:serviceaccount:default:default\",\"exp\":1}"
@@ -108,16 +105,15 @@ static void confusing_tokens_are_refused(void **state)
 
 static void the_key_stays_in_its_file(void **state)
 {
-        char folder[] = "/tmp/jwt-test.XXXXXX";
+        _cleanup_test_folder_ struct test_folder folder;
         struct error error = {};
         _cleanup_jwt_key_ struct jwt_key *made = NULL, *read = NULL, *bad = NULL;
         _cleanup_buffer_ struct buffer token = {}, claims = {}, jwk = {};
 
         (void)state;
-        assert_non_null(mkdtemp(folder));
-        _cleanup_close_ int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        assert_int_equal(jwt_key_load_or_create(directory, "sa.key", &error, &made), 0);
-        assert_int_equal(jwt_key_load_or_create(directory, "sa.key", &error, &read), 0);
+        test_folder_make(&folder);
+        assert_int_equal(jwt_key_load_or_create(folder.fd, "sa.key", &error, &made), 0);
+        assert_int_equal(jwt_key_load_or_create(folder.fd, "sa.key", &error, &read), 0);
         assert_true(str_equal(jwt_key_id(made), jwt_key_id(read)));
         assert_int_equal(jwt_sign(made, STR(CLAIMS), &token), 0);
         const struct jwt_key *keys[] = { read };
@@ -127,11 +123,9 @@ static void the_key_stays_in_its_file(void **state)
         assert_true(str_starts_with(buffer_str(&jwk), STR("{\"use\":\"sig\",\"kty\":\"EC\"")));
         assert_true(str_ends_with(buffer_str(&jwk), STR("\"}")));
 
-        assert_int_equal(file_write_atomic(directory, "sa.key", STR("damaged"), 0600), 0);
-        assert_int_equal(jwt_key_load_or_create(directory, "sa.key", &error, &bad), -EBADMSG);
+        assert_int_equal(file_write_atomic(folder.fd, "sa.key", STR("damaged"), 0600), 0);
+        assert_int_equal(jwt_key_load_or_create(folder.fd, "sa.key", &error, &bad), -EBADMSG);
         assert_non_null(strstr(error.message, "sa.key"));
-        unlinkat(directory, "sa.key", 0);
-        assert_int_equal(rmdir(folder), 0);
 }
 
 int main(void)

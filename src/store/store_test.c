@@ -11,14 +11,14 @@
 #include <unistd.h>
 
 #include "base/limit.h"
-#include "base/test.h"
+#include "base/test_folder.h"
 #include "store/fault_vfs.h"
 
 enum { ROWS = 64 };
 
 /* A store with what it loaded and what it answered. */
 struct fixture {
-        char directory[64];
+        struct test_folder folder;
         uv_loop_t loop;
         struct store *store;
         uint64_t revision;
@@ -70,7 +70,7 @@ static int open_store(struct fixture *f, const char *vfs)
 {
         struct store_config config = {
                 .loop = &f->loop,
-                .directory = f->directory,
+                .directory = f->folder.path,
                 .vfs = vfs,
                 .load = on_load,
                 .done = on_done,
@@ -98,9 +98,7 @@ static int setup(void **state)
 {
         struct fixture *f = calloc(1, sizeof(*f));
 
-        snprintf(f->directory, sizeof(f->directory), "/tmp/cay-store-XXXXXX");
-        if (!mkdtemp(f->directory))
-                return -1;
+        test_folder_make(&f->folder);
         uv_loop_init(&f->loop);
         for (int i = 0; i < ROWS; i++)
                 f->results[i] = 1;
@@ -111,19 +109,13 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-        static const char *const files[] = { "cay.db", "cay.db-wal", "cay.db-shm" };
         struct fixture *f = *state;
-        char path[128];
 
         fault_vfs_reset();
         if (f->store)
                 close_store(f);
         assert_int_equal(uv_loop_close(&f->loop), 0);
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                snprintf(path, sizeof(path), "%s/%s", f->directory, files[i]);
-                unlink(path);
-        }
-        rmdir(f->directory);
+        test_folder_remove(&f->folder);
         free(f);
         return 0;
 }
@@ -195,7 +187,7 @@ static void test_second_process_is_refused(void **state)
         child = fork();
         if (child == 0) {
                 struct fixture other = { .store = NULL };
-                snprintf(other.directory, sizeof(other.directory), "%s", f->directory);
+                other.folder = f->folder;
                 int r = open_store(&other, NULL);
                 bool told = strstr(other.error.message, "another process uses the data") != NULL;
                 _exit(r == -EBUSY && told ? 0 : 1);
@@ -209,7 +201,7 @@ static void change_database(struct fixture *f, const char *sql)
         char path[128];
         sqlite3 *handle;
 
-        snprintf(path, sizeof(path), "%s/cay.db", f->directory);
+        snprintf(path, sizeof(path), "%s/cay.db", f->folder.path);
         assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
         assert_int_equal(sqlite3_exec(handle, sql, NULL, NULL, NULL), SQLITE_OK);
         sqlite3_close(handle);
@@ -358,7 +350,7 @@ static void test_queue_is_bounded(void **state)
         struct store_write *writes = calloc(LIMIT_WRITE_QUEUE + 1, sizeof(*writes));
         unsigned done = 0;
         struct store_config config = { .loop = &f->loop,
-                                       .directory = f->directory,
+                                       .directory = f->folder.path,
                                        .load = on_load,
                                        .done = count_done,
                                        .aborted = on_aborted,
