@@ -244,8 +244,8 @@ static int open_authorizer(struct router *router, struct error *error)
 
 /* ---- beginning ---- */
 
-static int listen_on(struct router *router, struct http_server *server, const char *text,
-                     struct stream_filter *filter, int tag, struct error *error)
+static int listen_on(struct http_server *server, const char *text, struct stream_filter *filter,
+                     int tag, struct error *error)
 {
         struct net_address address;
         struct listener *listener;
@@ -258,7 +258,6 @@ static int listen_on(struct router *router, struct http_server *server, const ch
         int r = http_server_listen(server, &address, filter, tag, error, &listener);
         if (r < 0)
                 return r;
-        (void)router;
         net_address_format(listener_address(listener), bound);
         log_info("%s on %s",
                  tag == TAG_METRICS ? "metrics"
@@ -291,17 +290,17 @@ static int listen_everywhere(struct router *router, struct error *error)
         if (o->socket >= 0)
                 r = http_server_adopt(router->server, (int)o->socket, NULL, TAG_PROXY, error, NULL);
         else
-                r = listen_on(router, router->server, o->http_address, NULL, TAG_PROXY, error);
+                r = listen_on(router->server, o->http_address, NULL, TAG_PROXY, error);
         if (r == 0 && *o->https_address) {
                 r = open_tls(router, error);
                 if (r == 0)
-                        r = listen_on(router, router->server, o->https_address,
+                        r = listen_on(router->server, o->https_address,
                                       certificates_filter(router->certificates), TAG_PROXY, error);
         }
         if (r == 0)
-                r = listen_on(router, router->admin, o->metrics_address, NULL, TAG_METRICS, error);
+                r = listen_on(router->admin, o->metrics_address, NULL, TAG_METRICS, error);
         if (r == 0)
-                r = listen_on(router, router->admin, o->probe_address, NULL, TAG_PROBE, error);
+                r = listen_on(router->admin, o->probe_address, NULL, TAG_PROBE, error);
         return r;
 }
 
