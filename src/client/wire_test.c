@@ -286,6 +286,26 @@ static void on_answer(void *user)
         (*(unsigned *)user)++;
 }
 
+/* Hands in one action on the thing "x" in "n", and waits for what `reply` makes of it. */
+static struct recorded act(struct fake_api *api, struct wire_executor *executor,
+                           enum action_type type, const struct fake_reply *reply)
+{
+        const struct executor_backend *backend = wire_executor_backend(executor);
+        struct recorded recorded = { .action = { .type = type,
+                                                 .kind = &things,
+                                                 .namespace = STR("n"),
+                                                 .name = STR("x"),
+                                                 .body = STR("{}") } };
+
+        recorded.submission = (struct submission){ .actions = &recorded.action, .count = 1 };
+        api->replies = reply;
+        api->reply_count = 1;
+        api->next = 0;
+        backend->submit(backend->context, &recorded.submission);
+        test_run_until(&api->t, recorded.count == 1);
+        return recorded;
+}
+
 static void actions_become_requests(void **state)
 {
         static const char *const show[] = { "content-type", NULL };
@@ -349,19 +369,8 @@ static void actions_become_requests(void **state)
         const struct executor_backend *backend = wire_executor_backend(executor);
         assert_false(backend->takes_batches);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct recorded recorded = { .action = { .type = cases[i].type,
-                                                         .kind = &things,
-                                                         .namespace = STR("n"),
-                                                         .name = STR("x"),
-                                                         .body = STR("{}") } };
-                recorded.submission =
-                        (struct submission){ .actions = &recorded.action, .count = 1 };
-                api.replies = &cases[i].reply;
-                api.reply_count = 1;
-                api.next = 0;
                 answers = 0;
-                backend->submit(backend->context, &recorded.submission);
-                test_run_until(&api.t, recorded.count == 1);
+                struct recorded recorded = act(&api, executor, cases[i].type, &cases[i].reply);
                 assert_int_equal(recorded.status, cases[i].status);
                 assert_int_equal(recorded.has_object, cases[i].has_object);
                 assert_int_equal(answers, 1);
@@ -424,20 +433,8 @@ static void missing_rights_are_remembered(void **state)
         (void)state;
         fake_set_up(&api);
         assert_int_equal(wire_executor_new(api.client, on_answer, &answers, &executor), 0);
-        const struct executor_backend *backend = wire_executor_backend(executor);
         for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-                struct recorded recorded = { .action = { .type = steps[i].type,
-                                                         .kind = &things,
-                                                         .namespace = STR("n"),
-                                                         .name = STR("x"),
-                                                         .body = STR("{}") } };
-                recorded.submission =
-                        (struct submission){ .actions = &recorded.action, .count = 1 };
-                api.replies = &steps[i].reply;
-                api.reply_count = 1;
-                api.next = 0;
-                backend->submit(backend->context, &recorded.submission);
-                test_run_until(&api.t, recorded.count == 1);
+                act(&api, executor, steps[i].type, &steps[i].reply);
                 assert_int_equal(wire_executor_is_allowed(executor, why), steps[i].allowed);
                 if (!steps[i].allowed)
                         assert_non_null(strstr(why, "cannot create resource \"things\""));

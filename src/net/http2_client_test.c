@@ -70,15 +70,11 @@ static void on_request(void *user, struct http_exchange *exchange)
 {
         struct fixture *f = user;
         struct str path = exchange->request.path;
-        size_t at = 0;
 
         f->requests++;
-        for (size_t i = 0; i < exchange->request.headers.count; i++)
-                at += (size_t)snprintf(f->fields + at, sizeof(f->fields) - at, "%.*s: %.*s\n",
-                                       STR_FORMAT(exchange->request.headers.items[i].name),
-                                       STR_FORMAT(exchange->request.headers.items[i].value));
-        snprintf(f->fields + at, sizeof(f->fields) - at, ":authority: %.*s\n",
+        snprintf(f->fields, sizeof(f->fields), ":authority: %.*s\n",
                  STR_FORMAT(exchange->request.authority));
+        test_note_fields(&exchange->request.headers, f->fields, sizeof(f->fields));
         if (str_equal(path, STR("/held")) || str_equal(path, STR("/watch"))) {
                 f->held[f->held_count++] = exchange;
                 http_exchange_start(exchange, &callbacks, f);
@@ -119,13 +115,9 @@ static unsigned got_frames(const struct fixture *f, unsigned type)
 static void call_trailers(struct http_call *call, void *user, const struct http_headers *trailers)
 {
         struct result *result = user;
-        size_t at = 0;
 
         (void)call;
-        for (size_t i = 0; i < trailers->count; i++)
-                at += (size_t)snprintf(result->trailers + at, sizeof(result->trailers) - at,
-                                       "%.*s: %.*s\n", STR_FORMAT(trailers->items[i].name),
-                                       STR_FORMAT(trailers->items[i].value));
+        test_note_fields(trailers, result->trailers, sizeof(result->trailers));
 }
 
 static bool call_may_send(void *user)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -70,13 +69,10 @@ static const struct http_exchange_callbacks exchange_callbacks = { .on_whole = o
 static void on_request(void *user, struct http_exchange *exchange)
 {
         struct fixture *f = user;
-        size_t at = 0;
 
         f->requests++;
-        for (size_t i = 0; i < exchange->request.headers.count; i++)
-                at += (size_t)snprintf(f->fields + at, sizeof(f->fields) - at, "%.*s: %.*s\n",
-                                       STR_FORMAT(exchange->request.headers.items[i].name),
-                                       STR_FORMAT(exchange->request.headers.items[i].value));
+        f->fields[0] = '\0';
+        test_note_fields(&exchange->request.headers, f->fields, sizeof(f->fields));
         if (str_equal(exchange->request.path, STR("/early"))) {
                 http_exchange_respond_text(exchange, 403, "text/plain", STR("no"));
         } else if (exchange->request.is_upgrade) {

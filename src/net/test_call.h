@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stdio.h>
+
 #include "base/buffer.h"
 #include "base/test.h"
 #include "net/http_client.h"
+
+/* Writes fields down as "name: value\n", after what is in `text` already. */
+static inline void test_note_fields(const struct http_headers *fields, char *text, size_t size)
+{
+        size_t at = strlen(text);
+
+        for (size_t i = 0; i < fields->count && at < size; i++)
+                at += (size_t)snprintf(text + at, size - at, "%.*s: %.*s\n",
+                                       STR_FORMAT(fields->items[i].name),
+                                       STR_FORMAT(fields->items[i].value));
+        assert_true(at < size);
+}
 
 /* What one call of the HTTP client was told, over either version. */
 struct result {

@@ -93,15 +93,11 @@ static void backend_request(void *user, struct http_exchange *exchange)
 {
         struct fixture *f = user;
         const struct http_request_head *head = &exchange->request;
-        size_t at = 0;
 
         f->requests++;
-        at += (size_t)snprintf(f->seen, sizeof(f->seen), "%.*s %.*s\n", STR_FORMAT(head->method),
-                               STR_FORMAT(head->target));
-        for (size_t i = 0; i < head->headers.count; i++)
-                at += (size_t)snprintf(f->seen + at, sizeof(f->seen) - at, "%.*s: %.*s\n",
-                                       STR_FORMAT(head->headers.items[i].name),
-                                       STR_FORMAT(head->headers.items[i].value));
+        snprintf(f->seen, sizeof(f->seen), "%.*s %.*s\n", STR_FORMAT(head->method),
+                 STR_FORMAT(head->target));
+        test_note_fields(&head->headers, f->seen, sizeof(f->seen));
         if (head->is_upgrade) {
                 const struct http_header upgrade = { STR("Upgrade"), STR("echo") };
                 struct stream *stream;
