@@ -554,6 +554,7 @@ static void on_body(struct http_call *http _unused_, void *user, struct str data
         size_t limit = call->is_stream ? (size_t)ERROR_BODY_LIMIT : (size_t)LIMIT_API_ANSWER;
 
         if (call->is_stream && call->status < 300) {
+                call->reloaded = true; /* what was passed on cannot be begun anew elsewhere */
                 await_bytes(call);
                 call->events.on_data(call->user, data);
                 return;

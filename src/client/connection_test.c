@@ -203,6 +203,24 @@ static void script_got(struct test_end *end, struct str data _unused_)
         stream_write_str(end->stream, buffer_str(&out));
 }
 
+/* Writes a kubeconfig that leads there. */
+static void name_script(struct script *s, const char *user)
+{
+        struct listener *usual = s->c.api.listener;
+
+        s->c.api.listener = s->peers.listener;
+        write_config(&s->c, "", user);
+        s->c.api.listener = usual;
+}
+
+static void go_to_script(struct script *s, void (*on_got)(struct test_end *, struct str))
+{
+        test_peers_listen(&s->peers, &s->c.api.t, on_got, s);
+        s->peers.filter = tls_context_filter(s->c.tls);
+        name_script(s, "token: first");
+        fake_load(&s->c.api, s->c.path, (struct kube_client_options){});
+}
+
 static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
 {
         /* Of a server that always refuses, at last its caller is told. */
@@ -214,13 +232,7 @@ static void what_a_leaving_server_did_not_look_at_is_sent_again(void **state)
 
                 (void)state;
                 listen_with_tls(&s.c, TLS_CLIENT_OFF, true);
-                test_peers_listen(&s.peers, &s.c.api.t, script_got, &s);
-                s.peers.filter = tls_context_filter(s.c.tls);
-                struct listener *usual = s.c.api.listener;
-                s.c.api.listener = s.peers.listener;
-                write_config(&s.c, "", "token: t");
-                s.c.api.listener = usual;
-                fake_load(&s.c.api, s.c.path, (struct kube_client_options){});
+                go_to_script(&s, script_got);
 
                 /* A write, of one attempt. */
                 ask(&s.c.api, "POST", "/a", &answer);
@@ -604,6 +616,32 @@ static void a_refused_token_is_looked_for_in_the_kubeconfig(void **state)
         tear_down(&c);
 }
 
+static void break_off(struct test_end *end, struct str data _unused_)
+{
+        name_script(end->user, "token: second");
+        stream_write_str(end->stream, STR("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                          "5\r\nevent\r\nno chunk\r\n"));
+}
+
+static void a_stream_is_not_begun_anew_with_another_kubeconfig(void **state)
+{
+        const struct kube_request request = { .method = STR("GET"), .path = STR("/w?watch=1") };
+        struct script s = {};
+        struct watch watch = {};
+
+        (void)state;
+        listen_with_tls(&s.c, TLS_CLIENT_OFF, false);
+        go_to_script(&s, break_off);
+        assert_int_equal(kube_client_stream(s.c.api.client, &request, &watch_events, &watch, NULL),
+                         0);
+        test_run_until(&s.c.api.t, watch.end.count == 1);
+        assert_int_equal(watch.end.error, KUBE_MALFORMED);
+        assert_int_equal(watch.bytes, 5);
+        assert_int_equal(s.peers.count, 1);
+        test_peers_close(&s.peers);
+        tear_down(&s.c);
+}
+
 /* ---- plugins ---- */
 
 static void append_escaped(struct buffer *out, struct str pem)
@@ -782,6 +820,7 @@ int main(void)
                 cmocka_unit_test(a_server_that_has_moved_is_found_by_the_kubeconfig),
                 cmocka_unit_test(another_authority_is_taken_over),
                 cmocka_unit_test(a_refused_token_is_looked_for_in_the_kubeconfig),
+                cmocka_unit_test(a_stream_is_not_begun_anew_with_another_kubeconfig),
                 cmocka_unit_test(a_credential_that_seems_to_have_expired_is_used),
                 cmocka_unit_test(a_plugin_may_give_a_certificate),
                 cmocka_unit_test(a_plugin_that_prints_for_ever_is_ended),
