@@ -201,6 +201,7 @@ struct node_queued {
 };
 
 struct kubelet;     /* kubelet.c */
+struct node_claims; /* claims.c */
 struct node_report; /* report.c: Node object, lease, Events */
 
 struct node {
@@ -230,6 +231,7 @@ struct node {
         uint64_t recover_call;
         bool is_recovered, is_synced, has_told_ready;
         struct node_report *report;
+        struct node_claims *claims;
         struct kubelet *kubelet; /* NULL: no socket was asked for */
         int failure;             /* why the loop was stopped */
         struct error *error;
@@ -240,6 +242,15 @@ struct node {
         bool is_handling;
         struct pod_actions actions;
 };
+
+/* ---- claims.c ---- */
+
+/* Watches PersistentVolumes, whose folders go with them. */
+int claims_new(struct node *node, struct node_claims **ret_claims);
+void claims_free(struct node_claims *claims);
+
+/* A Pod has gone: folders that were waiting for it may go. `claims` may be NULL. */
+void claims_collect(struct node_claims *claims);
 
 /* ---- node.c ---- */
 

@@ -235,6 +235,7 @@ static void on_pod(void *user, const struct kube_event *event)
                         remove_unclaimed(node);
                 node->is_synced = true;
                 network_pods_known(node);
+                claims_collect(node->claims);
                 node_tell_ready(node);
                 break;
         }
@@ -262,6 +263,8 @@ static void begin_watch(struct node *node)
                 .user = node,
         };
         int r = kube_reflector_new(&options, &node->reflector);
+        if (r >= 0)
+                r = claims_new(node, &node->claims);
         if (r < 0)
                 node_stop(node, r, "cannot watch Pods: %s", strerror(-r));
 }
@@ -406,6 +409,8 @@ static void close_all(struct node *node)
                 uv_poll_stop(&node->runtime_poll);
         if (node->reflector)
                 kube_reflector_free(node->reflector);
+        claims_free(node->claims);
+        node->claims = NULL;
         list_for_each (pod, &node->released, in_released)
                 pod_free(pod);
         HASH_ITER (hh, node->pods, pod, next_pod) {

@@ -338,10 +338,12 @@ void pod_free(struct node_pod *pod)
 static void free_later(struct net_task *task)
 {
         struct node_pod *pod = container_of(task, struct node_pod, freeing);
+        struct node *node = pod->node;
 
-        files_purge(pod->node, pod->uid);
+        files_purge(node, pod->uid);
         drop_address(pod);
         pod_free(pod);
+        claims_collect(node->claims);
 }
 
 static void forget_logs(struct node_pod *pod)

@@ -313,6 +313,57 @@ def test_an_empty_dir_in_memory_has_its_size_and_goes_with_its_pod(api):
     wait_for(none_is_left, what="the mount to go")
 
 
+def test_a_persistent_volume_outlives_its_pods_and_goes_with_its_claim(api):
+    """Mutations that must fail here: claims.c without is_used(), without find_orphans()."""
+    claims = objects.path("persistentvolumeclaims")
+    def folder_of(name):
+        volume = wait_for(lambda: api.get(f"{claims}/{name}")[1]["spec"].get("volumeName"))
+        return volume, os.path.join(DATA, "node", "volumes", "claims", volume)
+    def begin(name, script):
+        if api.get(f"{claims}/{name}")[0] == 404:
+            api.create(claims, {"metadata": {"name": name}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+        create(api, pod(name, script, container={"volumeMounts": [
+            {"name": "data", "mountPath": "/data"}]},
+            volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": name}}]))
+        until_ready(api, name)
+    def end(name):
+        delete(api, name, grace=0)
+        until_gone(api, name)
+    begin("volume", "mkdir -p /data/a/b; echo kept > /data/a/b/file; sleep 1000")
+    end("volume")
+    begin("volume", "sleep 1000")
+    wait_for(lambda: sh("volume", "cat /data/a/b/file") == (0, "kept\n"), what="the file")
+    volume, folder = folder_of("volume")
+    same_volume = f"/api/v1/persistentvolumes/{volume}"
+    assert "not enforced" in api.get(same_volume)[1]["metadata"]["annotations"]["cay.dev/capacity"]
+    api.request("DELETE", f"{claims}/volume")
+    wait_for(lambda: api.get(same_volume)[0] == 404, what="the volume to go")
+    # Not under the feet of the Pod that uses it.
+    assert sh("volume", "cat /data/a/b/file") == (0, "kept\n")
+    end("volume")
+    wait_for(lambda: not os.path.exists(folder), what="the folder to go")
+    # One that is to be kept is, and one that went while no node ran goes when there is one.
+    for name in ("kept", "late"):
+        begin(name, "echo x > /data/file; sleep 1000")
+        end(name)
+    volume, kept = folder_of("kept")
+    api.request("PATCH", f"/api/v1/persistentvolumes/{volume}",
+                {"spec": {"persistentVolumeReclaimPolicy": "Retain"}},
+                "application/merge-patch+json")
+    wait_for(lambda: os.path.exists(kept + ".retain"), what="the node to hear of it")
+    volume, late = folder_of("late")
+    told = json.loads(run(os.environ["CAY"], "status", "--data", DATA, "-o", "json").stdout)
+    node = next(role["pid"] for role in told["roles"] if role["name"] == "node")
+    os.kill(node, signal.SIGSTOP)
+    for name in ("kept", "late"):
+        api.request("DELETE", f"{claims}/{name}")
+    wait_for(lambda: api.get(f"/api/v1/persistentvolumes/{volume}")[0] == 404, what="the late one")
+    os.kill(node, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(late), what="the late folder to go")
+    assert os.path.exists(os.path.join(kept, "file"))
+
+
 def test_a_sandbox_that_ignores_sigterm_is_killed_in_time(api):
     create(api, pod("stubborn", "trap '' TERM INT HUP; while :; do sleep 1; done"))
     until_ready(api, "stubborn")
