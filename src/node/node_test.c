@@ -440,7 +440,7 @@ static void volumes_hold_what_they_name(void **state)
                 "\"volumes\":[{\"name\":\"c\",\"configMap\":{\"name\":\"no\"}}],");
         test_run_until(&world->loop,
                        test_api_count(&world->api, "/api/v1/namespaces/n/events/q.") == 1);
-        assert_true(waits_with(world, "q", "ContainerCreating"));
+        test_run_until(&world->loop, waits_with(world, "q", "ContainerCreating"));
 }
 
 static void empty_dirs_are_bounded(void **state)

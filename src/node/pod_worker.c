@@ -17,6 +17,7 @@
 #define KILL_WAIT             (10 * NS_PER_SECOND) /* then the sandbox is destroyed without an exit seen */
 #define HOOK_OVERRUN          (2 * NS_PER_SECOND) /* as the kubelet: between SIGTERM and SIGKILL then */
 #define PUBLISH_HOLD          (20 * NS_PER_MS)
+#define START_HOLD            (250 * NS_PER_MS) /* until a container has run */
 
 enum {
         EVICTION_GRACE_S = 1, /* as the kubelet: what fills a disk gets no time for more */
@@ -912,17 +913,18 @@ static void check_active_deadline(struct pod_worker *worker, struct pod_time now
 
 /*
  * Readiness, exits and refusals are published at once. Mere progress waits a moment, so that a Pod
- * that becomes ready in milliseconds costs one write, which no earlier one holds up.
+ * that becomes ready soon costs one write, which no earlier one holds up: in milliseconds if it is
+ * alone, later if it starts beside many.
  */
 static void advance_publish(struct pod_worker *worker, bool urgent, struct pod_time now,
                             struct pod_actions *actions)
 {
         if (!worker->is_dirty)
                 return;
-        if (urgent)
-                worker->publish_by = now.monotonic;
-        else if (worker->publish_by == 0)
-                worker->publish_by = now.monotonic + PUBLISH_HOLD;
+        uint64_t hold = worker->phase == POD_PENDING ? START_HOLD : PUBLISH_HOLD;
+        uint64_t by = now.monotonic + (urgent ? 0 : hold);
+        if (worker->publish_by == 0 || by < worker->publish_by)
+                worker->publish_by = by;
         if (now.monotonic < worker->publish_by) {
                 wake_at(worker, worker->publish_by);
                 return;

@@ -265,8 +265,8 @@ static void slow_progress_is_shown(void **state)
 {
         (void)state;
         STORY(POD(MAIN), { "desired", "prepare create", "Pending False main:ContainerCreating#0" },
-              { "wait 25", "publish" }, { "sandbox", "" }, { "wait 25", "publish" },
-              { "prepared", "start:main" }, { "wait 5000", "" },
+              { "wait 249", "" }, { "wait 1", "publish" }, { "sandbox", "" },
+              { "wait 250", "publish" }, { "prepared", "start:main" }, { "wait 5000", "" },
               { "started main", "publish", "Running True main:running#0" });
 }
 
