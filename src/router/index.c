@@ -19,6 +19,7 @@ struct sandbox {
         struct str pod_key;
         struct str claim_key; /* empty: no claim */
         struct str name_space, name, claim;
+        struct list namesakes; /* a ring of all that are of a claim of this name */
         bool pool_member;
         bool running;
         bool unlinked; /* by lack of memory */
@@ -200,6 +201,52 @@ static void wake(struct router_index *index, const struct sandbox *sandbox)
         }
 }
 
+/* ---- claims ---- */
+
+static void take_alias(struct router_index *index, struct sandbox *sandbox)
+{
+        HASH_ADD_KEYPTR(by_claim, index->claims, sandbox->claim_key.data, sandbox->claim_key.length,
+                        sandbox);
+        sandbox->is_alias = !sandbox->unlinked;
+}
+
+static void give_up_alias(struct router_index *index, struct sandbox *sandbox)
+{
+        HASH_DELETE(by_claim, index->claims, sandbox);
+        sandbox->is_alias = false;
+}
+
+/*
+ * A claim that is made again under its name has another Sandbox, while the former one may still be
+ * there. The latest that says so is the claim's, but for one that ends beside one that runs.
+ */
+static void link_claim(struct router_index *index, struct sandbox *sandbox)
+{
+        struct sandbox *other = find_by_claim(index, sandbox->claim_key);
+
+        if (other) {
+                list_append(&other->namesakes, &sandbox->namesakes);
+                if (other->running && !sandbox->running)
+                        return;
+                give_up_alias(index, other);
+        }
+        take_alias(index, sandbox);
+        if (other && !sandbox->is_alias)
+                take_alias(index, other);
+}
+
+static void unlink_claim(struct router_index *index, struct sandbox *sandbox)
+{
+        struct sandbox *other = list_entry(sandbox->namesakes.next, struct sandbox, namesakes);
+
+        list_remove(&sandbox->namesakes);
+        if (!sandbox->is_alias)
+                return;
+        give_up_alias(index, sandbox);
+        if (other != sandbox)
+                take_alias(index, other);
+}
+
 /* ---- sandboxes ---- */
 
 static void unlink_sandbox(struct router_index *index, struct sandbox *sandbox)
@@ -207,8 +254,7 @@ static void unlink_sandbox(struct router_index *index, struct sandbox *sandbox)
         HASH_DELETE(by_name, index->sandboxes, sandbox);
         if (sandbox->has_uid)
                 HASH_DELETE(by_uid, index->uids, sandbox);
-        if (sandbox->is_alias)
-                HASH_DELETE(by_claim, index->claims, sandbox);
+        unlink_claim(index, sandbox);
         index->counters.sandboxes--;
 }
 
@@ -222,6 +268,7 @@ static struct sandbox *new_sandbox(const struct index_sandbox *facts)
         if (!sandbox)
                 return NULL;
         char *at = sandbox->text;
+        list_init(&sandbox->namesakes);
         sandbox->key = copy_key(&at, facts->name_space, facts->name);
         sandbox->pod_key = copy_key(&at, facts->name_space, pod);
         if (facts->claim.length > 0)
@@ -246,17 +293,8 @@ static int link_sandbox(struct router_index *index, struct sandbox *sandbox)
                                 sandbox);
                 sandbox->has_uid = !sandbox->unlinked;
         }
-        /* The latest that says so is the claim's. */
-        if (sandbox->claim_key.length > 0 && !sandbox->unlinked) {
-                struct sandbox *other = find_by_claim(index, sandbox->claim_key);
-                if (other) {
-                        HASH_DELETE(by_claim, index->claims, other);
-                        other->is_alias = false;
-                }
-                HASH_ADD_KEYPTR(by_claim, index->claims, sandbox->claim_key.data,
-                                sandbox->claim_key.length, sandbox);
-                sandbox->is_alias = !sandbox->unlinked;
-        }
+        if (sandbox->claim_key.length > 0 && !sandbox->unlinked)
+                link_claim(index, sandbox);
         if (!sandbox->unlinked)
                 return 0;
         unlink_sandbox(index, sandbox);

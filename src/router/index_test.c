@@ -134,6 +134,29 @@ static void a_claims_name_never_shadows_a_sandbox(void **state)
         router_index_free(index);
 }
 
+/* Deleted and made again under its name, while the former Sandbox is still told of. */
+static void a_claims_former_sandbox_gives_way(void **state)
+{
+        for (int ends = 0; ends < 2; ends++) {
+                struct router_index *index = complete_index();
+                struct index_sandbox former = sandbox("x1", "uid-1", "", "name");
+
+                (void)state;
+                put(index, former);
+                put_pod(index, pod("x1", "uid-1", "10.0.0.1", true));
+                put(index, sandbox("x2", "uid-2", "", "name"));
+                put_pod(index, pod("x2", "uid-2", "10.0.0.2", true));
+                former.running = !ends;
+                put(index, former);
+                assert_int_equal(find(index, "name", ""), ends ? 2 : 1);
+                router_index_remove_sandbox(index, STR("ns"), STR("x1"));
+                assert_int_equal(find(index, "name", ""), 2);
+                router_index_remove_sandbox(index, STR("ns"), STR("x2"));
+                assert_int_equal(find(index, "name", ""), -ENOENT);
+                router_index_free(index);
+        }
+}
+
 static void what_is_not_wanted_is_not_waited_for(void **state)
 {
         struct router_index *index = complete_index();
@@ -204,6 +227,7 @@ int main(void)
                 cmocka_unit_test(somebody_elses_pod_is_not_taken),
                 cmocka_unit_test(pool_members_are_not_reachable_until_claimed),
                 cmocka_unit_test(a_claims_name_never_shadows_a_sandbox),
+                cmocka_unit_test(a_claims_former_sandbox_gives_way),
                 cmocka_unit_test(what_is_not_wanted_is_not_waited_for),
                 cmocka_unit_test(changes_wake_whom_they_concern),
         };
