@@ -175,10 +175,28 @@ static void answer(struct api_call *call, struct json_doc *doc)
                                  doc);
 }
 
+/* k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle */
+static bool is_immortal(const struct api_call *call)
+{
+        static const char *const names[] = { "default", "kube-system", "kube-public" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (call->resource->storage == call->server->namespaces &&
+                    str_equal(call->path.name, str_from(names[i])))
+                        return true;
+        return false;
+}
+
 void api_delete(struct api_call *call)
 {
         struct kube_status status;
 
+        if (is_immortal(call)) {
+                status = kube_status_forbidden(call->arena, &call->named, call->path.name,
+                                               STR("this namespace may not be deleted"));
+                api_call_fail(call, &status);
+                return;
+        }
         if (call->body && api_options_add_delete(json_root(call->body), &call->options, call->arena,
                                                  &status) < 0) {
                 api_call_fail(call, &status);

@@ -639,6 +639,14 @@ def test_a_namespace_takes_objects_of_every_kind_along(scene):
     scene.api.request("DELETE", f"{definitions}/{plural}.{group}")
 
 
+def test_some_namespaces_stay(scene):
+    for name in ("default", "kube-system", "kube-public"):
+        answer = status(scene.api.request("DELETE", f"/api/v1/namespaces/{name}"), 403, "Forbidden")
+        same(f'namespaces "{name}" is forbidden: this namespace may not be deleted',
+             answer["message"])
+        same("Active", scene.api.get(f"/api/v1/namespaces/{name}")[1]["status"]["phase"])
+
+
 def refused(scene, code, reason, method, path, body, **headers):
     """Sends bytes and asserts how they are refused; returns the Status."""
     answer, text = scene.api.raw(method, path, {
