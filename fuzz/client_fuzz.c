@@ -4,6 +4,7 @@
 
 #include "client/config.h"
 #include "client/exec.h"
+#include "client/list_decoder.h"
 #include "client/list_watch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -64,20 +65,42 @@ static void watch(struct str body, size_t piece, bool streamed)
         list_watch_deinit(&lw);
 }
 
-static void page(struct str body)
+/* Wherever it is cut, it is the same list. */
+static int page(struct list_watch *lw, struct str body, size_t piece)
 {
-        _cleanup_doc_ struct json_doc *doc = NULL;
-        _cleanup_buffer_ struct buffer path = {};
+        _cleanup_doc_ struct json_doc *rest = NULL;
+        struct list_decoder decoder;
+        int r = 0;
+
+        list_decoder_init(&decoder, 0);
+        list_watch_begun(lw);
+        for (size_t at = 0; at < body.length && r == 0; at += piece)
+                r = list_decoder_feed(&decoder, str_slice(body, at, MIN(at + piece, body.length)),
+                                      NULL, list_watch_item, lw);
+        if (r == 0)
+                r = json_doc_parse(buffer_str(&decoder.rest), NULL, NULL, NULL, &rest);
+        if (r == 0)
+                r = list_watch_page(lw, rest);
+        list_decoder_deinit(&decoder);
+        return r;
+}
+
+static void pages(struct str body)
+{
         struct list_watch lw;
         bool listing = false;
+        int results[2];
 
-        if (json_doc_parse(body, NULL, NULL, NULL, &doc) < 0)
-                return;
-        init(&lw, &listing, false);
-        for (int i = 0; i < 2; i++)
-                if (list_watch_page(&lw, doc) == 0 && list_watch_path(&lw, 1, &path) < 0)
+        for (int i = 0; i < 2; i++) {
+                _cleanup_buffer_ struct buffer path = {};
+                init(&lw, &listing, false);
+                results[i] = page(&lw, body, i == 0 ? 7 : body.length + 1);
+                if (results[i] == 0 && list_watch_path(&lw, 1, &path) < 0)
                         abort();
-        list_watch_deinit(&lw);
+                list_watch_deinit(&lw);
+        }
+        if (results[0] != results[1])
+                abort();
 }
 
 static void config(struct str text)
@@ -104,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 watch(rest, (size_t)data[1] + 1, data[0] == 's');
                 break;
         case 'p':
-                page(rest);
+                pages(rest);
                 break;
         case 'c':
                 config(rest);

@@ -207,15 +207,22 @@ void list_watch_deinit(struct list_watch *lw)
         buffer_deinit(&lw->continue_token);
 }
 
+/* The cache may be behind, as any watch may. What was seen newer once must not be seen older. */
+static bool takes_cached(const struct list_watch *lw)
+{
+        return lw->options.from_cache && !lw->synced;
+}
+
 bool list_watch_is_streaming_list(const struct list_watch *lw)
 {
-        return lw->watch_list && lw->resource_version.length == 0;
+        return lw->watch_list && lw->resource_version.length == 0 && !takes_cached(lw);
 }
 
 enum list_watch_step list_watch_step(const struct list_watch *lw)
 {
-        return lw->resource_version.length > 0 || lw->watch_list ? LIST_WATCH_WATCH
-                                                                 : LIST_WATCH_GET;
+        return lw->resource_version.length > 0 || list_watch_is_streaming_list(lw)
+                       ? LIST_WATCH_WATCH
+                       : LIST_WATCH_GET;
 }
 
 static int append_number(struct buffer *out, const char *key, unsigned number)
@@ -257,14 +264,16 @@ int list_watch_path(const struct list_watch *lw, unsigned timeout_s, struct buff
                 return r;
         if (list_watch_step(lw) == LIST_WATCH_WATCH)
                 return append_watch(lw, timeout_s, out);
-        if (!lw->whole)
+        /* All of it, whatever the limit: the cache has no pages. */
+        if (takes_cached(lw))
+                r = kube_query_append(out, "resourceVersion", STR("0"));
+        else if (!lw->whole)
                 r = append_number(out, "limit", lw->options.chunk);
         if (r == 0 && lw->continue_token.length > 0)
                 r = kube_query_append(out, "continue", buffer_str(&lw->continue_token));
         return r;
 }
 
-/* Items of a list of a core kind lack what says their kind; a watch's objects have it. */
 static int pass_bookmark(struct list_watch *lw, struct str version)
 {
         const struct kube_event event = { .type = KUBE_BOOKMARK,
@@ -276,30 +285,52 @@ static int pass_bookmark(struct list_watch *lw, struct str version)
         return r;
 }
 
-static int item_doc(const struct list_watch *lw, struct json_value item, struct json_doc **ret_doc)
+static int item_of_kind(const struct kind *kind, struct str item, struct json_doc **ret_doc)
 {
         struct json_options options = { .size_limit = WATCH_LINE_LIMIT };
         _cleanup_buffer_ struct buffer text = {};
-        const struct kind *kind = lw->options.kind;
-
-        if (json_type(item) != JSON_OBJECT)
-                return -EBADMSG;
-        if (json_exists(json_get(item, "kind")) || json_count(item) == 0)
-                return json_doc_parse(json_text(item), &options, NULL, NULL, ret_doc);
-        struct str body = json_text(item);
         int r = buffer_printf(&text, "{\"kind\":\"%.*s\",\"apiVersion\":\"%.*s%s%.*s\",",
                               STR_FORMAT(kind->kind), STR_FORMAT(kind->group),
                               kind->group.length > 0 ? "/" : "", STR_FORMAT(kind->version));
+
         if (r == 0)
-                r = buffer_append_str(&text, str_slice(body, 1, body.length));
-        if (r < 0)
-                return r;
-        return json_doc_parse(buffer_str(&text), &options, NULL, NULL, ret_doc);
+                r = buffer_append_str(&text, str_slice(item, 1, item.length));
+        return r < 0 ? r : json_doc_parse(buffer_str(&text), &options, NULL, NULL, ret_doc);
 }
 
-int list_watch_page(struct list_watch *lw, const struct json_doc *page)
+/*
+ * Items of a list of a core kind lack what says their kind; a watch's objects have it. Every server
+ * writes it first where it is, so that nearly always one look saves parsing twice. (Were it there
+ * all the same, the later of two keys would count.)
+ */
+static int item_doc(const struct list_watch *lw, struct str item, struct json_doc **ret_doc)
 {
-        struct json_value root = json_root(page), meta = json_get(root, "metadata");
+        struct json_options options = { .size_limit = WATCH_LINE_LIMIT };
+        _cleanup_doc_ struct json_doc *doc = NULL;
+
+        if (str_starts_with(item, STR("{\"metadata\":")))
+                return item_of_kind(lw->options.kind, item, ret_doc);
+        int r = json_doc_parse(item, &options, NULL, NULL, &doc);
+        if (r < 0)
+                return r;
+        if (!json_exists(json_get(json_root(doc), "kind")) && json_count(json_root(doc)) > 0)
+                return item_of_kind(lw->options.kind, item, ret_doc);
+        *ret_doc = TAKE_POINTER(doc);
+        return 0;
+}
+
+int list_watch_item(void *user, struct str item)
+{
+        _cleanup_doc_ struct json_doc *doc = NULL;
+        struct list_watch *lw = user;
+        int r = item_doc(lw, item, &doc);
+
+        return r < 0 ? r : tell(lw, KUBE_ADDED, doc);
+}
+
+int list_watch_page(struct list_watch *lw, const struct json_doc *rest)
+{
+        struct json_value root = json_root(rest), meta = json_get(root, "metadata");
         struct json_value items = json_get(root, "items");
         struct str more = json_string(json_get(meta, "continue"));
 
@@ -307,16 +338,6 @@ int list_watch_page(struct list_watch *lw, const struct json_doc *page)
         if (json_type(root) != JSON_OBJECT || json_type(meta) != JSON_OBJECT ||
             (json_type(items) != JSON_ARRAY && json_type(items) != JSON_NULL))
                 return -EBADMSG;
-        if (lw->continue_token.length == 0)
-                begin_list(lw);
-        json_for_each (it, items) {
-                _cleanup_doc_ struct json_doc *doc = NULL;
-                int r = item_doc(lw, it.value, &doc);
-                if (r == 0)
-                        r = tell(lw, KUBE_ADDED, doc);
-                if (r < 0)
-                        return r;
-        }
         if (more.length > 0)
                 return keep(&lw->continue_token, more);
         return end_list(lw, json_string(json_get(meta, "resourceVersion")));
@@ -325,7 +346,7 @@ int list_watch_page(struct list_watch *lw, const struct json_doc *page)
 void list_watch_begun(struct list_watch *lw)
 {
         lw->events = 0;
-        if (list_watch_is_streaming_list(lw))
+        if (lw->resource_version.length == 0 && lw->continue_token.length == 0)
                 begin_list(lw);
 }
 

@@ -15,7 +15,7 @@
  * and tells what came back. Pure but for jitter.
  */
 enum list_watch_step {
-        LIST_WATCH_GET,   /* GET list_watch_path() and give the page */
+        LIST_WATCH_GET,   /* stream list_watch_path() and give its items, then the page */
         LIST_WATCH_WATCH, /* stream list_watch_path() and give its events */
 };
 
@@ -48,11 +48,15 @@ bool list_watch_is_streaming_list(const struct list_watch *lw);
 /* Appends path and query of the next request. `timeout_s` is what a watch asks for. */
 int list_watch_path(const struct list_watch *lw, unsigned timeout_s, struct buffer *out);
 
-/* A page of a list came. Returns 0, -EBADMSG or -ENOMEM: then list_watch_failed() follows. */
-int list_watch_page(struct list_watch *lw, const struct json_doc *page);
-
-/* The watch was answered with 200. */
+/* The request was answered with 200. */
 void list_watch_begun(struct list_watch *lw);
+
+/* A list_item_fn: an item of a page came. Returns 0, -EBADMSG or -ENOMEM: then list_watch_failed()
+ * follows. */
+int list_watch_item(void *lw, struct str item);
+
+/* A page has ended, of which `rest` is what stands around its items. Returns as above. */
+int list_watch_page(struct list_watch *lw, const struct json_doc *rest);
 
 /* A watch_event_fn. Returns 0, or LIST_WATCH_AGAIN after an ERROR event: end the stream. */
 enum { LIST_WATCH_AGAIN = 1 };

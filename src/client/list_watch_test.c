@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/test.h"
+#include "client/list_decoder.h"
 #include "client/resource.h"
 
 static const struct kind things = { .group = STR("example.com"),
@@ -146,6 +147,91 @@ static void what_is_no_event_is_refused(void **state)
         watch_decoder_deinit(&decoder);
 }
 
+static int hear_item(void *user, struct str item)
+{
+        struct heard *heard = user;
+        size_t used = strlen(heard->text);
+
+        snprintf(heard->text + used, sizeof(heard->text) - used, "%.*s;", STR_FORMAT(item));
+        return heard->result;
+}
+
+static void lists_are_decoded_wherever_the_bytes_are_cut(void **state)
+{
+        static const struct {
+                const char *body, *items, *rest;
+        } cases[] = {
+                { "{\"kind\":\"L\",\"items\":[{\"a\":\"}]\\\"\\\\\"},{\"b\":[{}]}],\"metadata\":{}}"
+                  "\n",
+                  "{\"a\":\"}]\\\"\\\\\"};{\"b\":[{}]};",
+                  "{\"kind\":\"L\",\"items\":[],\"metadata\":{}}" },
+                { " { \"items\" : [ { \"a\" : 1 } , {} ] , \"c\" : \"d e\" } ", "{ \"a\" : 1 };{};",
+                  "{\"items\":[],\"c\":\"d e\"}" },
+                { "{\"x\":{\"items\":[{}]},\"y\":\",\\\"items\\\":[{\",\"z\":[{}],\"items\":[]}",
+                  "",
+                  "{\"x\":{\"items\":[{}]},\"y\":\",\\\"items\\\":[{\",\"z\":[{}],\"items\":[]}" },
+                { "{\"metadata\":{},\"items\":null}", "", "{\"metadata\":{},\"items\":null}" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct str body = str_from(cases[i].body);
+                for (size_t piece = 1; piece <= body.length; piece++) {
+                        struct list_decoder decoder;
+                        struct heard heard = {};
+                        list_decoder_init(&decoder, 0);
+                        for (size_t at = 0; at < body.length; at += piece)
+                                assert_int_equal(
+                                        list_decoder_feed(
+                                                &decoder,
+                                                str_slice(body, at, MIN(at + piece, body.length)),
+                                                NULL, hear_item, &heard),
+                                        0);
+                        assert_string_equal(heard.text, cases[i].items);
+                        assert_true(str_equal(buffer_str(&decoder.rest), str_from(cases[i].rest)));
+                        list_decoder_deinit(&decoder);
+                }
+        }
+}
+
+static void what_is_no_list_is_refused(void **state)
+{
+        static const struct {
+                const char *body;
+                int result; /* of the item's handler: 7 */
+        } cases[] = {
+                { "]", -EBADMSG },
+                { "{\"items\":[1]}", -EBADMSG },
+                { "{\"items\":[\"a\"]}", -EBADMSG },
+                { "{\"items\":[{}]}", 7 },
+                { "{\"items\":[{\"a\":\"01234567890123456789012345678901234567890123456789\"}]}",
+                  -EFBIG },
+                { "{\"items\":\"012345678901234567890123456789012345678901234567890123456789\"}",
+                  -EFBIG },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct str body = str_from(cases[i].body);
+                for (size_t piece = 1; piece <= body.length; piece += body.length - 1) {
+                        struct list_decoder decoder;
+                        struct heard heard = { .result = 7 };
+                        struct error error = {};
+                        int r = 0;
+                        list_decoder_init(&decoder, 48);
+                        for (size_t at = 0; at < body.length && r == 0; at += piece)
+                                r = list_decoder_feed(
+                                        &decoder, str_slice(body, at, MIN(at + piece, body.length)),
+                                        &error, hear_item, &heard);
+                        assert_int_equal(r, cases[i].result);
+                        assert_int_equal(error.code, MIN(r, 0));
+                        list_decoder_deinit(&decoder);
+                        if (body.length == 1)
+                                break;
+                }
+        }
+}
+
 /* ---- the machine ---- */
 
 /* Writes events as "+a/b@5 " (added), "~" (modified), "-", "[" (list begins), "]7 ". */
@@ -173,11 +259,19 @@ static struct json_doc *parse(const char *text)
         return doc;
 }
 
+/* As the reflector does. */
 static int page(struct list_watch *lw, const char *text)
 {
-        _cleanup_doc_ struct json_doc *doc = parse(text);
+        _cleanup_doc_ struct json_doc *rest = NULL;
+        struct list_decoder decoder;
 
-        return list_watch_page(lw, doc);
+        list_decoder_init(&decoder, 0);
+        list_watch_begun(lw);
+        int r = list_decoder_feed(&decoder, str_from(text), NULL, list_watch_item, lw);
+        if (r == 0)
+                r = json_doc_parse(buffer_str(&decoder.rest), NULL, NULL, NULL, &rest);
+        list_decoder_deinit(&decoder);
+        return r < 0 ? r : list_watch_page(lw, rest);
 }
 
 static int event(struct list_watch *lw, enum watch_type type, const char *text)
@@ -294,6 +388,39 @@ static void a_list_streams_in_where_the_server_has_it(void **state)
         assert_int_equal(event(&lw, WATCH_MODIFIED, THING("b", "8")), 0);
         expect_heard(&heard, "[ +n/b@5 [ +n/b@5 ]7 ~n/b@8 ");
         expect_path(&lw, BASE WATCH "&resourceVersion=8");
+        list_watch_deinit(&lw);
+}
+
+static void the_first_list_may_be_of_the_cache(void **state)
+{
+        struct list_watch_failure expired = { .status = 410 };
+        enum kube_reflector_state next;
+        struct heard heard = {};
+        const struct kube_reflector_options options = {
+                .kind = &things, .from_cache = true, .handler = hear, .user = &heard
+        };
+        struct list_watch lw;
+
+        (void)state;
+        assert_int_equal(list_watch_init(&lw, &options), 0);
+        assert_int_equal(list_watch_step(&lw), LIST_WATCH_GET);
+        expect_path(&lw, "/apis/example.com/v1/things?resourceVersion=0");
+        assert_int_equal(
+                page(&lw, LIST("7", "", THING("a", "1") "," THING("b", "5") "," THING("c", "6"))),
+                0);
+        expect_heard(&heard, "[ +n/a@1 +n/b@5 +n/c@6 ]7 ");
+        assert_int_equal(list_watch_step(&lw), LIST_WATCH_WATCH);
+        expect_path(&lw, "/apis/example.com/v1/things?watch=true&allowWatchBookmarks=true"
+                         "&timeoutSeconds=300&resourceVersion=7");
+
+        /* Later ones may not be older than what was seen. */
+        list_watch_begun(&lw);
+        expect_heard(&heard, "");
+        assert_int_equal(list_watch_failed(&lw, &expired, &next), 0);
+        assert_int_equal(list_watch_step(&lw), LIST_WATCH_WATCH);
+        expect_path(&lw, "/apis/example.com/v1/things?watch=true&allowWatchBookmarks=true"
+                         "&timeoutSeconds=300&sendInitialEvents=true"
+                         "&resourceVersionMatch=NotOlderThan");
         list_watch_deinit(&lw);
 }
 
@@ -478,8 +605,11 @@ int main(void)
                 cmocka_unit_test(paths_name_collections_objects_and_subresources),
                 cmocka_unit_test(events_are_decoded_wherever_the_bytes_are_cut),
                 cmocka_unit_test(what_is_no_event_is_refused),
+                cmocka_unit_test(lists_are_decoded_wherever_the_bytes_are_cut),
+                cmocka_unit_test(what_is_no_list_is_refused),
                 cmocka_unit_test(a_list_in_chunks_is_followed_by_a_watch),
                 cmocka_unit_test(a_list_streams_in_where_the_server_has_it),
+                cmocka_unit_test(the_first_list_may_be_of_the_cache),
                 cmocka_unit_test(a_server_without_streamed_lists_is_listed),
                 cmocka_unit_test(an_expired_watch_lists_again_and_tells_what_vanished),
                 cmocka_unit_test(failures_wait_as_long_as_the_server_says),

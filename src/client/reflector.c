@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "client/list_decoder.h"
 #include "client/list_watch.h"
 
 enum {
@@ -21,7 +22,8 @@ struct kube_reflector {
         struct kube_client *client;
         struct kube_call *call; /* NULL between requests */
         struct net_timer timer;
-        struct watch_decoder decoder;
+        struct watch_decoder events;       /* of a watch */
+        struct list_decoder items;         /* of a list */
         struct list_watch_failure failure; /* of an ERROR event */
         struct buffer message;             /* of an ERROR event */
         uint64_t begun_ms;
@@ -58,11 +60,14 @@ static void on_timer(struct net_timer *timer)
         step(reflector);
 }
 
+/* Of the watch: that a list took long says nothing good of it. */
 static uint64_t lasted_ms(const struct kube_reflector *reflector)
 {
         struct net_loop *loop = kube_client_loop(reflector->client);
 
-        return reflector->begun ? net_loop_now_ms(loop) - reflector->begun_ms : 0;
+        return reflector->begun && !reflector->lw.listing
+                       ? net_loop_now_ms(loop) - reflector->begun_ms
+                       : 0;
 }
 
 static void go_on(struct kube_reflector *reflector, uint64_t delay_ms)
@@ -104,24 +109,70 @@ static void fail_response(struct kube_reflector *reflector, const struct kube_re
         fail(reflector, failure, message);
 }
 
+/* Cannot make anything of what came. */
+static void give_up(struct kube_reflector *reflector, int r, const struct error *error,
+                    const char *what)
+{
+        if (reflector->call)
+                kube_call_cancel(reflector->call);
+        reflector->call = NULL;
+        fail(reflector, (struct list_watch_failure){ .error = r },
+             str_from(r == -ENOMEM  ? "out of memory"
+                      : error->code ? error->message
+                                    : what));
+}
+
+static void note_begin(struct kube_reflector *reflector)
+{
+        reflector->begun = true;
+        reflector->begun_ms = net_loop_now_ms(kube_client_loop(reflector->client));
+        list_watch_begun(&reflector->lw);
+}
+
 /* ---- lists ---- */
 
-static void on_page(void *user, const struct kube_response *response)
+static void on_list_head(void *user, unsigned status _unused_)
+{
+        note_begin(user);
+}
+
+static void on_list_data(void *user, struct str data)
 {
         struct kube_reflector *reflector = user;
+        struct error error = {};
+        int r = list_decoder_feed(&reflector->items, data, &error, list_watch_item, &reflector->lw);
+
+        if (r < 0)
+                give_up(reflector, r, &error, "the list's item is unusable");
+}
+
+static void on_list_end(void *user, const struct kube_response *response)
+{
+        _cleanup_doc_ struct json_doc *rest = NULL;
+        struct kube_reflector *reflector = user;
+        struct error error = {};
 
         reflector->call = NULL;
         if (!kube_response_ok(response)) {
                 fail_response(reflector, response);
                 return;
         }
-        int r = response->doc ? list_watch_page(&reflector->lw, response->doc) : -EBADMSG;
+        int r = json_doc_parse(buffer_str(&reflector->items.rest), NULL, NULL, NULL, &rest);
+        list_decoder_deinit(&reflector->items);
+        list_decoder_init(&reflector->items, 0);
+        if (r == 0)
+                r = list_watch_page(&reflector->lw, rest);
         if (r < 0)
-                fail(reflector, (struct list_watch_failure){ .error = r },
-                     r == -ENOMEM ? STR("out of memory") : STR("the answer is no list"));
+                give_up(reflector, r, &error, "the answer is no list");
         else
                 go_on(reflector, 0);
 }
+
+static const struct kube_stream_events list_events = {
+        .on_head = on_list_head,
+        .on_data = on_list_data,
+        .on_end = on_list_end,
+};
 
 /* ---- watches ---- */
 
@@ -129,10 +180,8 @@ static void on_stream_head(void *user, unsigned status _unused_)
 {
         struct kube_reflector *reflector = user;
 
-        reflector->begun = true;
-        reflector->begun_ms = net_loop_now_ms(kube_client_loop(reflector->client));
         reflector->streaming_list = list_watch_is_streaming_list(&reflector->lw);
-        list_watch_begun(&reflector->lw);
+        note_begin(reflector);
         if (!reflector->streaming_list)
                 set_state(reflector, KUBE_REFLECTOR_WATCHING, STR_EMPTY);
 }
@@ -159,7 +208,7 @@ static void on_stream_data(void *user, struct str data)
 {
         struct kube_reflector *reflector = user;
         struct error error = {};
-        int r = watch_decoder_feed(&reflector->decoder, data, &error, on_event, reflector);
+        int r = watch_decoder_feed(&reflector->events, data, &error, on_event, reflector);
 
         if (r == 0) {
                 if (reflector->streaming_list && !reflector->lw.listing) {
@@ -170,13 +219,13 @@ static void on_stream_data(void *user, struct str data)
                 }
                 return;
         }
+        if (r < 0) {
+                give_up(reflector, r, &error, "the watch's event is unusable");
+                return;
+        }
         kube_call_cancel(reflector->call);
         reflector->call = NULL;
-        if (r == LIST_WATCH_AGAIN)
-                fail(reflector, reflector->failure, buffer_str(&reflector->message));
-        else
-                fail(reflector, (struct list_watch_failure){ .error = r },
-                     error.code ? str_from(error.message) : STR("the watch's event is unusable"));
+        fail(reflector, reflector->failure, buffer_str(&reflector->message));
 }
 
 static void on_stream_end(void *user, const struct kube_response *response)
@@ -190,7 +239,7 @@ static void on_stream_end(void *user, const struct kube_response *response)
                 go_on(reflector, list_watch_ended(&reflector->lw, lasted_ms(reflector)));
 }
 
-static const struct kube_stream_events stream_events = {
+static const struct kube_stream_events watch_events = {
         .on_head = on_stream_head,
         .on_data = on_stream_data,
         .on_end = on_stream_end,
@@ -217,20 +266,22 @@ static void step(struct kube_reflector *reflector)
         request.path = buffer_str(&path);
         if (r == 0 && list_watch_step(lw) == LIST_WATCH_GET) {
                 set_state(reflector, KUBE_REFLECTOR_LISTING, STR_EMPTY);
-                request.timeout_ms = PAGE_TIMEOUT_MS;
-                r = kube_client_request(reflector->client, &request, on_page, reflector,
-                                        &reflector->call);
+                list_decoder_deinit(&reflector->items);
+                list_decoder_init(&reflector->items, 0);
+                request.timeout_ms = request.idle_timeout_ms = PAGE_TIMEOUT_MS;
+                r = kube_client_stream(reflector->client, &request, &list_events, reflector,
+                                       &reflector->call);
         } else if (r == 0) {
                 bool listing = list_watch_is_streaming_list(lw);
                 if (listing)
                         set_state(reflector, KUBE_REFLECTOR_LISTING, STR_EMPTY);
-                watch_decoder_deinit(&reflector->decoder);
-                watch_decoder_init(&reflector->decoder, 0);
+                watch_decoder_deinit(&reflector->events);
+                watch_decoder_init(&reflector->events, 0);
                 request.idle_timeout_ms = !listing ? (uint64_t)WATCH_SILENCE_MS
                                           : lw->options.list_silence_ms
                                                   ? lw->options.list_silence_ms
                                                   : (uint64_t)LIST_SILENCE_MS;
-                r = kube_client_stream(reflector->client, &request, &stream_events, reflector,
+                r = kube_client_stream(reflector->client, &request, &watch_events, reflector,
                                        &reflector->call);
         }
         if (r < 0)
@@ -269,7 +320,8 @@ void kube_reflector_free(struct kube_reflector *reflector)
         net_timer_stop(&reflector->timer);
         if (reflector->call)
                 kube_call_cancel(reflector->call);
-        watch_decoder_deinit(&reflector->decoder);
+        watch_decoder_deinit(&reflector->events);
+        list_decoder_deinit(&reflector->items);
         buffer_deinit(&reflector->message);
         list_watch_deinit(&reflector->lw);
         free(reflector);

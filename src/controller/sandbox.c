@@ -517,6 +517,14 @@ static void enqueue_owner(struct controllers *set, const struct controller *cont
                 controllers_enqueue(set, controller, entry->meta.namespace, owner.name);
 }
 
+static bool is_of_namesake(const struct cache_entry *entry)
+{
+        struct owner_reference owner;
+
+        return controlled_by_kind(&entry->meta, &kind_sandbox, &owner) &&
+               str_equal(owner.name, entry->meta.name);
+}
+
 void sandbox_map(struct controllers *set, const struct controller *controller,
                  const struct cache_entry *before, const struct cache_entry *after)
 {
@@ -533,7 +541,8 @@ void sandbox_map(struct controllers *set, const struct controller *controller,
         /* The coming or going of a namesake that is another's. */
         if (before && after)
                 return;
-        if (cache_get(cache, &kind_sandbox, entry->meta.namespace, entry->meta.name))
+        if (!is_of_namesake(entry) &&
+            cache_get(cache, &kind_sandbox, entry->meta.namespace, entry->meta.name))
                 controllers_enqueue(set, controller, entry->meta.namespace, entry->meta.name);
         if (entry->kind != &kind_pod)
                 return;

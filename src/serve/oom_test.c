@@ -13,6 +13,7 @@
 #include "base/test.h"
 #include "client/config.h"
 #include "client/exec.h"
+#include "client/list_decoder.h"
 #include "client/list_watch.h"
 #include "crypto/certificate.h"
 #include "crypto/encode.h"
@@ -58,6 +59,23 @@ static const struct kind pods = {
         .version = STR("v1"), .kind = STR("Pod"), .plural = STR("pods"), .namespaced = true
 };
 
+static int feed_page(struct list_watch *lw, struct str body)
+{
+        _cleanup_doc_ struct json_doc *rest = NULL;
+        struct list_decoder decoder;
+        int r = 0;
+
+        list_watch_begun(lw);
+        list_decoder_init(&decoder, 0);
+        for (size_t at = 0; at < body.length && r == 0; at += 16)
+                r = list_decoder_feed(&decoder, str_slice(body, at, MIN(body.length, at + 16)),
+                                      NULL, list_watch_item, lw);
+        if (r == 0)
+                r = json_doc_parse(buffer_str(&decoder.rest), NULL, NULL, NULL, &rest);
+        list_decoder_deinit(&decoder);
+        return r < 0 ? r : list_watch_page(lw, rest);
+}
+
 static int feed(struct list_watch *lw)
 {
         static const char page[] =
@@ -70,19 +88,14 @@ static int feed(struct list_watch *lw)
                 "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"c\","
                 "\"resourceVersion\":\"8\"}}}\n{\"object\":{\"metadata\":{\"name\":\"c\","
                 "\"resourceVersion\":\"9\"}},\"type\":\"DELETED\"}\n";
-        _cleanup_doc_ struct json_doc *first = NULL, *second = NULL;
         _cleanup_buffer_ struct buffer path = {};
         struct watch_decoder decoder;
 
-        int r = json_doc_parse(str_from(page), NULL, NULL, NULL, &first);
-        if (r == 0)
-                r = json_doc_parse(str_from(last), NULL, NULL, NULL, &second);
-        if (r == 0)
-                r = list_watch_page(lw, first);
+        int r = feed_page(lw, str_from(page));
         if (r == 0)
                 r = list_watch_path(lw, 1, &path);
         if (r == 0)
-                r = list_watch_page(lw, second);
+                r = feed_page(lw, str_from(last));
         if (r < 0)
                 return r;
         list_watch_begun(lw);
