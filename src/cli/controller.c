@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "cli/command.h"
 #include "control/cluster.h"
+#include "kube/name.h"
 
 #define NO_EFFECT  "accepted, without effect: "
 #define NO_WORKERS NO_EFFECT "there are no workers"
@@ -90,6 +91,12 @@ static int check(const struct cluster_controller_config *config, const struct ig
                 return error_set(error, -EINVAL,
                                  "--sandbox-warm-pool-max-refill-rate takes 0, or %g to %d",
                                  REFILL_RATE_LEAST, REFILL_RATE_MOST);
+        if (config->cluster_domain && !config->cluster_domain[0])
+                return error_set(error, -EINVAL, "--cluster-domain may not be empty");
+        if (config->name_space && config->name_space[0] &&
+            name_check_dns_label(str_from(config->name_space)))
+                return error_set(error, -EINVAL, "--namespace takes a namespace, not '%s'",
+                                 config->name_space);
         if (config->readiness_grace_ns == 0)
                 return error_set(error, -EINVAL,
                                  "--sandbox-warm-pool-readiness-grace-period must be more than 0");

@@ -349,6 +349,11 @@ int kube_config_load(const char *path, struct str context, struct error *error,
         r = kube_config_parse(buffer_str(&text), slash ? folder : ".", context, error, &config);
         if (r < 0)
                 return error_prefix(error, r, "%s", path);
+        /* Without it requests would be nobody's, and whoever reads the refusals misled. */
+        if (config.token_file.length > 0 && config.token.length == 0 &&
+            access(config.token_file.data, R_OK) < 0)
+                return error_set(error, -EINVAL, "%s: cannot read the token file %.*s: %s", path,
+                                 STR_FORMAT(config.token_file), strerror(errno));
         config.source = arena_str(&config.arena, str_from(path));
         if (!config.source.data)
                 return error_set(error, -ENOMEM, "out of memory");

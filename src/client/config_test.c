@@ -194,6 +194,26 @@ static void addresses_that_are_none_are_refused(void **state)
         }
 }
 
+static void a_token_file_that_is_not_there_is_named(void **state)
+{
+        struct test_folder *folder = *state;
+        struct error error = {};
+        _cleanup_kube_config_ struct kube_config config = {};
+        char path[64];
+
+        put(folder, "config",
+            "current-context: c\n"
+            "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
+            "clusters: [{name: c, cluster: {server: 'http://localhost:1'}}]\n"
+            "users: [{name: u, user: {tokenFile: token}}]\n");
+        snprintf(path, sizeof(path), "%s/config", folder->path);
+        assert_int_equal(kube_config_load(path, STR(""), &error, &config), -EINVAL);
+        assert_non_null(strstr(error.message, "cannot read the token file "));
+        assert_non_null(strstr(error.message, "/token: No such file"));
+        put(folder, "token", "secret");
+        assert_int_equal(kube_config_load(path, STR(""), &error, &config), 0);
+}
+
 static void a_token_file_is_read_again(void **state)
 {
         struct test_folder *folder = *state;
@@ -276,6 +296,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(what_is_wrong_is_named, setup,
                                                 test_folder_teardown),
                 cmocka_unit_test(addresses_that_are_none_are_refused),
+                cmocka_unit_test_setup_teardown(a_token_file_that_is_not_there_is_named, setup,
+                                                test_folder_teardown),
                 cmocka_unit_test_setup_teardown(a_token_file_is_read_again, setup,
                                                 test_folder_teardown),
                 cmocka_unit_test_setup_teardown(what_is_written_is_read, setup,

@@ -40,6 +40,7 @@ struct leader {
         uint64_t asked_ns;      /* monotonic: when the write on its way was begun */
         uint64_t renewed_ns;    /* monotonic: begin of the last write that succeeded */
         uint64_t read_ns;       /* monotonic: when the lease could be read or written; 0: never */
+        bool is_refused;        /* the last write of it */
         char trouble[128];      /* why not, the last time; empty: it could */
         bool refetch;           /* our copy is not the newest */
 };
@@ -70,7 +71,7 @@ bool leader_is_well(const struct leader *leader, char why[static 128])
 {
         if (leader_is_leading(leader) && !leader->trouble[0])
                 return true;
-        if (leader->state == SEEKING && leader->read_ns > 0 &&
+        if (leader->state == SEEKING && leader->read_ns > 0 && !leader->is_refused &&
             clock_monotonic_ns() - leader->read_ns < leader->options.deadline_ms * NS_PER_MS)
                 return true;
         snprintf(why, 128, "%s",
@@ -149,11 +150,16 @@ static void hold(struct leader *leader)
 /* ---- answers ---- */
 
 /* Remembers whether the lease is in reach, and says it when that changes. */
-static void note(struct leader *leader, const struct kube_response *response)
+static void note(struct leader *leader, const struct kube_response *response, bool is_write)
 {
         bool had_trouble = leader->trouble[0] != '\0';
 
-        if (kube_response_ok(response) || response->status == 404 || response->status == 409) {
+        /* To read it is not enough where it cannot be written. */
+        if (kube_response_ok(response) || response->status == 409) {
+                if (is_write)
+                        leader->is_refused = false;
+                if (leader->is_refused)
+                        return;
                 leader->read_ns = clock_monotonic_ns();
                 leader->trouble[0] = '\0';
                 if (had_trouble)
@@ -161,6 +167,10 @@ static void note(struct leader *leader, const struct kube_response *response)
                                  leader->name);
                 return;
         }
+        /* It is there when it has been made. */
+        if (response->error == 0 && response->status == 404 && !is_write)
+                return;
+        leader->is_refused = leader->is_refused || is_write;
         snprintf(leader->trouble, sizeof(leader->trouble), "%.*s", STR_FORMAT(response->message));
         if (!had_trouble)
                 log_warning("cannot %s the lease %s/%s: %.*s",
@@ -197,7 +207,7 @@ static void on_written(void *user, const struct kube_response *response)
         struct leader *leader = user;
 
         leader->call = NULL;
-        note(leader, response);
+        note(leader, response, true);
         if (kube_response_ok(response) && response->doc) {
                 see(leader, response->doc);
                 hold(leader);
@@ -217,7 +227,7 @@ static void on_read(void *user, const struct kube_response *response)
         struct leader *leader = user;
 
         leader->call = NULL;
-        note(leader, response);
+        note(leader, response, false);
         if (response->error == 0 && response->status == 404) {
                 if (leader->state == LEADING) {
                         lose(leader, "the lease was deleted");
@@ -235,12 +245,16 @@ static void on_read(void *user, const struct kube_response *response)
         }
         leader->refetch = false;
         see(leader, response->doc);
-        if (leader->state == LEADING && !str_equal(leader_holder(leader), leader->options.identity))
+        if (leader->state == LEADING &&
+            !str_equal(leader_holder(leader), leader->options.identity)) {
                 lose(leader, "another one holds the lease");
-        else if (is_taken(leader))
+        } else if (is_taken(leader)) {
+                leader->is_refused = false;
+                note(leader, response, false);
                 retry_later(leader);
-        else
+        } else {
                 write_lease(leader);
+        }
 }
 
 /* ---- requests ---- */

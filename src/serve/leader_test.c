@@ -213,6 +213,36 @@ static void a_lease_out_of_reach_is_told(void **state)
         tear_down(&f);
 }
 
+/* It can be read, or is not there, and cannot be written: nobody will lead. */
+static void a_lease_that_cannot_be_written_is_told(void **state)
+{
+        enum { REPLIES = 12 };
+        static const struct fake_reply cases[][2] = {
+                { { FAKE_ANSWER, 404, "{\"message\":\"no lease\"}" },
+                  { FAKE_ANSWER, 404, "{\"message\":\"no namespace\"}" } },
+                { { FAKE_ANSWER, 200, LEASE("", "60", "1") },
+                  { FAKE_ANSWER, 403, "{\"message\":\"no namespace\"}" } },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct fake_reply replies[REPLIES]; /* to reads and writes in turn */
+                struct fixture f;
+                char why[128] = "";
+
+                for (size_t n = 0; n < REPLIES; n++)
+                        replies[n] = cases[i][n % 2];
+                set_up(&f, replies, REPLIES);
+                test_run_until(&f.api.t, f.api.next >= 4);
+                while (f.api.next < REPLIES - 1) {
+                        assert_false(leader_is_well(f.leader, why));
+                        assert_string_equal(why, "no namespace");
+                        uv_run(&f.api.t.uv, UV_RUN_ONCE);
+                }
+                tear_down(&f);
+        }
+}
+
 static void releasing_empties_the_lease(void **state)
 {
         static const struct fake_reply replies[] = {
@@ -268,6 +298,7 @@ int main(void)
                 cmocka_unit_test(a_leader_that_is_replaced_stops),
                 cmocka_unit_test(a_pause_over_the_deadline_ends_leading_at_once),
                 cmocka_unit_test(a_lease_out_of_reach_is_told),
+                cmocka_unit_test(a_lease_that_cannot_be_written_is_told),
                 cmocka_unit_test(releasing_empties_the_lease),
                 cmocka_unit_test(impossible_times_are_refused),
         };

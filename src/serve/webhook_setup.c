@@ -478,7 +478,8 @@ static int make_secret(struct webhook_setup *setup)
                 log_error("cannot make the webhook's certificate: %s", error.message);
                 return r;
         }
-        log_info("making the webhook's certificate");
+        if (!setup->trouble[0])
+                log_info("making the webhook's certificate");
         return write_secret(setup, &made, (struct json_value){});
 }
 

@@ -144,6 +144,8 @@ def test_options_are_refused_with_a_sentence(plane):
                          ("--sandbox-warm-pool-max-refill-rate=NaN", "takes a number, not 'NaN'"),
                          ("--sandbox-warm-pool-max-refill-rate=-1", "takes 0, or 0.001 to"),
                          ("--sandbox-warm-pool-readiness-grace-period=0", "must be more than 0"),
+                         ("--namespace=Foo_bar", "--namespace takes a namespace"),
+                         ("--cluster-domain=", "--cluster-domain may not be empty"),
                          ("--zap-encoder=xml", "--zap-encoder takes json or console"),
                          ("--zap-log-level=loud", "--zap-log-level takes"),
                          ("--metrics-bind-address=here", "'here' is no address for metrics"),
