@@ -79,10 +79,10 @@ static void unlock_bound(struct cache *cache, const struct action *action)
         const struct cache_entry *pod =
                 cache_get(cache, &kind_pod, action->namespace, action->name);
 
-        if (pod && ((const struct pod *)pod->typed)->node_name.length == 0)
-                cache_unlock_on_change(cache, &kind_pod, action->namespace, action->name);
-        else
+        if (pod && ((const struct pod *)pod->typed)->node_name.length)
                 cache_unlock(cache, &kind_pod, action->namespace, action->name);
+        else
+                cache_unlock_on_change(cache, &kind_pod, action->namespace, action->name);
 }
 
 /* An object is free when the last of the plan's actions on it is over. */
