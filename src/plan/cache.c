@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kinds/project.h"
+#include "plan/lock.h"
 #include "plan/pack.h"
 #include "plan/table.h"
 #include "json/writer.h"
@@ -72,20 +73,6 @@ struct kind_state {
         bool lost; /* something that was told since its last list began */
 };
 
-struct wait {
-        struct wait *next;
-        void *waiter;
-};
-
-struct lock {
-        struct table_node node;
-        struct wait *waits;
-        const struct kind *kind;
-        void *owner;
-        size_t namespace_length, name_length;
-        char text[]; /* namespace, name */
-};
-
 struct tombstone {
         struct table_node node;
         struct list order;
@@ -101,7 +88,8 @@ struct index {
 
 struct cache {
         uint64_t seed;
-        struct table by_name, by_uid, buckets, locks, tombstones, spaces;
+        struct table by_name, by_uid, buckets, tombstones, spaces;
+        struct locks locks;
         struct packer *packer; /* NULL: nothing rests */
         struct list used;      /* of struct awake */
         size_t awake, awake_most;
@@ -115,8 +103,6 @@ struct cache {
         int index_count;
         cache_changed_fn changed;
         void *changed_context;
-        void (*unlocked)(void *context, void *waiter);
-        void *unlocked_context;
 };
 
 static size_t owner_keys(const struct cache_entry *entry,
@@ -137,7 +123,7 @@ int cache_new(uint64_t seed, struct cache **ret_cache)
 
         if (!cache)
                 return -ENOMEM;
-        cache->seed = seed;
+        cache->seed = cache->locks.seed = seed;
         list_init(&cache->tombstone_order);
         list_init(&cache->used);
         cache->indexes[CACHE_INDEX_OWNER].keys = owner_keys;
@@ -145,9 +131,6 @@ int cache_new(uint64_t seed, struct cache **ret_cache)
         *ret_cache = cache;
         return 0;
 }
-
-static struct lock *find_lock(const struct cache *cache, const struct kind *kind,
-                              struct str namespace, struct str name);
 
 /* ---- kinds ---- */
 
@@ -281,7 +264,8 @@ static int unpack(struct cache *cache, struct stored *stored)
                 r = fill_entry(&entry, stored->space->kind, doc);
         if (r < 0)
                 return r;
-        entry.locked = find_lock(cache, stored->space->kind, entry.meta.namespace, entry.meta.name);
+        entry.locked = locks_find(&cache->locks, stored->space->kind, entry.meta.namespace,
+                                  entry.meta.name);
         r = attach(cache, stored, &entry);
         if (r < 0)
                 release_entry(&entry);
@@ -762,120 +746,55 @@ static int add_tombstone(struct cache *cache, struct str uid)
 
 /* ---- locks ---- */
 
-static struct lock *find_lock(const struct cache *cache, const struct kind *kind,
-                              struct str namespace, struct str name)
-{
-        struct table_node *node = table_find(&cache->locks, name_key(cache, kind, namespace, name));
-
-        for (; node; node = table_find_next(node)) {
-                struct lock *lock = container_of(node, struct lock, node);
-
-                if (lock->kind == kind &&
-                    str_equal((struct str){ lock->text, lock->namespace_length }, namespace) &&
-                    str_equal(
-                            (struct str){ lock->text + lock->namespace_length, lock->name_length },
-                            name))
-                        return lock;
-        }
-        return NULL;
-}
-
 int cache_lock(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
                void *owner)
 {
-        struct lock *lock = find_lock(cache, kind, namespace, name);
+        int r = locks_take(&cache->locks, kind, namespace, name, owner);
         struct stored *stored;
 
-        if (lock)
-                return lock->owner == owner ? 1 : -EBUSY;
-        lock = malloc(sizeof(*lock) + namespace.length + name.length);
-        if (!lock)
-                return -ENOMEM;
-        lock->waits = NULL;
-        lock->kind = kind;
-        lock->owner = owner;
-        lock->namespace_length = namespace.length;
-        lock->name_length = name.length;
-        if (namespace.length)
-                memcpy(lock->text, namespace.data, namespace.length);
-        if (name.length)
-                memcpy(lock->text + namespace.length, name.data, name.length);
-        if (table_add(&cache->locks, &lock->node, name_key(cache, kind, namespace, name)) < 0) {
-                free(lock);
-                return -ENOMEM;
-        }
         /* What cannot be looked at now is locked when it can. */
-        if (find_name(cache, kind, namespace, name, &stored) > 0)
+        if (r == 0 && find_name(cache, kind, namespace, name, &stored) > 0)
                 stored->awake->entry.locked = true;
-        return 0;
-}
-
-static void free_lock(struct cache *cache, struct lock *lock)
-{
-        struct wait *wait = lock->waits;
-
-        free(lock);
-        while (wait) {
-                struct wait *next = wait->next;
-
-                if (cache->unlocked)
-                        cache->unlocked(cache->unlocked_context, wait->waiter);
-                free(wait);
-                wait = next;
-        }
+        return r;
 }
 
 void cache_unlock(struct cache *cache, const struct kind *kind, struct str namespace,
                   struct str name)
 {
-        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct lock *lock = locks_find(&cache->locks, kind, namespace, name);
         struct stored *stored;
 
         if (find_name(cache, kind, namespace, name, &stored) > 0)
                 stored->awake->entry.locked = false;
-        if (lock) {
-                table_remove(&cache->locks, &lock->node);
-                free_lock(cache, lock);
-        }
+        if (lock)
+                locks_drop(&cache->locks, lock);
 }
 
 int cache_wait(struct cache *cache, const struct kind *kind, struct str namespace, struct str name,
                void *waiter)
 {
-        struct lock *lock = find_lock(cache, kind, namespace, name);
-        struct wait *wait;
+        struct lock *lock = locks_find(&cache->locks, kind, namespace, name);
 
-        if (!lock)
-                return 1;
-        for (wait = lock->waits; wait; wait = wait->next) {
-                if (wait->waiter == waiter)
-                        return -EALREADY;
-        }
-        wait = malloc(sizeof(*wait));
-        if (!wait)
-                return -ENOMEM;
-        *wait = (struct wait){ .next = lock->waits, .waiter = waiter };
-        lock->waits = wait;
-        return 0;
+        return lock ? lock_wait(lock, waiter) : 1;
 }
 
 void cache_on_unlock(struct cache *cache, void (*unlocked)(void *context, void *waiter),
                      void *context)
 {
-        cache->unlocked = unlocked;
-        cache->unlocked_context = context;
+        cache->locks.on_unlock = unlocked;
+        cache->locks.context = context;
 }
 
 void cache_unlock_on_change(struct cache *cache, const struct kind *kind, struct str namespace,
                             struct str name)
 {
-        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct lock *lock = locks_find(&cache->locks, kind, namespace, name);
         struct stored *stored;
 
         if (find_name(cache, kind, namespace, name, &stored) == 0)
                 cache_unlock(cache, kind, namespace, name);
         else if (lock)
-                lock->owner = NULL;
+                lock_disown(lock);
 }
 
 /* A mark without owner has done its work when the object changes. */
@@ -886,17 +805,17 @@ static void end_ownerless_lock(struct cache *cache, struct stored *stored)
 
         if (!entry->locked)
                 return;
-        lock = find_lock(cache, entry->kind, entry->meta.namespace, entry->meta.name);
-        if (lock && !lock->owner)
+        lock = locks_find(&cache->locks, entry->kind, entry->meta.namespace, entry->meta.name);
+        if (lock && !lock_owner(lock))
                 cache_unlock(cache, entry->kind, entry->meta.namespace, entry->meta.name);
 }
 
 void *cache_lock_owner(const struct cache *cache, const struct kind *kind, struct str namespace,
                        struct str name)
 {
-        struct lock *lock = find_lock(cache, kind, namespace, name);
+        struct lock *lock = locks_find(&cache->locks, kind, namespace, name);
 
-        return lock ? lock->owner : NULL;
+        return lock ? lock_owner(lock) : NULL;
 }
 
 /* ---- feeding ---- */
@@ -957,7 +876,8 @@ static int add_stored(struct cache *cache, struct kind_state *state, struct json
         if (r < 0)
                 goto fail_stored;
         entry.owners_version = entry.meta.resource_version;
-        entry.locked = find_lock(cache, state->kind, entry.meta.namespace, entry.meta.name);
+        entry.locked =
+                locks_find(&cache->locks, state->kind, entry.meta.namespace, entry.meta.name);
         stored->seen_ns = monotonic_ns;
         stored->version = stored->owners_version = entry.owners_version;
         stored->list_round = state->list_round;
@@ -1167,7 +1087,7 @@ int cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
 void cache_free(struct cache *cache)
 {
         cache->changed = NULL;
-        cache->unlocked = NULL;
+        cache->locks.on_unlock = NULL;
         for (size_t i = 0; i < cache->kind_count; i++) {
                 struct kind_state *state = cache->kinds[i];
 
@@ -1179,19 +1099,11 @@ void cache_free(struct cache *cache)
         while (!list_is_empty(&cache->tombstone_order))
                 drop_tombstone(cache,
                                list_entry(cache->tombstone_order.next, struct tombstone, order));
-        for (size_t i = 0; i < cache->locks.slot_count; i++) {
-                while (cache->locks.slots[i]) {
-                        struct lock *lock = container_of(cache->locks.slots[i], struct lock, node);
-
-                        table_remove(&cache->locks, &lock->node);
-                        free_lock(cache, lock);
-                }
-        }
         packer_free(cache->packer);
         table_deinit(&cache->by_name);
         table_deinit(&cache->by_uid);
         table_deinit(&cache->buckets);
-        table_deinit(&cache->locks);
+        locks_deinit(&cache->locks);
         table_deinit(&cache->tombstones);
         table_deinit(&cache->spaces);
         free(cache->kinds);
