@@ -6,6 +6,7 @@
 #include "apiserver/alias.h"
 #include "apiserver/behaviour.h"
 #include "apiserver/server.h"
+#include "base/clock.h"
 #include "base/limit.h"
 #include "kube/protobuf.h"
 #include "json/yaml.h"
@@ -261,6 +262,20 @@ int admit_validate(struct api_call *call, struct json_doc *doc, struct json_valu
                 call, kube_status_invalid(call->arena, &call->named, call->path.name, errors));
 }
 
+/*
+ * When the object was made, as the end of the second that its creationTimestamp tells: a time to
+ * live is not begun anew by each write of the same text.
+ */
+static uint64_t created_ns(const struct api_call *call, struct json_doc *doc)
+{
+        uint64_t created;
+
+        if (rfc3339_parse(json_string(json_get(json_root(doc), "metadata", "creationTimestamp")),
+                          &created) < 0)
+                return call->now_ns;
+        return created + NS_PER_SECOND - 1;
+}
+
 /* An alias's object is made the target's, and admitted as one. */
 static int admit_to_target(struct api_call *call, struct json_doc *doc, struct json_doc **ret_doc)
 {
@@ -270,7 +285,7 @@ static int admit_to_target(struct api_call *call, struct json_doc *doc, struct j
         struct error error = {};
         int r;
 
-        r = alias->alias->to_target(doc, call->now_ns, &error, &adopted);
+        r = alias->alias->to_target(doc, created_ns(call, doc), &error, &adopted);
         if (r == -EINVAL)
                 return api_call_refuse(call,
                                        kube_status_unprocessable(call->arena, "%s", error.message));

@@ -2,6 +2,8 @@
 #include "apiserver/test_api.h"
 
 #include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Kinds that are made at run time, and ours, which stay as they are. */
 
@@ -383,6 +385,14 @@ static void test_the_dialect_of_guides(void **state)
                          200);
         assert_string_equal(answer_text(api, "spec", "sandboxTemplateRef", "name"), "t");
         assert_string_equal(answer_text(api, "spec", "lifecycle", "shutdownPolicy"), "Delete");
+        char end[32];
+        snprintf(end, sizeof(end), "%s", answer_text(api, "spec", "lifecycle", "shutdownTime"));
+        /* What `kubectl apply` of the same file sends: the claim's time does not begin anew. */
+        for (time_t second = time(NULL); time(NULL) < second + 2;)
+                usleep(10 * 1000);
+        assert_int_equal(merge(api, DIALECT "/sandboxclaims/c", "{'spec':{'ttl':'1h'}}"), 200);
+        assert_int_equal(get(api, EXTENSIONS "/sandboxclaims/c"), 200);
+        assert_string_equal(answer_text(api, "spec", "lifecycle", "shutdownTime"), end);
         assert_int_equal(
                 merge(api, DIALECT "/sandboxclaims/c", "{'metadata':{'labels':{'x':'y'}}}"), 200);
         assert_int_equal(get(api, DIALECT "/sandboxclaims?labelSelector=x%3Dy"), 200);
