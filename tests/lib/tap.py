@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the functions of a test program named test_* and reports them as TAP."""
+"""Runs the functions of a test program named test_* and reports them as TAP, and how long each took."""
 
 import sys
+import time
 import traceback
 
 
@@ -15,7 +16,7 @@ def main(namespace, arguments=()):
     print(f"1..{len(tests)}", flush=True)
     failed = 0
     for number, (name, test) in enumerate(tests, 1):
-        title = name[len("test_"):].replace("_", " ")
+        title, began = name[len("test_"):].replace("_", " "), time.monotonic()
         try:
             test(*arguments)
             print(f"ok {number} - {title}", flush=True)
@@ -26,4 +27,5 @@ def main(namespace, arguments=()):
             print(f"not ok {number} - {title}")
             for line in traceback.format_exc().splitlines():
                 print(f"# {line}", flush=True)
+        print(f"# took {time.monotonic() - began:.1f} s", flush=True)
     sys.exit(1 if failed else 0)
