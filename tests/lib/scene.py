@@ -89,9 +89,16 @@ class Scene:
             "apiVersion": group, "kind": KINDS[resource], "metadata": {"name": name, **metadata},
             "spec": spec})
 
+    def get(self, path):
+        """Comes again, as clients do, while the server takes in a kind anew (429)."""
+        def answer():
+            found = self.api.get(path)
+            return None if found[0] == 429 else found
+        return wait_for(answer, TIMEOUT, f"{path} to be served", pause=0.1)
+
     def read(self, resource, name):
         """The object, or None."""
-        status, document = self.api.get(self.path(resource, name))
+        status, document = self.get(self.path(resource, name))
         if status == 404:
             return None
         same(200, status)
@@ -99,7 +106,7 @@ class Scene:
 
     def list(self, resource, selector=""):
         query = f"?labelSelector={selector}" if selector else ""
-        status, found = self.api.get(self.path(resource) + query)
+        status, found = self.get(self.path(resource) + query)
         same(200, status)
         return found["items"]
 
@@ -156,7 +163,7 @@ class Scene:
         return found
 
     def events(self, name, reason):
-        status, found = self.api.get(
+        status, found = self.get(
             f"/api/v1/namespaces/{self.namespace}/events"
             f"?fieldSelector=involvedObject.name%3D{name}%2Creason%3D{reason}")
         same(200, status)
