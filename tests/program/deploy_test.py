@@ -41,7 +41,10 @@ TEMPLATE = {"podTemplate": {"spec": {"containers": [{"name": "main", "image": "p
 class Plane(ControlPlane):
     """One on which nothing of ours is installed but by these tests."""
 
-    def install(self):
+    def install_kinds(self):
+        pass
+
+    def install_roles(self):
         pass
 
     def apply(self, file, *options):
