@@ -78,6 +78,7 @@ def ready(scene, resource, names):
 
 def only_v1alpha1(plane):
     """The CRDs as they were then: one version, and nothing to convert."""
+    plane.kubectl("delete", "-f", ROOT / "api/crds")
     for path in sorted((ROOT / "api/crds").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         text, dropped = re.subn(r"  - name: v1beta1\n.*\Z", "", text, flags=re.DOTALL)
@@ -85,12 +86,11 @@ def only_v1alpha1(plane):
         text, unconverted = re.subn(r"(\n  conversion:\n    strategy: )Webhook\n(?:    .*\n)+",
                                     r"\1None\n", text)
         same((1, 1, 1), (dropped, stored, unconverted))
-        plane.kubectl("delete", "-f", path)
         plane.apply_yaml(text)
-    scene_kinds = ("sandboxes.agents", "sandboxclaims.extensions.agents",
-                   "sandboxtemplates.extensions.agents", "sandboxwarmpools.extensions.agents")
-    for name in scene_kinds:
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.x-k8s.io")
+    kinds = ("sandboxes.agents", "sandboxclaims.extensions.agents",
+             "sandboxtemplates.extensions.agents", "sandboxwarmpools.extensions.agents")
+    plane.kubectl("wait", "--for=condition=Established",
+                  *[f"crd/{name}.x-k8s.io" for name in kinds])
 
 
 def test_the_first_generation_is_taken_over(plane):

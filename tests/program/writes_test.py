@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `cay controller` writes to a real kube-apiserver, counted from its audit log.
 
-Each kind of work is done a few times, one at a time. Events, the status of pools and Leases are
-counted apart. Prints a table; a median over its limit fails.
+Each kind of work is done a few times, one after the other, in a namespace of its own. Events, the
+status of pools and Leases are counted apart. Prints a table; a median over its limit fails.
 """
 
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -70,24 +71,20 @@ class Audit:
                                    if name in names and what not in APART)
 
 
-class Bench:
-    def __init__(self, plane):
-        self.plane = plane
-        self.rows = []
+def judge(what, counts, limit):
+    """One line of the table, and whether the limit holds."""
+    totals = [sum(count.values()) for count in counts]
+    median = statistics.median(totals)
+    usual = min(counts, key=lambda count: abs(sum(count.values()) - median))
+    print(f"# {what}: {median:g} writes (limit {limit}, most {max(totals)}): " +
+          ", ".join(f"{number} {text}" if number > 1 else text
+                    for text, number in sorted(usual.items())), flush=True)
+    assert min(totals) > 0 and median <= limit, (what, totals, usual)
 
-    def scene(self):
-        scene = Scene()
-        return scene, Audit(self.plane, scene.namespace)
 
-    def judge(self, what, counts, limit):
-        """One line of the table, and whether the limit holds."""
-        totals = [sum(count.values()) for count in counts]
-        median = statistics.median(totals)
-        usual = min(counts, key=lambda count: abs(sum(count.values()) - median))
-        print(f"# {what}: {median:g} writes (limit {limit}, most {max(totals)}): " +
-              ", ".join(f"{number} {text}" if number > 1 else text
-                        for text, number in sorted(usual.items())), flush=True)
-        assert min(totals) > 0 and median <= limit, (what, totals, usual)
+def observed_scene(plane):
+    scene = Scene()
+    return scene, Audit(plane, scene.namespace)
 
 
 def pool_of(scene, name, replicas, spec=None, **metadata):
@@ -114,27 +111,27 @@ def judge_events(audit, claims):
     assert told <= claims, audit.writes
 
 
-def test_cold_sandbox(bench):
-    scene, audit = bench.scene()
+def test_cold_sandbox(plane):
+    scene, audit = observed_scene(plane)
     for number in range(ROUNDS):
         scene.make("sandboxes", f"s-{number}", blueprint())
         scene.until_ready("sandboxes", f"s-{number}")
     audit.settle()
-    bench.judge("cold Sandbox", [audit.of(f"s-{number}") for number in range(ROUNDS)], 3)
+    judge("cold Sandbox", [audit.of(f"s-{number}") for number in range(ROUNDS)], 3)
 
 
-def test_cold_claim(bench):
-    scene, audit = bench.scene()
+def test_cold_claim(plane):
+    scene, audit = observed_scene(plane)
     pool_of(scene, "none", 0)
     for number in range(ROUNDS):
         claim(scene, f"c-{number}", "none")
     audit.settle()
     judge_events(audit, ROUNDS)
-    bench.judge("cold claim", [audit.of(f"c-{number}") for number in range(ROUNDS)], 6)
+    judge("cold claim", [audit.of(f"c-{number}") for number in range(ROUNDS)], 6)
 
 
-def test_warm_claim_and_refill(bench):
-    scene, audit = bench.scene()
+def test_warm_claim_and_refill(plane):
+    scene, audit = observed_scene(plane)
     pool = pool_of(scene, "p", 3)
     audit.settle()
     first = {name for name, what, _ in audit.writes if what == "sandboxes"}
@@ -153,15 +150,14 @@ def test_warm_claim_and_refill(bench):
     refilled = {name for name, _, text in audit.writes if text == "create sandboxes"}
     same_members = {member["metadata"]["name"] for member in scene.owned("sandboxes", pool)}
     # A member that was given away again was written for two reasons: what is left is a refill.
-    bench.judge("refilled member of a pool",
-                [audit.of(name) for name in refilled & same_members], 4)
-    bench.judge("warm claim, Sandbox member",
-                [audit.of(name, member) for name, member in given.items() if member in first], 3)
+    judge("refilled member of a pool", [audit.of(name) for name in refilled & same_members], 4)
+    judge("warm claim, Sandbox member",
+          [audit.of(name, member) for name, member in given.items() if member in first], 3)
     assert len(set(given.values())) == ROUNDS, given
 
 
-def test_warm_claim_of_a_pod(bench):
-    scene, audit = bench.scene()
+def test_warm_claim_of_a_pod(plane):
+    scene, audit = observed_scene(plane)
     pool_of(scene, "q", 3, {**blueprint(), "service": False},
             annotations={"cay.dev/generation": "v1alpha1"})
     audit.settle()
@@ -177,7 +173,7 @@ def test_warm_claim_of_a_pod(bench):
         audit.settle()
         if pod in first:
             counts.append(audit.of(f"c-{number}", pod))
-    bench.judge("warm claim, Pod member", counts, 4)
+    judge("warm claim, Pod member", counts, 4)
 
 
 def main():
@@ -186,7 +182,10 @@ def main():
         FakeNode(plane)
         plane.start_controller(os.environ["CAY"])
         wait_for(plane.audit_log.exists, 30, "the audit log")
-        tap.main(globals(), (Bench(plane),))
+        tests = {name: test for name, test in globals().items() if name.startswith("test_")}
+        # Mostly they wait, each in a namespace of its own: all at once.
+        with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
+            tap.main({name: pool.submit(test, plane).result for name, test in tests.items()})
 
 
 if __name__ == "__main__":
