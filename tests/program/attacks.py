@@ -27,13 +27,23 @@ def syscall(number, *arguments):
     return result
 
 
+def some(found, number=errno.ENOENT, text="none"):
+    """What was found; nothing is a refusal."""
+    if not found:
+        raise OSError(number, text)
+    return found
+
+
 def contents(path):
     """What a file says; masked files are empty."""
     with open(path, "rb") as file:
         data = file.read(64)
-    if not data.strip(b"\0"):
-        raise OSError(errno.ENODATA, "empty")
+    some(data.strip(b"\0"), errno.ENODATA, "empty")
     return data
+
+
+def entries(path):
+    return some(os.listdir(path), errno.ENODATA, "empty")
 
 
 def write(path, data):
@@ -45,6 +55,18 @@ def write(path, data):
 def connect(host, port, timeout=0.5):
     with socket.create_connection((host, port), timeout):
         return f"reached {host}:{port}"
+
+
+def connect_to_any(hosts):
+    """Tries the host's ports, the API's and the like, at these addresses."""
+    reached = []
+    for port in TARGETS["host_ports"]:
+        for host in hosts:
+            try:
+                reached.append(connect(host, port))
+            except OSError:
+                pass
+    return some(reached, errno.ECONNREFUSED)
 
 
 # ---- the host's kernel, through /proc and /sys ----
@@ -105,23 +127,15 @@ def attack_cgroup_release_agent():
     found = []
     for folder, _, files in os.walk("/sys/fs/cgroup"):
         found += [os.path.join(folder, name) for name in files if name == "release_agent"]
-    if not found:
-        raise OSError(errno.ENOENT, "no cgroup is mounted")
-    return write(found[0], "/tmp/x")
+    return write(some(found, text="no cgroup is mounted")[0], "/tmp/x")
 
 
 def attack_firmware():
-    names = os.listdir("/sys/firmware")
-    if not names:
-        raise OSError(errno.ENODATA, "empty")
-    return names
+    return entries("/sys/firmware")
 
 
 def attack_debugfs():
-    names = os.listdir("/sys/kernel/debug")
-    if not names:
-        raise OSError(errno.ENODATA, "empty")
-    return names
+    return entries("/sys/kernel/debug")
 
 
 def attack_proc_remount():
@@ -146,9 +160,7 @@ def attack_block_device():
 def attack_devices_of_the_host():
     expected = set(TARGETS["devices"])
     more = sorted(set(os.listdir("/dev")) - expected)
-    if not more:
-        raise OSError(errno.ENOENT, "none")
-    return more
+    return some(more)
 
 
 def attack_setuid_program():
@@ -257,9 +269,7 @@ def attack_processes_of_others():
             continue
         if not name.startswith(known):
             others.append(name)
-    if not others:
-        raise OSError(errno.ESRCH, "none")
-    return others
+    return some(others, errno.ESRCH)
 
 
 def attack_ptrace_of_the_neighbour():
@@ -279,9 +289,7 @@ def attack_private_files():
     found = [path for path in ("/etc/shadow", "/etc/ssh", "/root/.ssh", "/etc/ssl/private",
                                "/var/run/docker.sock", "/var/lib/cay", TARGETS["data"])
              if os.path.exists(path)]
-    if not found:
-        raise OSError(errno.ENOENT, "none")
-    return found
+    return some(found)
 
 
 def attack_sockets_in_the_file_system():
@@ -295,17 +303,13 @@ def attack_sockets_in_the_file_system():
                     found.append(os.path.join(folder, name))
             except OSError:
                 pass
-    if not found:
-        raise OSError(errno.ENOENT, "none")
-    return found
+    return some(found)
 
 
 def attack_abstract_sockets():
     with open("/proc/net/unix", encoding="ascii") as file:
         names = [line.split()[-1] for line in file if "@" in line]
-    if not names:
-        raise OSError(errno.ENOENT, "none")
-    return names
+    return some(names)
 
 
 def attack_programs_of_the_host():
@@ -345,16 +349,7 @@ def attack_loopback_of_the_host():
 
 
 def attack_address_of_the_host():
-    reached = []
-    for port in TARGETS["host_ports"]:
-        for host in TARGETS["host_addresses"]:
-            try:
-                reached.append(connect(host, port))
-            except OSError:
-                pass
-    if not reached:
-        raise OSError(errno.ECONNREFUSED, "none")
-    return reached
+    return connect_to_any(TARGETS["host_addresses"])
 
 
 def attack_cloud_metadata():
@@ -379,9 +374,7 @@ def attack_internet():
 def attack_neighbour_over_ipv6():
     with open("/proc/net/if_inet6", encoding="ascii") as file:
         links = [line.split()[-1] for line in file if not line.strip().endswith("lo")]
-    if not links:
-        raise OSError(errno.EADDRNOTAVAIL, "no IPv6")
-    return connect(f"ff02::1%{links[0]}", 8888)
+    return connect(f"ff02::1%{some(links, errno.EADDRNOTAVAIL, 'no IPv6')[0]}", 8888)
 
 
 def in_child(attack):
