@@ -22,7 +22,6 @@ from lib.instance import Api, wait_for  # noqa: E402
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-APPLY = "application/apply-patch+yaml"
 
 
 class Scene:
