@@ -218,19 +218,26 @@ def trust_both(plane, folder):
 def test_an_api_server_that_is_gone_or_somebody_else(plane, controller):
     folder = plane.folder / "faults"
     html, expired = "HTML: is https://127.0.0.1:", "certificate has expired"
+
+    def complaints(text):
+        return [line for line in controller.said(text) if "cannot watch " in line["msg"]]
+
+    def until_complained(text, readyz):
+        until_said(controller, text, readyz)  # of the Lease, it may be
+        wait_for(lambda: complaints(text), 30, f"a watch to fail: {text}", pause=0.05)
+
     plane.kill("kube-apiserver")
-    until_said(controller, "Connection refused", "Connection refused")
+    until_complained("Connection refused", "Connection refused")
     with Impostor(plane.port, plane.folder / "certificates/apiserver.crt",
                   plane.folder / "certificates/apiserver.key"):
-        until_said(controller, html, "is https://127.0.0.1:")
+        until_complained(html, "is https://127.0.0.1:")
     with Impostor(plane.port, folder / "old.crt", folder / "old.key"):
-        until_said(controller, expired, expired)
+        until_complained(expired, expired)
     plane.restart("kube-apiserver")
     plane.until_serving()
     until_well(controller)
     for text in (html, expired, "Connection refused"):
-        lines = [line for line in controller.said(text) if "cannot watch " in line["msg"]]
-        same((text, 1), (text, len(lines)))
+        same((text, 1), (text, len(complaints(text))))
     wait_for(lambda: controller.said("every kind is watched again"), 10, "the end of it")
 
 
