@@ -207,15 +207,9 @@ void list_watch_deinit(struct list_watch *lw)
         buffer_deinit(&lw->continue_token);
 }
 
-/* The cache may be behind, as any watch may. What was seen newer once must not be seen older. */
-static bool takes_cached(const struct list_watch *lw)
-{
-        return lw->options.from_cache && !lw->synced;
-}
-
 bool list_watch_is_streaming_list(const struct list_watch *lw)
 {
-        return lw->watch_list && lw->resource_version.length == 0 && !takes_cached(lw);
+        return lw->watch_list && lw->resource_version.length == 0;
 }
 
 enum list_watch_step list_watch_step(const struct list_watch *lw)
@@ -264,10 +258,7 @@ int list_watch_path(const struct list_watch *lw, unsigned timeout_s, struct buff
                 return r;
         if (list_watch_step(lw) == LIST_WATCH_WATCH)
                 return append_watch(lw, timeout_s, out);
-        /* All of it, whatever the limit: the cache has no pages. */
-        if (takes_cached(lw))
-                r = kube_query_append(out, "resourceVersion", STR("0"));
-        else if (!lw->whole)
+        if (!lw->whole)
                 r = append_number(out, "limit", lw->options.chunk);
         if (r == 0 && lw->continue_token.length > 0)
                 r = kube_query_append(out, "continue", buffer_str(&lw->continue_token));

@@ -391,39 +391,6 @@ static void a_list_streams_in_where_the_server_has_it(void **state)
         list_watch_deinit(&lw);
 }
 
-static void the_first_list_may_be_of_the_cache(void **state)
-{
-        struct list_watch_failure expired = { .status = 410 };
-        enum kube_reflector_state next;
-        struct heard heard = {};
-        const struct kube_reflector_options options = {
-                .kind = &things, .from_cache = true, .handler = hear, .user = &heard
-        };
-        struct list_watch lw;
-
-        (void)state;
-        assert_int_equal(list_watch_init(&lw, &options), 0);
-        assert_int_equal(list_watch_step(&lw), LIST_WATCH_GET);
-        expect_path(&lw, "/apis/example.com/v1/things?resourceVersion=0");
-        assert_int_equal(
-                page(&lw, LIST("7", "", THING("a", "1") "," THING("b", "5") "," THING("c", "6"))),
-                0);
-        expect_heard(&heard, "[ +n/a@1 +n/b@5 +n/c@6 ]7 ");
-        assert_int_equal(list_watch_step(&lw), LIST_WATCH_WATCH);
-        expect_path(&lw, "/apis/example.com/v1/things?watch=true&allowWatchBookmarks=true"
-                         "&timeoutSeconds=300&resourceVersion=7");
-
-        /* Later ones may not be older than what was seen. */
-        list_watch_begun(&lw);
-        expect_heard(&heard, "");
-        assert_int_equal(list_watch_failed(&lw, &expired, &next), 0);
-        assert_int_equal(list_watch_step(&lw), LIST_WATCH_WATCH);
-        expect_path(&lw, "/apis/example.com/v1/things?watch=true&allowWatchBookmarks=true"
-                         "&timeoutSeconds=300&sendInitialEvents=true"
-                         "&resourceVersionMatch=NotOlderThan");
-        list_watch_deinit(&lw);
-}
-
 static void a_server_without_streamed_lists_is_listed(void **state)
 {
         static const struct list_watch_failure refusals[] = {
@@ -609,7 +576,6 @@ int main(void)
                 cmocka_unit_test(what_is_no_list_is_refused),
                 cmocka_unit_test(a_list_in_chunks_is_followed_by_a_watch),
                 cmocka_unit_test(a_list_streams_in_where_the_server_has_it),
-                cmocka_unit_test(the_first_list_may_be_of_the_cache),
                 cmocka_unit_test(a_server_without_streamed_lists_is_listed),
                 cmocka_unit_test(an_expired_watch_lists_again_and_tells_what_vanished),
                 cmocka_unit_test(failures_wait_as_long_as_the_server_says),

@@ -48,9 +48,6 @@ struct kube_reflector_options {
         struct str label_selector, field_selector;
         unsigned chunk;     /* objects per LIST page; 0: 500 */
         bool no_watch_list; /* never ask for sendInitialEvents */
-        /* Begin with a LIST of what the server's cache has (resourceVersion 0, as client-go does):
-         * that costs kube-apiserver two thirds of WatchList, which sends each object alone. */
-        bool from_cache;
         /* A list that streams in and is silent so long is asked for in chunks; 0: 10 s. */
         uint64_t list_silence_ms;
         /* Keep the names of what was told, and before KUBE_LIST_END tell what has vanished as

@@ -37,7 +37,6 @@ static int wire_feed_begin(const struct controller_host_options *options, const 
                 .client = options->client,
                 .kind = kind,
                 .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
-                .from_cache = true,
                 .tell_bookmarks = true,
                 .handler = hooks->on_event,
                 .on_state = hooks->on_state,
