@@ -208,9 +208,10 @@ def test_is_ready_only_when_all_is_listed(plane):
         with Controller(plane) as controller:
             wait_for(lambda: controller.said("cannot watch sandboxclaims"), 20, "a refusal")
             controller.until_leading()
+            told = "[-]caches failed: sandboxclaims are not listed yet: "
+            wait_for(lambda: told in controller.get("/readyz")[1], 20, "the others to be listed")
             status, text = controller.get("/readyz")
             same(500, status)
-            assert "[-]caches failed: sandboxclaims are not listed yet: " in text, text
             assert "forbidden" in text and "[+]leader-election ok" in text, text
             same((200, "ok"), controller.get("/healthz"))
             same(1, len(controller.said("cannot watch sandboxclaims")))
