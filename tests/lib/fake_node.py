@@ -32,6 +32,10 @@ def condition(kind, value, reason=""):
             "lastTransitionTime": now()}
 
 
+def path_of(pod):
+    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+
+
 def fits(pod):
     return sum(cpus(str(container.get("resources", {}).get("requests", {}).get("cpu", "0")))
                for container in pod["spec"]["containers"]) <= CPUS
@@ -75,7 +79,9 @@ class FakeNode:
         api = self.plane.api()
         while True:
             try:
-                for kind, pod in api.watch(f"{PODS}?watch=true", timeout=3600):
+                # Each tells of all Pods at its beginning: one that an outage has left silent, or not
+                # answered, holds nobody up for long.
+                for kind, pod in api.watch(f"{PODS}?watch=true&timeoutSeconds=10", timeout=20):
                     if kind in ("ADDED", "MODIFIED"):
                         self.queues[hash(pod["metadata"]["uid"]) % len(self.queues)].put(pod)
             except (OSError, http.client.HTTPException, ValueError, AssertionError):
@@ -85,22 +91,33 @@ class FakeNode:
         api = self.plane.api()
         while True:
             pod = work.get()
+            if pod is None:
+                continue
             try:
                 self.act(api, pod)
             except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.1)
-                work.put(pod)
+                work.put(self.read(api, pod))
+
+    @staticmethod
+    def read(api, pod):
+        """The Pod as it is now; as it was if the server does not say, None if it is gone."""
+        try:
+            status, found = api.get(path_of(pod))
+        except (OSError, http.client.HTTPException, ValueError):
+            return pod
+        return found if status == 200 else None if status == 404 else pod
 
     @staticmethod
     def ask(api, method, path, body, content_type="application/json"):
-        """A server that restarts, or has no store, is asked again."""
-        status, _ = api.request(method, path, body, content_type)
-        if status == 429 or status >= 500:
-            raise OSError(f"{method} {path}: {status}")
+        """Whoever refuses is asked again: a server that restarts, that has no store, or that has
+        not read its roles yet. Who is gone is not."""
+        status, said = api.request(method, path, body, content_type)
+        if status >= 400 and status != 404:
+            raise OSError(f"{method} {path}: {status} {said}")
 
     def act(self, api, pod):
-        meta, told = pod["metadata"], pod.get("status", {})
-        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        meta, told, path = pod["metadata"], pod.get("status", {}), path_of(pod)
         if "deletionTimestamp" in meta:
             self.ask(api, "DELETE", path, {"gracePeriodSeconds": 0,
                                            "preconditions": {"uid": meta["uid"]}})

@@ -383,7 +383,8 @@ class Picture:
         uid = sandbox["metadata"]["uid"]
         pods, services = self.owned[("pods", uid)], self.owned[("services", uid)]
         if condition(sandbox).get("status") != "True":
-            self.say("Sandbox", sandbox, f"is not Ready: {condition(sandbox)}")
+            self.say("Sandbox", sandbox, f"is not Ready: {condition(sandbox)}, its Pods: " + ", ".join(
+                f"{pod['status'].get('phase')} on {pod['spec'].get('nodeName')}" for pod in pods))
         if len(pods) != 1:
             self.say("Sandbox", sandbox, f"has {len(pods)} Pods")
         if len(services) != bool(sandbox["spec"].get("service")):
