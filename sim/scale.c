@@ -388,7 +388,7 @@ static void feed_pool(struct herd *herd, const struct patterns *patterns, unsign
 static void herd_init(struct herd *herd, const struct patterns *patterns, unsigned count,
                       bool pooled)
 {
-        const struct controllers_options options = { .seed = 1, .awake = 320 };
+        const struct controllers_options options = { .seed = 1, .awake = 256 };
 
         *herd = (struct herd){ .version = 1000000,
                                .now = { .monotonic_ns = NS_PER_SECOND,

@@ -31,7 +31,7 @@ enum { DRAIN_MS = 10 * 1000, TRACES_MS = 5 * 1000, HOST_NAME_SIZE = 256 };
 
 /* Objects that are kept as they are read; the others rest in a tenth of the memory. A claim looks
  * at 64 members of its pool (sandbox_match.c), and at their Pods. */
-enum { AWAKE = 320 };
+enum { AWAKE = 256 };
 
 enum { CLOSING_TURNS = 8 };
 
