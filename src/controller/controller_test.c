@@ -430,6 +430,19 @@ static void waits_before_it_replenishes(void **state)
         assert_int_equal(bed_count(&bed, "create"), 1);
 }
 
+/* A pool whose first `count` members, m0 and on, are ready. */
+static void begin_with_members(struct bed *bed, const char *replicas, unsigned count)
+{
+        char name[16];
+
+        begin_with_pool(bed, replicas);
+        for (unsigned i = 0; i < count; i++) {
+                snprintf(name, sizeof(name), "m%u", i);
+                put_member(bed, name, MEMBER);
+        }
+        bed_plan(bed, sandbox_warm_pool_plan, "p");
+}
+
 /* Gives members of the pool "p" away, from the first named to before the last. */
 static void claim_members(struct bed *bed, unsigned from, unsigned to)
 {
@@ -443,17 +456,10 @@ static void claim_members(struct bed *bed, unsigned from, unsigned to)
 
 static void lets_a_burst_of_claims_pass(void **state)
 {
-        enum { MEMBERS = 100 };
         _cleanup_bed_ struct bed bed;
-        char name[16];
 
         (void)state;
-        begin_with_pool(&bed, ",'replicas':100");
-        for (unsigned i = 0; i < MEMBERS; i++) {
-                snprintf(name, sizeof(name), "m%u", i);
-                put_member(&bed, name, MEMBER);
-        }
-        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        begin_with_members(&bed, ",'replicas':100", 100);
         /* While claims come, and for a tenth of a second after the last. */
         claim_members(&bed, 0, 10);
         assert_int_equal(bed_count(&bed, "create"), 0);
@@ -469,19 +475,11 @@ static void lets_a_burst_of_claims_pass(void **state)
 /* After two seconds they no longer wait, but come as the claims do, not all at once. */
 static void refills_beside_a_stream_of_claims(void **state)
 {
-        enum { MEMBERS = 100, MISSING = 40 };
+        enum { MISSING = 40 };
         _cleanup_bed_ struct bed bed;
-        char name[16];
 
         (void)state;
-        bed_begin(&bed);
-        put_template(&bed);
-        put_pool(&bed, ",'replicas':100");
-        for (unsigned i = 0; i < MEMBERS; i++) {
-                snprintf(name, sizeof(name), "m%u", i);
-                put_member(&bed, name, MEMBER);
-        }
-        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        begin_with_members(&bed, ",'replicas':100", 100);
         for (unsigned i = 0; i < MISSING; i++) {
                 assert_int_equal(bed_count(&bed, "create"), 0);
                 claim_members(&bed, i, i + 1);
@@ -500,7 +498,7 @@ static void refills_beside_a_stream_of_claims(void **state)
         assert_int_equal(bed_count(&bed, "create"), MISSING - 1);
 }
 
-static void refills_at_once_what_is_nearly_empty(void **state)
+static void refills_the_sooner_the_fewer_are_left(void **state)
 {
         static const struct {
                 const char *replicas;
@@ -510,18 +508,12 @@ static void refills_at_once_what_is_nearly_empty(void **state)
                 { ",'replicas':40", 40, 9, 1 }, /* the next soon */
                 { ",'replicas':200", 200, 150, 3 }, { ",'replicas':40", 40, 40, 40 },
         };
-        char name[16];
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_bed_ struct bed bed;
 
-                begin_with_pool(&bed, cases[i].replicas);
-                for (unsigned j = 0; j < cases[i].members; j++) {
-                        snprintf(name, sizeof(name), "m%u", j);
-                        put_member(&bed, name, MEMBER);
-                }
-                bed_plan(&bed, sandbox_warm_pool_plan, "p");
+                begin_with_members(&bed, cases[i].replicas, cases[i].members);
                 claim_members(&bed, 0, cases[i].claimed);
                 assert_int_equal(bed_count(&bed, "create"), cases[i].made);
         }
@@ -1013,7 +1005,7 @@ int main(void)
                 cmocka_unit_test(makes_no_events_of_claims_if_told),
                 cmocka_unit_test(lets_a_burst_of_claims_pass),
                 cmocka_unit_test(refills_beside_a_stream_of_claims),
-                cmocka_unit_test(refills_at_once_what_is_nearly_empty),
+                cmocka_unit_test(refills_the_sooner_the_fewer_are_left),
                 cmocka_unit_test(makes_safe_members),
                 cmocka_unit_test(prefers_the_fullest_node),
                 cmocka_unit_test(gives_each_claim_its_own),
