@@ -207,9 +207,8 @@ int role_table_init(struct role_table *table, const struct instance *instance,
                             settings->pods_socket < 0 ? NULL : "--pods-socket", THIRD_DESCRIPTOR,
                             NULL },
                     settings->api_socket, settings->ready, logs[1]);
-        if (settings->pods_socket >= 0) {
+        if (settings->pods_socket >= 0)
                 control->descriptors[control->descriptor_count++] = settings->pods_socket;
-        }
         add(table, "node", UID_NODE,
             (const char *const[]){ "cay",
                                    "node",
