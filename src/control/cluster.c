@@ -239,11 +239,11 @@ static int observe(struct process *process)
         return r < 0 ? error_set(process->error, r, "out of memory") : 0;
 }
 
-static bool is_said(void *user, struct str trouble)
+static bool may_say(void *user, struct str trouble)
 {
-        const struct process *process = user;
+        struct process *process = user;
 
-        return controller_host_has_said(process->host, trouble);
+        return controller_host_may_say(process->host, trouble);
 }
 
 static int serve_webhook(struct process *process)
@@ -257,7 +257,7 @@ static int serve_webhook(struct process *process)
                 .cluster_domain = config->cluster_domain,
                 .extensions = config->extensions,
                 .is_leading = may_act,
-                .is_said = is_said,
+                .may_say = may_say,
                 .user = process,
         };
 

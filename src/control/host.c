@@ -36,10 +36,11 @@ struct controller_host {
         bool (*may_act)(void *user);
         void (*drained)(void *user); /* NULL: it is not being drained */
         void *user;
-        /* What was said of kinds that cannot be watched: each once, for whichever kinds and as
-         * often as it is so, until all are watched. */
+        /* What was said of what cannot be watched: each once, for whichever kinds and as often as
+         * it is so, until all are watched. */
         uint32_t said[COMPLAINTS_MOST];
         size_t said_count;
+        bool complained; /* of a kind of its own, since then */
         size_t unsynced;
         size_t feed_count;
         struct feed feeds[];
@@ -169,12 +170,10 @@ static void on_event(void *user, const struct kube_event *event)
 
 static void complain(struct feed *feed, struct str message)
 {
-        struct controller_host *host = feed->host;
-
-        if (host->said_count == COMPLAINTS_MOST || controller_host_has_said(host, message))
-                return;
-        host->said[host->said_count++] = str_fnv1a(message);
-        log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural), STR_FORMAT(message));
+        if (controller_host_may_say(feed->host, message))
+                log_warning("cannot watch %.*s: %.*s", STR_FORMAT(feed->kind->plural),
+                            STR_FORMAT(message));
+        feed->host->complained = true;
 }
 
 /*
@@ -197,8 +196,9 @@ static void be_content(struct controller_host *host)
         for (size_t i = 0; i < host->feed_count; i++)
                 if (host->feeds[i].complained)
                         return;
-        if (host->said_count > 0)
+        if (host->complained)
                 log_info("every kind is watched again");
+        host->complained = false;
         host->said_count = 0;
 }
 
@@ -312,14 +312,17 @@ void controller_host_drain(struct controller_host *host, void (*drained)(void *u
         controller_host_wake(host);
 }
 
-bool controller_host_has_said(const struct controller_host *host, struct str trouble)
+bool controller_host_may_say(struct controller_host *host, struct str trouble)
 {
         uint32_t hash = str_fnv1a(trouble);
 
         for (size_t i = 0; i < host->said_count; i++)
                 if (host->said[i] == hash)
-                        return true;
-        return false;
+                        return false;
+        if (host->said_count == COMPLAINTS_MOST)
+                return false;
+        host->said[host->said_count++] = hash;
+        return true;
 }
 
 bool controller_host_is_allowed(const struct controller_host *host, char why[static 256])

@@ -58,6 +58,6 @@ bool controller_host_is_synced(const struct controller_host *host, char why[stat
 /* Whether nothing that it tried to write is forbidden to it. */
 bool controller_host_is_allowed(const struct controller_host *host, char why[static 256]);
 
-/* Whether the log has this as why a kind cannot be watched, which lasts: nobody else needs to say
- * it, too. */
-bool controller_host_has_said(const struct controller_host *host, struct str trouble);
+/* Whether the caller is the first who is to log this as why something cannot be watched, since all
+ * kinds were: what holds for many is said once. */
+bool controller_host_may_say(struct controller_host *host, struct str trouble);

@@ -248,7 +248,7 @@ static int begin_managed(struct webhook_role *role, const struct webhook_role_op
                 .extensions = options->extensions,
                 .policy = &role->policy,
                 .is_leading = options->is_leading,
-                .is_said = options->is_said,
+                .may_say = options->may_say,
                 .user = options->user,
         };
         r = webhook_setup_new(&setup, &role->setup);

@@ -36,7 +36,7 @@ struct webhook_role_options {
         const char *cluster_domain;
         bool extensions;
         bool (*is_leading)(void *user); /* these three as in serve/webhook_setup.h */
-        bool (*is_said)(void *user, struct str trouble);
+        bool (*may_say)(void *user, struct str trouble);
         void *user;
 };
 

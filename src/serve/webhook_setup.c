@@ -43,7 +43,7 @@ enum {
         AGAIN_MOST_MS = 600 * 1000,
         UNDONE_MS = 5000, /* beyond that time a change has nothing to do with the last patch */
         TELL_AGAIN_MS = 4000,
-        TRIES_BEFORE_WORDS = 2, /* others, who watch the same server, speak first */
+        TRIES_BEFORE_WORDS = 2, /* a server that starts forbids everything for a moment */
 };
 
 struct crd {
@@ -307,21 +307,14 @@ static void on_crd(void *user, const struct kube_event *event)
         consider(crd);
 }
 
-static bool is_said(const struct webhook_setup *setup, struct str trouble)
+static bool may_say(const struct webhook_setup *setup, struct str trouble)
 {
-        return setup->options.is_said && setup->options.is_said(setup->options.user, trouble);
+        return setup->options.may_say(setup->options.user, trouble);
 }
 
-/* Said of one CRD for all that have it. */
 static void complain(const struct crd *crd, struct str trouble)
 {
-        const struct webhook_setup *setup = crd->setup;
-
-        for (size_t i = 0; i < setup->count; i++)
-                if (&setup->crds[i] != crd && setup->crds[i].failures >= TRIES_BEFORE_WORDS &&
-                    strncmp(setup->crds[i].trouble, crd->trouble, sizeof(crd->trouble)) == 0)
-                        return;
-        if (!is_said(setup, trouble))
+        if (may_say(crd->setup, trouble))
                 log_warning("cannot watch the CRD %.*s: %.*s", STR_FORMAT(crd->name),
                             STR_FORMAT(trouble));
 }
@@ -383,7 +376,7 @@ static void look_later(struct webhook_setup *setup)
 
 static void try_again(struct webhook_setup *setup, struct str why)
 {
-        if (!setup->trouble[0] && !is_said(setup, why))
+        if (!setup->trouble[0] && may_say(setup, why))
                 log_warning("the webhook's certificate cannot be kept in the Secret %.*s/%.*s: "
                             "%.*s",
                             STR_FORMAT(setup->options.name_space), STR_FORMAT(SECRET),

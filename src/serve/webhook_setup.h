@@ -27,8 +27,8 @@ struct webhook_setup_options {
         bool extensions;                /* the CRDs of templates, pools and claims too */
         const struct webhook_pair_policy *policy; /* borrowed */
         bool (*is_leading)(void *user);           /* NULL: always */
-        /* Whether the log has this trouble already, from somebody else; NULL: never. */
-        bool (*is_said)(void *user, struct str trouble);
+        /* Whether the log lacks this trouble, which others may have, too. */
+        bool (*may_say)(void *user, struct str trouble);
         void *user;
 };
 
