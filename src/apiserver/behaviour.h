@@ -40,6 +40,9 @@ struct api_behaviour {
         /* After it was made: answers the call, now or later. NULL: it is answered with `doc`. */
         void (*created)(struct api_call *call, struct json_doc *doc);
 
+        /* Before deletion: why the object may not be deleted; empty: it may. */
+        struct str (*stays)(struct api_call *call, struct json_value object);
+
         /* How long an object may take to end when it is deleted: seconds; 0: goes at once. */
         int64_t (*grace)(struct json_value object, int64_t asked);
 

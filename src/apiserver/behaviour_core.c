@@ -104,6 +104,18 @@ static int namespace_prepare_update(struct api_call *call, struct json_value obj
         return 0;
 }
 
+/* k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle */
+static struct str namespace_stays(struct api_call *call _unused_, struct json_value object)
+{
+        static const char *const names[] = { "default", "kube-system", "kube-public" };
+        struct json_value name = json_get(object, "metadata", "name");
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (json_string_is(name, str_from(names[i])))
+                        return STR("this namespace may not be deleted");
+        return STR_EMPTY;
+}
+
 static bool namespace_deleting(struct json_value object, struct json_edit *edit)
 {
         json_edit_set_string(edit, "/status/phase", STR("Terminating"));
@@ -466,15 +478,40 @@ static void definition_validate(struct json_value object, struct json_value befo
                                  "must have exactly one version marked as storage version");
 }
 
-/* Ours stay, whatever becomes of their definitions' objects; so do their objects. */
-static struct str definition_finalizer(struct api_call *call, struct json_value object)
+/* What the object of a definition defines; NULL: something else, or nothing, is served there. */
+static const struct api_resource *defined_by(struct api_call *call, struct json_value object)
 {
         struct json_value spec = json_get(object, "spec");
         const struct api_resource *served =
                 registry_find(call->server->registry, json_string(json_get(spec, "group")),
                               json_string(json_get(spec, "names", "plural")));
 
-        return served && served->custom && !served->built_in ? CLEANUP_FINALIZER : STR_EMPTY;
+        return served && served->custom && !served->alias ? served : NULL;
+}
+
+/*
+ * Ours are served whatever becomes of their definitions. On a cluster all sandboxes would go with
+ * theirs; here that cannot be what is meant.
+ */
+static struct str definition_stays(struct api_call *call, struct json_value object)
+{
+        struct str name = json_string(json_get(object, "metadata", "name")), why;
+
+        const struct api_resource *served = defined_by(call, object);
+        if (!served || !served->built_in)
+                return STR_EMPTY;
+        why = arena_printf(call->arena,
+                           "this kind is built in and stays: to delete its objects, use kubectl "
+                           "delete %.*s --all --all-namespaces",
+                           STR_FORMAT(name));
+        return why.data ? why : STR("this kind is built in and stays");
+}
+
+static struct str definition_finalizer(struct api_call *call, struct json_value object)
+{
+        const struct api_resource *served = defined_by(call, object);
+
+        return served && !served->built_in ? CLEANUP_FINALIZER : STR_EMPTY;
 }
 
 static bool definition_deleting(struct json_value object, struct json_edit *edit)
@@ -519,6 +556,7 @@ const struct api_behaviour behaviours_core[] = {
                 .prepare = namespace_prepare,
                 .prepare_update = namespace_prepare_update,
                 .created = namespace_created,
+                .stays = namespace_stays,
                 .deleting = namespace_deleting,
         },
         {
@@ -594,6 +632,7 @@ const struct api_behaviour behaviours_core[] = {
                 .has_generation = true,
                 .set_defaults = definition_defaults,
                 .validate = definition_validate,
+                .stays = definition_stays,
                 .finalizer = definition_finalizer,
                 .deleting = definition_deleting,
         },

@@ -303,13 +303,54 @@ static void test_our_kinds_stay(void **state)
                 json_element(json_get(answer_root(api), "status", "conditions"), 2);
         assert_true(json_string_is(json_get(told, "type"), STR("ServedAsWritten")));
         assert_true(json_string_is(json_get(told, "status"), STR("False")));
-        assert_int_equal(delete_it(api, CRDS "/sandboxes.agents.x-k8s.io", NULL), 200);
         assert_int_equal(post(api, OURS,
                               "{'apiVersion':'agents.x-k8s.io/v1beta1','kind':'Sandbox',"
                               "'metadata':{'name':'a'},'spec':{'podTemplate':{'spec':{'containers'"
                               ":[{'name':'c','image':'i'}]}}}}"),
                          201);
         assert_string_equal(answer_text(api, "spec", "operatingMode"), "Running");
+}
+
+/* A kind that is served has its definition; nobody loses all sandboxes by a `kubectl delete crd`.
+ */
+static void test_our_definitions_stay(void **state)
+{
+        static const char *const ours[] = {
+                "sandboxes.agents.x-k8s.io",
+                "sandboxclaims.extensions.agents.x-k8s.io",
+                "sandboxtemplates.extensions.agents.x-k8s.io",
+                "sandboxwarmpools.extensions.agents.x-k8s.io",
+        };
+        struct test_api *api = *state;
+        char path[160];
+
+        make_things(api);
+        for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+                snprintf(path, sizeof(path), CRDS "/%s", ours[i]);
+                delete_it(api, path, NULL);
+                assert_refused(api, 403, "Forbidden");
+                assert_non_null(strstr(answer_text(api, "message"), "is built in and stays"));
+                assert_non_null(strstr(answer_text(api, "message"), ours[i]));
+                delete_it(api, path, "{'propagationPolicy':'Foreground','gracePeriodSeconds':0}");
+                assert_refused(api, 403, "Forbidden");
+                assert_int_equal(get(api, path), 200);
+                assert_string_equal(answer_text(api, "metadata", "deletionTimestamp"), "");
+        }
+        delete_it(api, CRDS, NULL);
+        assert_refused(api, 403, "Forbidden");
+        get(api, CRDS);
+        assert_true(json_count(json_get(answer_root(api), "items")) >= ARRAY_SIZE(ours));
+
+        /* One for the name that guides use defines nothing, and goes as it came. */
+        assert_int_equal(post(api, CRDS,
+                              "{'metadata':{'name':'sandboxclaims.agents.x-k8s.io'},'spec':{"
+                              "'group':'agents.x-k8s.io','scope':'Namespaced','names':{'plural':"
+                              "'sandboxclaims','kind':'SandboxClaim'},'versions':[" VERSION(
+                                      "v1alpha1", "'storage':true") "]}}"),
+                         201);
+        assert_int_equal(delete_it(api, CRDS "/sandboxclaims.agents.x-k8s.io", NULL), 200);
+        get(api, CRDS "/sandboxclaims.agents.x-k8s.io");
+        assert_refused(api, 404, "NotFound");
 }
 
 /* What is kept in annotations for the other version is the client's to write. */
@@ -450,6 +491,7 @@ int main(void)
                 TEST(test_bad_definitions),
                 DISK_TEST(test_definitions_come_back),
                 TEST(test_our_kinds_stay),
+                TEST(test_our_definitions_stay),
                 TEST(test_both_versions_of_a_sandbox),
                 TEST(test_what_is_converted_is_valid_in_its_version),
                 TEST(test_the_dialect_of_guides),

@@ -8,6 +8,18 @@
 #include "base/clock.h"
 #include "json/writer.h"
 
+static int check_stays(struct api_call *call, struct json_value head)
+{
+        const struct api_behaviour *behaviour = call->resource->behaviour;
+        struct str why = behaviour && behaviour->stays ? behaviour->stays(call, head) : STR_EMPTY;
+
+        if (why.length == 0)
+                return 0;
+        return api_call_refuse(
+                call, kube_status_forbidden(call->arena, &call->named,
+                                            json_string(json_get(head, "metadata", "name")), why));
+}
+
 static int check_preconditions(struct api_call *call, struct json_value head)
 {
         struct str uid = json_string(json_get(head, "metadata", "uid"));
@@ -123,7 +135,9 @@ static int judge(struct api_call *call, struct json_doc *head, struct storage_ch
                 return api_call_refuse(
                         call, kube_status_not_found(call->arena, &call->named, call->path.name));
         root = json_root(head);
-        r = check_preconditions(call, root);
+        r = check_stays(call, root);
+        if (r == 0)
+                r = check_preconditions(call, root);
         if (r < 0)
                 return r;
         is_deleting = json_exists(json_get(root, "metadata", "deletionTimestamp"));
@@ -175,28 +189,10 @@ static void answer(struct api_call *call, struct json_doc *doc)
                                  doc);
 }
 
-/* k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle */
-static bool is_immortal(const struct api_call *call)
-{
-        static const char *const names[] = { "default", "kube-system", "kube-public" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-                if (call->resource->storage == call->server->namespaces &&
-                    str_equal(call->path.name, str_from(names[i])))
-                        return true;
-        return false;
-}
-
 void api_delete(struct api_call *call)
 {
         struct kube_status status;
 
-        if (is_immortal(call)) {
-                status = kube_status_forbidden(call->arena, &call->named, call->path.name,
-                                               STR("this namespace may not be deleted"));
-                api_call_fail(call, &status);
-                return;
-        }
         if (call->body && api_options_add_delete(json_root(call->body), &call->options, call->arena,
                                                  &status) < 0) {
                 api_call_fail(call, &status);
