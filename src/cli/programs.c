@@ -65,7 +65,8 @@ int command_control(int argc, char **argv, struct error *error)
 int command_node(int argc, char **argv, struct error *error)
 {
         struct node_config config = { .launcher_fd = -1, .ready_fd = -1 };
-        int64_t launcher = -1, ready = -1, cpu = 0, memory = 0, listen_user = 0;
+        int64_t launcher = -1, ready = -1, listen_user = 0;
+        int64_t cpu = NODE_OVERCOMMIT_CPU, memory = NODE_OVERCOMMIT_MEMORY;
         const struct option_spec specs[] = {
                 OPTION_STRING("name", 0, &config.name, "NAME", "name of the Node"),
                 OPTION_STRING("kubeconfig", 0, &config.kubeconfig, "FILE", "how to reach the API"),
@@ -104,11 +105,13 @@ int command_node(int argc, char **argv, struct error *error)
         int r = parse("node", specs, argc, argv, error, &done);
         if (r < 0 || done)
                 return r;
-        if (!config.name || !config.kubeconfig || !config.data_folder || launcher < 0 || cpu < 0 ||
-            cpu > 1000 || memory < 0 || memory > 1000)
+        if (!config.name || !config.kubeconfig || !config.data_folder || launcher < 0)
                 return error_set(error, -EINVAL,
                                  "--name, --kubeconfig, --data and --launcher are needed; use cay "
                                  "up");
+        if (cpu < 1 || cpu > NODE_OVERCOMMIT_MOST || memory < 1 || memory > NODE_OVERCOMMIT_MOST)
+                return error_set(error, -EINVAL, "an overcommit is from 1 to %d",
+                                 NODE_OVERCOMMIT_MOST);
         config.launcher_fd = (int)launcher;
         config.socket_user = listen_user > 0 ? (unsigned)listen_user : 0;
         config.ready_fd = (int)ready;

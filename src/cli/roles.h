@@ -19,7 +19,7 @@ struct role_settings {
         const char *api_address, *router_address;  /* "127.0.0.1:8080": where the sockets listen */
         int launcher_socket, node_socket;          /* the two ends of one SOCK_SEQPACKET pair */
         int ready;                                 /* roles write a byte here when they serve */
-        int64_t overcommit_cpu, overcommit_memory; /* 0: the node's own */
+        int64_t overcommit_cpu, overcommit_memory; /* what the Node offers, times real */
         bool log_to_files;                         /* <data>/log/<role>.log instead of stderr */
 };
 

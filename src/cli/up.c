@@ -28,6 +28,7 @@
 #include "crypto/certificate.h"
 #include "kube/name.h"
 #include "node/images.h"
+#include "node/node.h"
 
 enum {
         READY_ROLES = 3, /* control, node and router tell when they serve */
@@ -36,7 +37,6 @@ enum {
         ADDRESS_SIZE = sizeof(((struct instance_addresses *)0)->api),
         LOG_TAIL = 4096,
         IMAGE_MAP_LIMIT = 1024 * 1024,
-        OVERCOMMIT_MOST = 1000,
         NODE_NAME_MOST = 63, /* it is the value of a label, too */
         ROOM_LEAST =
                 1024 * 1024, /* with less, a role that does not start has found the disk full */
@@ -444,6 +444,14 @@ static void name_node(char name[static NODE_NAME_MOST + 1])
                 snprintf(name, NODE_NAME_MOST + 1, "localhost");
 }
 
+static int check_overcommit(const char *option, int64_t times, struct error *error)
+{
+        if (times >= 1 && times <= NODE_OVERCOMMIT_MOST)
+                return 0;
+        return error_set(error, -EINVAL, "--%s takes a number from 1 to %d, not %lld", option,
+                         NODE_OVERCOMMIT_MOST, (long long)times);
+}
+
 /* What would fail later is refused before anything is made. */
 static int check_settings(const struct up *up, struct error *error)
 {
@@ -456,6 +464,10 @@ static int check_settings(const struct up *up, struct error *error)
                 r = parse_listen(up->router_listen, "router-listen", error, &address, &size);
         if (r == 0)
                 r = role_pod_network(up->settings.pod_cidr, &network, &prefix, error);
+        if (r == 0)
+                r = check_overcommit("overcommit-cpu", up->settings.overcommit_cpu, error);
+        if (r == 0)
+                r = check_overcommit("overcommit-memory", up->settings.overcommit_memory, error);
         if (r < 0)
                 return r;
         const char *wrong = name_check_dns_subdomain(str_from(up->settings.node_name));
@@ -481,7 +493,9 @@ int command_up(int argc, char **argv, struct error *error)
                 .router_listen = "127.0.0.1:8080",
                 .settings = { .pod_cidr = "10.88.0.0/16",
                               .node_name = host,
-                              .controllers = "in-process" },
+                              .controllers = "in-process",
+                              .overcommit_cpu = NODE_OVERCOMMIT_CPU,
+                              .overcommit_memory = NODE_OVERCOMMIT_MEMORY },
         };
         const struct option_spec specs[] = {
                 OPTION_FLAG("detach", 'd', &up.detach,
@@ -504,9 +518,9 @@ int command_up(int argc, char **argv, struct error *error)
                         "images", 0, &up.images, "FILE",
                         "other names of built-in images, from now on: lines \"NAME BUILT-IN\""),
                 OPTION_NUMBER("overcommit-cpu", 0, &up.settings.overcommit_cpu, "N",
-                              "cpus that the Node offers, times real (50)"),
+                              "cpus that the Node offers, times real: 1 to 1000 (50)"),
                 OPTION_NUMBER("overcommit-memory", 0, &up.settings.overcommit_memory, "N",
-                              "memory that the Node offers, times real (4)"),
+                              "memory that the Node offers, times real: 1 to 1000 (4)"),
                 OPTION_END,
         };
         uint64_t began = clock_monotonic_ns();
@@ -519,9 +533,6 @@ int command_up(int argc, char **argv, struct error *error)
         r = options_parse_alone(specs, argc, argv, error);
         if (r < 0)
                 return r;
-        if (up.settings.overcommit_cpu < 0 || up.settings.overcommit_cpu > OVERCOMMIT_MOST ||
-            up.settings.overcommit_memory < 0 || up.settings.overcommit_memory > OVERCOMMIT_MOST)
-                return error_set(error, -EINVAL, "an overcommit is from 1 to %d", OVERCOMMIT_MOST);
         r = check_settings(&up, error);
         if (r < 0)
                 return r;

@@ -92,6 +92,8 @@ static int set_up(void **state)
                  machine->bed.config.pod_prefix);
         address_format(machine->bed.config.host_address, machine->host);
         machine->config = (struct node_config){ .name = "here",
+                                                .overcommit_cpu = NODE_OVERCOMMIT_CPU,
+                                                .overcommit_memory = NODE_OVERCOMMIT_MEMORY,
                                                 .kubeconfig = machine->kubeconfig,
                                                 .host_address = machine->host,
                                                 .pod_cidr = machine->cidr,

@@ -7,6 +7,12 @@
 struct runtime;
 struct runtime_events;
 
+enum {
+        NODE_OVERCOMMIT_CPU = 50,
+        NODE_OVERCOMMIT_MEMORY = 4,
+        NODE_OVERCOMMIT_MOST = 1000,
+};
+
 struct node_config {
         const char *name;           /* of the Node object */
         const char *kubeconfig;     /* path: how to reach the API */
@@ -29,7 +35,7 @@ struct node_config {
 
         int launcher_fd; /* connected socket of the launcher; owned by node_run */
         int ready_fd;    /* gets one byte when the Node is registered; -1: none */
-        unsigned overcommit_cpu, overcommit_memory; /* 0: 50 and 4 */
+        unsigned overcommit_cpu, overcommit_memory; /* what the Node offers, times real; from 1 */
 
         /* Another runtime than the native one behind launcher_fd, for tests; NULL: that one. */
         int (*runtime_new)(void *user, const struct runtime_events *events, void *owner,

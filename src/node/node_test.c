@@ -86,6 +86,8 @@ static int set_up(void **state)
         assert_int_equal(file_write_atomic(AT_FDCWD, world->kubeconfig, str_from(config), 0600), 0);
         world->runtime = (struct test_runtime_config){ .init = init_path, .folder = world->state };
         world->config = (struct node_config){ .name = "here",
+                                              .overcommit_cpu = NODE_OVERCOMMIT_CPU,
+                                              .overcommit_memory = NODE_OVERCOMMIT_MEMORY,
                                               .kubeconfig = world->kubeconfig,
                                               .host_address = "192.0.2.1",
                                               .pod_cidr = "10.1.0.0/24",

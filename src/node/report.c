@@ -24,8 +24,6 @@ enum {
         LEASE_MS = 10 * 1000,
         LEASE_SECONDS = 40,
         HEARTBEAT_LEASES = 30, /* the Node's status is renewed with every so many */
-        OVERCOMMIT_CPU = 50,
-        OVERCOMMIT_MEMORY = 4,
 };
 
 #define NODE_VERSION "v1.33.0-cay"
@@ -391,15 +389,13 @@ static void write_node_status(struct json_writer *writer, const struct node *nod
 {
         const struct node_config *config = node->config;
         unsigned cpus = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
-        unsigned cpu_times = config->overcommit_cpu ? config->overcommit_cpu : OVERCOMMIT_CPU;
-        unsigned memory_times =
-                config->overcommit_memory ? config->overcommit_memory : OVERCOMMIT_MEMORY;
         char time[RFC3339_SECONDS_SIZE];
 
         rfc3339_format_seconds(clock_realtime_ns(), time);
         json_field_object(writer, "status");
         write_amounts(writer, "capacity", cpus * 1000, 1, node);
-        write_amounts(writer, "allocatable", cpus * 1000 * cpu_times, memory_times, node);
+        write_amounts(writer, "allocatable", cpus * 1000 * config->overcommit_cpu,
+                      config->overcommit_memory, node);
         json_field_array(writer, "conditions");
         write_node_condition(writer, "MemoryPressure", false, "KubeletHasSufficientMemory", time);
         write_node_condition(writer, "DiskPressure", false, "KubeletHasNoDiskPressure", time);

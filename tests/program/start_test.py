@@ -4,7 +4,7 @@
 
 Mutations that must fail here: supervisor.c reports no failing role (damaged data); machine.c's
 has_capabilities() always true (container); up.c without add_cure for -ENOSPC (full disk), without is_port(), name_node() copying the host's
-name; instance.c's is_foreign() always false; options_parse_alone() that is content with operands.
+name; instance.c's is_foreign() always false; options_parse_alone() that is content with operands; check_overcommit() that lets 0 pass.
 """
 
 import glob
@@ -81,8 +81,10 @@ def test_settings_that_cannot_be():
                 ("--listen", "127.0.0.1:99999", "port"), ("--listen", "here", "ADDRESS:PORT"),
                 ("--router-listen", "127.0.0.1:http", "port"), ("--pod-cidr", "10.0.0.0/31", "8 to 29"),
                 ("--node-name", "Not_A_Name", "lower case"), ("--tls-name", "two words", "DNS name"),
-                ("--overcommit-cpu", "100000", "1 to")):
-            fail(folder.data, command(folder.data, option, value), option.split("-cpu")[0][2:], word)
+                ("--overcommit-cpu", "100000", "1 to 1000"), ("--overcommit-cpu", "0", "1 to 1000"),
+                ("--overcommit-memory", "-4", "1 to 1000"), ("--overcommit-memory", "4x", "4x"),
+                ("--overcommit-memory", "0", "1 to 1000")):
+            fail(folder.data, command(folder.data, option, value), option, word)
         fail(folder.data, command(folder.data, "operand"), "operand")
         assert os.listdir(folder.folder) == [], "a refused start made something"
 
