@@ -18,12 +18,12 @@ struct role_settings {
         const char *pods_port;         /* its port */
         const char *api_address, *router_address;  /* "127.0.0.1:8080": where the sockets listen */
         int launcher_socket, node_socket;          /* the two ends of one SOCK_SEQPACKET pair */
-        int ready;                                 /* roles write a byte here when they serve */
+        int ready;                                 /* roles write their first letter when they serve */
         int64_t overcommit_cpu, overcommit_memory; /* what the Node offers, times real */
         bool log_to_files;                         /* <data>/log/<role>.log instead of stderr */
 };
 
-enum { ROLES = 4, ROLE_ARGUMENTS_MAX = 48 };
+enum { ROLE_LAUNCHER, ROLES = 4, ROLE_ARGUMENTS_MAX = 48 };
 
 /* The four processes of one machine, ready for supervisor_run(); strings live in the table. */
 struct role_table {

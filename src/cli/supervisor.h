@@ -9,7 +9,7 @@
 enum {
         ROLE_DESCRIPTORS_MAX = 8,
         ROLE_START_ATTEMPTS = 5, /* that many bad starts in a row, and a role is told to fail */
-        SUPERVISOR_REPORT_FAILING = 0x80, /* plus the role's index; no role writes such a byte */
+        SUPERVISOR_REPORT_FAILING = 0x80, /* plus the role's index; roles write letters */
 };
 
 /* One process that the supervisor keeps running. */

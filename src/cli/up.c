@@ -31,8 +31,7 @@
 #include "node/node.h"
 
 enum {
-        READY_ROLES = 3, /* control, node and router tell when they serve */
-        READY_TIMEOUT_SECONDS = 60,
+        READY_TIMEOUT_SECONDS = 60, /* without --timeout */
         LISTEN_BACKLOG = 1024,
         ADDRESS_SIZE = sizeof(((struct instance_addresses *)0)->api),
         LOG_TAIL = 4096,
@@ -52,6 +51,7 @@ struct up {
         char pods_host[INET_ADDRSTRLEN]; /* this machine, as Pods see it */
         bool detach;
         struct option_strings names;
+        uint64_t timeout_ns;
         int lock, ready[2];
         struct role_table table;
         off_t log_sizes[ROLES]; /* before the start */
@@ -162,23 +162,36 @@ static int supervise(struct up *up, struct error *error)
         return r < 0 ? r : roles_cleanup(&up->instance, error);
 }
 
-/*
- * Waits until every role serves. -ETIME, -EPIPE (the supervisor ended), or -ECHILD: a role fails,
- * and *ret_failing tells which.
- */
-static int wait_ready(int ready, size_t *ret_failing)
+/* The first role that does not serve; those after it may only be waiting for it. */
+static size_t find_late(const struct up *up, const bool serving[static ROLES])
 {
-        uint64_t deadline = clock_monotonic_ns() + READY_TIMEOUT_SECONDS * NS_PER_SECOND;
-        unsigned serving = 0;
+        for (size_t i = 0; i < up->table.count; i++)
+                if (!serving[i])
+                        return i;
+        return ROLES;
+}
 
-        while (serving < READY_ROLES) {
+/*
+ * Waits until every role serves. -EPIPE (the supervisor ended), or with *ret_failing: -ETIME (that
+ * role is late), -ECHILD (it fails).
+ */
+static int wait_ready(const struct up *up, int ready, size_t *ret_failing)
+{
+        uint64_t deadline = clock_monotonic_ns() + up->timeout_ns;
+        bool serving[ROLES] = { [ROLE_LAUNCHER] = true }; /* it tells nobody */
+        size_t late;
+
+        while ((late = find_late(up, serving)) < ROLES) {
                 struct pollfd wait = { .fd = ready, .events = POLLIN };
                 uint64_t now = clock_monotonic_ns();
                 unsigned char byte;
 
-                if (now >= deadline)
+                if (now >= deadline) {
+                        *ret_failing = late;
                         return -ETIME;
-                if (poll(&wait, 1, (int)((deadline - now) / NS_PER_MS)) < 0 && errno != EINTR)
+                }
+                uint64_t left_ms = MIN((deadline - now) / NS_PER_MS + 1, (uint64_t)INT_MAX);
+                if (poll(&wait, 1, (int)left_ms) < 0 && errno != EINTR)
                         return -errno;
                 if (!(wait.revents & (POLLIN | POLLHUP)))
                         continue;
@@ -188,7 +201,8 @@ static int wait_ready(int ready, size_t *ret_failing)
                         *ret_failing = byte - SUPERVISOR_REPORT_FAILING;
                         return -ECHILD;
                 }
-                serving++;
+                for (size_t i = 0; i < up->table.count; i++)
+                        serving[i] |= up->table.roles[i].name[0] == (char)byte;
         }
         return 0;
 }
@@ -197,7 +211,7 @@ static int wait_ready(int ready, size_t *ret_failing)
 static struct str last_words(const char *path, off_t from, char text[static LOG_TAIL])
 {
         struct str line, rest, word;
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat status;
 
         if (fd < 0 || fstat(fd, &status) < 0 || status.st_size <= from)
@@ -247,13 +261,17 @@ static int give_up(struct up *up, pid_t supervisor, int r, size_t failing, struc
         kill(supervisor, SIGTERM);
         waitpid(supervisor, NULL, 0);
         const struct machine_need *lacking = machine_lacks(false);
-        if (r != -ECHILD)
-                return error_set(error, r, "not every role came up: see %s/log", up->instance.data);
+        if (r != -ECHILD && r != -ETIME)
+                return error_set(error, r, "the supervisor ended: see %s/log", up->instance.data);
         const struct role *role = &up->table.roles[failing];
         struct str words = STR("what it wrote stands above");
         if (role->log)
                 words = last_words(role->log, up->log_sizes[failing], text);
-        error_set(error, r, "%s does not start: %.*s%s%s%s", role->name,
+        char late[64] = "does not start";
+        if (r == -ETIME)
+                snprintf(late, sizeof(late), "does not serve after %.3g s",
+                         (double)up->timeout_ns / (double)NS_PER_SECOND);
+        error_set(error, r, "%s %s: %.*s%s%s%s", role->name, late,
                   STR_FORMAT(words.length > 0 ? words : STR("it says nothing")),
                   role->log ? " (more in " : "", role->log ? role->log : "", role->log ? ")" : "");
         if (is_full(up->instance.data))
@@ -468,6 +486,8 @@ static int check_settings(const struct up *up, struct error *error)
                 r = check_overcommit("overcommit-cpu", up->settings.overcommit_cpu, error);
         if (r == 0)
                 r = check_overcommit("overcommit-memory", up->settings.overcommit_memory, error);
+        if (r == 0 && up->timeout_ns == 0)
+                r = error_set(error, -EINVAL, "--timeout takes a duration above 0, such as 90s");
         if (r < 0)
                 return r;
         const char *wrong = name_check_dns_subdomain(str_from(up->settings.node_name));
@@ -491,6 +511,7 @@ int command_up(int argc, char **argv, struct error *error)
         struct up up = {
                 .api_listen = "127.0.0.1:6443",
                 .router_listen = "127.0.0.1:8080",
+                .timeout_ns = READY_TIMEOUT_SECONDS * NS_PER_SECOND,
                 .settings = { .pod_cidr = "10.88.0.0/16",
                               .node_name = host,
                               .controllers = "in-process",
@@ -521,6 +542,8 @@ int command_up(int argc, char **argv, struct error *error)
                               "cpus that the Node offers, times real: 1 to 1000 (50)"),
                 OPTION_NUMBER("overcommit-memory", 0, &up.settings.overcommit_memory, "N",
                               "memory that the Node offers, times real: 1 to 1000 (4)"),
+                OPTION_DURATION("timeout", 0, &up.timeout_ns,
+                                "give up if not everything serves by then (60s)"),
                 OPTION_END,
         };
         uint64_t began = clock_monotonic_ns();
@@ -557,7 +580,7 @@ int command_up(int argc, char **argv, struct error *error)
                 _exit(r < 0 ? 1 : 0);
         }
         close(up.ready[1]);
-        r = wait_ready(up.ready[0], &failing);
+        r = wait_ready(&up, up.ready[0], &failing);
         close(up.ready[0]);
         if (r < 0)
                 return give_up(&up, supervisor, r, failing, error);

@@ -211,7 +211,7 @@ void node_tell_ready(struct node *node)
         node->has_told_ready = true;
         log_info("node %s is ready", node->config->name);
         /* Whoever started everything has gone when a role is started again. */
-        if (fd >= 0 && write(fd, "", 1) != 1 && errno != EPIPE)
+        if (fd >= 0 && write(fd, "n", 1) != 1 && errno != EPIPE)
                 log_warning("nobody hears that the node is ready: %s", strerror(errno));
 }
 
@@ -474,11 +474,12 @@ int node_run(const struct node_config *config, struct error *error)
         if (r >= 0)
                 r = prepare(node, error);
         if (r >= 0)
-                r = open_signals(node);
-        if (r >= 0)
                 r = open_clients(node, error);
         if (r >= 0)
                 r = open_runtime(node, error);
+        /* Until here a signal ends the process at once: the launcher may not answer for long. */
+        if (r >= 0)
+                r = open_signals(node);
         if (r >= 0) {
                 uv_run(&node->uv, UV_RUN_DEFAULT);
                 r = node->failure;

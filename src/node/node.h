@@ -34,7 +34,7 @@ struct node_config {
         const char *mirror_logs;
 
         int launcher_fd; /* connected socket of the launcher; owned by node_run */
-        int ready_fd;    /* gets one byte when the Node is registered; -1: none */
+        int ready_fd;    /* gets an "n" when the Node is registered; -1: none */
         unsigned overcommit_cpu, overcommit_memory; /* what the Node offers, times real; from 1 */
 
         /* Another runtime than the native one behind launcher_fd, for tests; NULL: that one. */
