@@ -457,6 +457,17 @@ static void a_pool_is_made_of_an_image(void **state)
         assert_non_null(memmem(c.log.data, c.log.length, command, strlen(command)));
         assert_int_equal(cluster_run(&c, command_pool, ARGV("pool", "create", "p", "sleep")), 2);
         assert_string_equal(cluster_error_output(&c), "'sleep' has no meaning here\n");
+        size_t asked = c.log.length;
+        assert_int_equal(
+                cluster_run(&c, command_pool, ARGV("pool", "create", "p", "--memory", "1Xi")), 2);
+        assert_string_equal(cluster_error_output(&c),
+                            "--memory takes an amount such as 512Mi or 2Gi, and 1Mi at least, not "
+                            "'1Xi'\n");
+        assert_int_equal(cluster_run(&c, command_pool, ARGV("pool", "create", "p", "--cpu", "-1")),
+                         2);
+        assert_string_equal(cluster_error_output(&c),
+                            "--cpu takes an amount such as 2 or 500m, not '-1'\n");
+        assert_int_equal(c.log.length, asked);
         cluster_tear_down(&c);
 }
 

@@ -1,8 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/manifest.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
+#include "kube/quantity.h"
 #include "json/writer.h"
+
+#define NANO 1000000000
+
+/* With less, a container ends before its command begins. */
+#define MEMORY_LEAST (1024 * 1024)
+
+int manifest_limits_read(const char *cpu, const char *memory, struct error *error,
+                         struct manifest_limits *ret_limits)
+{
+        struct quantity amount;
+
+        if (cpu && (quantity_parse(str_from(cpu), &amount) < 0 || amount.nano <= 0))
+                return error_set(error, -EINVAL,
+                                 "--cpu takes an amount such as 2 or 500m, not '%s'", cpu);
+        if (memory && (quantity_parse(str_from(memory), &amount) < 0 || amount.nano % NANO != 0 ||
+                       quantity_whole(&amount) < MEMORY_LEAST))
+                return error_set(error, -EINVAL,
+                                 "--memory takes an amount such as 512Mi or 2Gi, and 1Mi at least, "
+                                 "not '%s'",
+                                 memory);
+        *ret_limits = (struct manifest_limits){ str_from(cpu), str_from(memory) };
+        return 0;
+}
 
 /* apiVersion, kind and metadata; the object stays open. */
 static void begin(struct json_writer *writer, const char *api_version, const char *kind,

@@ -5,10 +5,11 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/options.h"
 #include "base/str.h"
 
-/* What commands create, as JSON. All return 0 or -ENOMEM. */
+/* What commands create, as JSON. All that write return 0 or -ENOMEM. */
 
 #define DEFAULT_IMAGE "python-runtime-sandbox:latest"
 
@@ -20,6 +21,13 @@
 struct manifest_limits {
         struct str cpu, memory;
 };
+
+/*
+ * From --cpu and --memory; NULL: no limit. Returns 0, or -EINVAL with a sentence that shows a right
+ * value: a cluster would take a wrong one and then start no Pod. The strings are borrowed.
+ */
+int manifest_limits_read(const char *cpu, const char *memory, struct error *error,
+                         struct manifest_limits *ret_limits);
 
 /* A Sandbox or claim of one run. */
 struct run_manifest {

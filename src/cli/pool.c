@@ -240,6 +240,7 @@ static int pool_create(int argc, char **argv, struct error *error)
         struct api_client_options options = {};
         const char *image = DEFAULT_IMAGE, *cpu = NULL, *memory = NULL;
         int64_t replicas = 1;
+        struct manifest_limits limits = {};
         bool wait = false, help = false;
         const struct option_spec specs[] = {
                 OPTION_STRING("image", 0, &image, "IMAGE", "of its sandboxes (" DEFAULT_IMAGE ")"),
@@ -264,10 +265,11 @@ static int pool_create(int argc, char **argv, struct error *error)
         if (r == 0 && replicas < 0)
                 r = error_set(error, -EINVAL, "--replicas cannot be negative");
         if (r == 0)
+                r = manifest_limits_read(cpu, memory, error, &limits);
+        if (r == 0)
                 r = api_client_open(&api, &options, error);
         if (r < 0)
                 return r;
-        const struct manifest_limits limits = { str_from(cpu), str_from(memory) };
         r = create_both(&api, str_from(image), &limits, replicas, &line, error);
         if (r == 0)
                 printf("pool/%s created\n", line.operands[0]);

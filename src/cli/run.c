@@ -14,6 +14,7 @@
 #include "cli/manifest.h"
 #include "cli/output.h"
 #include "cli/session.h"
+#include "kube/name.h"
 
 enum {
         READY_TIMEOUT_SECONDS = 180, /* without --timeout */
@@ -292,6 +293,11 @@ static int name_it(struct run *run, const char *name, struct error *error)
         random_bytes(&suffix, sizeof(suffix));
         if (name && strlen(name) > LIMIT_LABEL)
                 return error_set(error, -EINVAL, "--name is longer than %d letters", LIMIT_LABEL);
+        if (name && name_check_dns_label(str_from(name)))
+                return error_set(error, -EINVAL,
+                                 "--name takes lower-case letters, digits and '-' between them, "
+                                 "not '%s'",
+                                 name);
         if (name)
                 snprintf(run->name, sizeof(run->name), "%s", name);
         else
@@ -417,7 +423,8 @@ int command_run(int argc, char **argv, struct error *error)
         int r = command_line_parse(specs, argc, argv, 0, false, error, &line);
         if (help)
                 return command_print_help("run", specs);
-        run.manifest.limits = (struct manifest_limits){ str_from(cpu), str_from(memory) };
+        if (r == 0)
+                r = manifest_limits_read(cpu, memory, error, &run.manifest.limits);
         if (r == 0)
                 r = choose_source(&run, pool, template, image, error);
         if (r == 0)

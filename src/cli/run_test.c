@@ -81,6 +81,8 @@ static void options_shape_what_is_made(void **state)
                 { "--image", "busybox", "\"image\":\"busybox\",\"command\":[\"sleep\"" },
                 { "--timeout", "1h", "\"shutdownPolicy\":\"Delete\"" },
                 { "--name", "box", "\"metadata\":{\"name\":\"box\"," },
+                { "--cpu", "0.5", "\"limits\":{\"cpu\":\"0.5\"}" },
+                { "--memory", "1.5Gi", "\"limits\":{\"memory\":\"1.5Gi\"}" },
         };
 
         (void)state;
@@ -565,6 +567,9 @@ static void a_terminal_is_passed_on_and_given_back(void **state)
         cluster_tear_down(&c);
 }
 
+#define CPU_WANTED    "--cpu takes an amount such as 2 or 500m, not "
+#define MEMORY_WANTED "--memory takes an amount such as 512Mi or 2Gi, and 1Mi at least, not "
+
 static void bad_command_lines_are_refused(void **state)
 {
         const struct {
@@ -579,6 +584,16 @@ static void bad_command_lines_are_refused(void **state)
                 { ARGV("run", "-e", "A", "x"), "--env takes NAME=VALUE, not 'A'\n" },
                 { ARGV("run", "-t", "x"),
                   "--tty needs a terminal as standard input: leave it out\n" },
+                { ARGV("run", "--cpu", "-1", "x"), CPU_WANTED "'-1'\n" },
+                { ARGV("run", "--cpu", "0", "x"), CPU_WANTED "'0'\n" },
+                { ARGV("run", "--cpu", "2x", "x"), CPU_WANTED "'2x'\n" },
+                { ARGV("run", "--cpu", "", "x"), CPU_WANTED "''\n" },
+                { ARGV("run", "--memory", "1Xi", "x"), MEMORY_WANTED "'1Xi'\n" },
+                { ARGV("run", "--memory", "-1Gi", "x"), MEMORY_WANTED "'-1Gi'\n" },
+                { ARGV("run", "--memory", "512m", "x"), MEMORY_WANTED "'512m'\n" },
+                { ARGV("run", "--memory", "512", "x"), MEMORY_WANTED "'512'\n" },
+                { ARGV("run", "--name", "Box", "x"),
+                  "--name takes lower-case letters, digits and '-' between them, not 'Box'\n" },
                 { ARGV("run", "stray", "--", "x"), "'stray' before -- has no meaning here\n" },
                 { ARGV("run", "--nope", "x"), "there is no option --nope; see --help\n" },
         };
