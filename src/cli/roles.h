@@ -16,9 +16,9 @@ struct role_settings {
         int api_socket, router_socket; /* listening */
         int pods_socket;               /* the API, where Pods reach it; -1: as api_socket */
         const char *pods_port;         /* its port */
-        const char *api_address, *router_address;  /* "127.0.0.1:8080": where the sockets listen */
-        int launcher_socket, node_socket;          /* the two ends of one SOCK_SEQPACKET pair */
-        int ready;                                 /* roles write their first letter when they serve */
+        const char *api_address, *router_address; /* "127.0.0.1:8080": where the sockets listen */
+        int launcher_socket, node_socket;         /* the two ends of one SOCK_SEQPACKET pair */
+        int ready; /* roles write their first letter when they serve */
         int64_t overcommit_cpu, overcommit_memory; /* what the Node offers, times real */
         bool log_to_files;                         /* <data>/log/<role>.log instead of stderr */
 };
