@@ -342,6 +342,7 @@ static void exchange_send(struct http_exchange *exchange, const struct stream_pi
                 }
                 c->left -= total;
         }
+        exchange->sent += total;
         if (c->head.length > 0)
                 all[n++] = (struct stream_piece){ buffer_str(&c->head) };
         if (c->chunked)

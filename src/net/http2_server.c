@@ -291,6 +291,7 @@ static void exchange_send(struct http_exchange *exchange, const struct stream_pi
                 }
                 s->left -= (int64_t)total;
         }
+        exchange->sent += total;
         if (s->queue.pending == 0)
                 s->progress_ms = now_ms(s->connection);
         for (size_t i = 0; i < count; i++) {

@@ -58,8 +58,6 @@ void http_exchange_send(struct http_exchange *exchange, const struct stream_piec
                 stream_release_pieces(pieces, count);
                 return;
         }
-        for (size_t i = 0; i < count; i++)
-                exchange->sent += pieces[i].data.length;
         exchange->ops->send(exchange, pieces, count);
 }
 

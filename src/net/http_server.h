@@ -124,7 +124,7 @@ struct http_exchange {
         const struct http_exchange_callbacks *on;
         void *user;
         struct http_server *server;
-        uint64_t sent; /* bytes of body given to send */
+        uint64_t sent; /* bytes of body: not of one that is left out */
         unsigned status;
         bool active;  /* the handler's to answer */
         bool begun;   /* an answer has begun */

@@ -101,8 +101,8 @@ static void settle(struct proxy *proxy, const struct account *a, unsigned status
                 record(proxy, a, status, took_ns);
 }
 
-/* Lets go of everything; what the client is told comes after it. */
-static struct http_exchange *finish(struct passage *p, unsigned status)
+/* Lets go of everything; what the client is told comes after it, and the account after that. */
+static struct http_exchange *leave(struct passage *p)
 {
         struct http_exchange *exchange = p->exchange;
 
@@ -117,6 +117,14 @@ static struct http_exchange *finish(struct passage *p, unsigned status)
         net_task_cancel(&p->flush);
         p->proxy->inflight--;
         metric_set(p->proxy->options.metrics->inflight, p->proxy->inflight);
+        return exchange;
+}
+
+/* The same for an answer of which all was sent, or will never be. */
+static struct http_exchange *finish(struct passage *p, unsigned status)
+{
+        struct http_exchange *exchange = leave(p);
+
         settle(p->proxy, &p->account, status, exchange->sent);
         return exchange;
 }
@@ -127,7 +135,8 @@ int proxy_append_detail(struct buffer *out, struct str detail)
 }
 
 /* What gRPC's clients understand: 200, and what went wrong after it. */
-static void respond_grpc(struct http_exchange *exchange, unsigned status, const char *detail,
+static void respond_grpc(struct proxy *proxy, const struct account *account,
+                         struct http_exchange *exchange, unsigned status, const char *detail,
                          struct str id)
 {
         const struct http_header type = { STR("Content-Type"), STR("application/grpc") };
@@ -139,14 +148,17 @@ static void respond_grpc(struct http_exchange *exchange, unsigned status, const 
         };
 
         http_exchange_begin(exchange, 200, &type, 1, HTTP_LENGTH_UNKNOWN);
+        settle(proxy, account, status, 0);
         http_exchange_end(exchange, trailers, ARRAY_SIZE(trailers));
 }
 
-static void respond_detail(struct http_exchange *exchange, unsigned status, const char *detail,
+/* The end frees the exchange, and with it the account of a passage. */
+static void respond_detail(struct proxy *proxy, const struct account *account,
+                           struct http_exchange *exchange, unsigned status, const char *detail,
                            struct str id)
 {
         if (forward_is_grpc(&exchange->request)) {
-                respond_grpc(exchange, status, detail, id);
+                respond_grpc(proxy, account, exchange, status, detail, id);
                 return;
         }
         struct http_header headers[2] = { { STR("Content-Type"), STR("application/json") } };
@@ -158,7 +170,10 @@ static void respond_detail(struct http_exchange *exchange, unsigned status, cons
                 headers[count++] = (struct http_header){ STR("Retry-After"), STR("1") };
         if (status == 401)
                 headers[count++] = (struct http_header){ STR("WWW-Authenticate"), STR("Bearer") };
-        http_exchange_respond(exchange, status, headers, count, (struct stream_piece){ body });
+        http_exchange_begin(exchange, status, headers, count, (int64_t)body.length);
+        http_exchange_send(exchange, &(struct stream_piece){ body }, 1);
+        settle(proxy, account, status, exchange->sent);
+        http_exchange_end(exchange, NULL, 0);
 }
 
 /* Ends it with an error, or by cutting off an answer that has begun. */
@@ -167,7 +182,7 @@ static void fail_with(struct passage *p, unsigned status, const char *detail, st
         if (p->exchange->begun)
                 http_exchange_abort(finish(p, p->exchange->status));
         else
-                respond_detail(finish(p, status), status, detail, id);
+                respond_detail(p->proxy, &p->account, leave(p), status, detail, id);
 }
 
 /* The same with the sandbox's name behind it. */
@@ -623,8 +638,7 @@ static void refuse(struct proxy *proxy, struct http_exchange *exchange, unsigned
         struct account account = {};
 
         account_open(proxy, &account, exchange);
-        settle(proxy, &account, status, 0);
-        respond_detail(exchange, status, detail, STR_EMPTY);
+        respond_detail(proxy, &account, exchange, status, detail, STR_EMPTY);
 }
 
 /* ---- whether it may ---- */

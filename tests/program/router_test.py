@@ -267,6 +267,19 @@ def test_the_access_log_says_all_but_the_query(backend):
         assert int(found["bytes_out"]) > 0, line
 
 
+def test_the_access_log_counts_the_routers_own_answers(backend):
+    with Router(CAY, *LOCAL, "--upstream-max-retries=0") as router:
+        nobody = {"X-Sandbox-Port": "1"}
+        asked = {"/gone": ("GET", nobody, 502), "/malformed": ("GET", {"X-Sandbox-ID": "No"}, 400),
+                 "/head": ("HEAD", nobody, 502)}
+        for path, (method, headers, status) in asked.items():
+            answer, body = request(router, backend, path, method, headers=headers)
+            same(status, answer)
+            line = wait_for(lambda p=path: router.said(f"path={p} "), 5, "the access log")[0]
+            assert f" status={status} " in line and f" bytes_out={len(body)} " in line, (line, body)
+            same(method == "HEAD", body == b"")
+
+
 UPSTREAM_METRICS = (
     'requests_total{method="GET",code="200",sandbox_namespace="default"} 1',
     'request_duration_seconds_count{method="GET",code="200",sandbox_namespace="default"} 1',
