@@ -47,6 +47,7 @@ struct kube_client {
         struct kube_config *config; /* the caller's, or `own` */
         struct kube_config own;     /* read again after a failure */
         uint64_t reloaded_ms;       /* when that was last tried; 0: never */
+        unsigned reloads;           /* that brought something new */
         struct http_client *http;
         struct kube_transport transport;
         struct buffer user_agent;
@@ -87,6 +88,7 @@ struct kube_call {
         bool reloaded;   /* after a failure that another kubeconfig may cure */
         unsigned refusals;
         unsigned credential_number; /* that it was sent with */
+        unsigned reloads;           /* of the client, before it was sent */
 
         unsigned status;
         unsigned retry_after_s;
@@ -177,6 +179,7 @@ static bool reload(struct kube_client *client)
         client->own = now;
         client->config = &client->own;
         client->has_credential = false;
+        client->reloads++;
         return true;
 }
 
@@ -381,6 +384,27 @@ static struct str is_no_api_server(const struct kube_call *call, const char *wha
         return str_from(sentence);
 }
 
+static void failed(struct kube_call *call, int error, bool timed_out, const char *what);
+
+/* Servers with TLS say so without it, in words of their own. */
+static bool wants_tls(const struct kube_call *call)
+{
+        static const char *const words[] = { "HTTPS", "SSL-enabled" };
+        struct str body = buffer_str(&call->body);
+
+        if (call->client->config->tls || call->status != 400 || call->is_json)
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+                if (body.length > 0 && memmem(body.data, body.length, words[i], strlen(words[i])))
+                        return true;
+        return false;
+}
+
+static void refuse_plain(struct kube_call *call)
+{
+        failed(call, KUBE_UNTRUSTED, false, "the server speaks HTTPS, not HTTP: is the URL right?");
+}
+
 static void answered(struct kube_call *call)
 {
         _cleanup_doc_ struct json_doc *doc = NULL;
@@ -391,6 +415,10 @@ static void answered(struct kube_call *call)
         bool good = call->status < 300;
 
         net_timer_stop(&call->timer);
+        if (wants_tls(call)) {
+                refuse_plain(call);
+                return;
+        }
         if (may_repeat(call, &delay_ms)) {
                 repeat(call, delay_ms);
                 return;
@@ -429,7 +457,8 @@ static void failed(struct kube_call *call, int error, bool timed_out, const char
         call->http = NULL;
         bool elsewhere = error == KUBE_UNREACHABLE || error == KUBE_UNTRUSTED ||
                          (error == KUBE_MALFORMED && is_read(call));
-        if (elsewhere && !call->reloaded && reload(call->client)) {
+        if (elsewhere && !call->reloaded &&
+            (call->reloads != call->client->reloads || reload(call->client))) {
                 call->reloaded = true;
                 call->attempts_left++;
                 repeat(call, 0);
@@ -616,6 +645,10 @@ static void on_error(struct http_call *http _unused_, void *user, enum http_erro
                 failed(call, KUBE_LOST, true, "no answer came in time");
                 return;
         case HTTP_ERROR_PROTOCOL:
+                if (code == -EPROTOTYPE) {
+                        refuse_plain(call);
+                        return;
+                }
                 failed(call, KUBE_MALFORMED, false, "the answer is not HTTP");
                 return;
         case HTTP_ERROR_MEMORY:
@@ -799,6 +832,7 @@ static void send_attempt(struct kube_call *call)
 
         kube_transport_fill(&client->transport, &request);
         call->credential_number = client->credential_number;
+        call->reloads = client->reloads;
         int r = may_send(call) ? 0 : -ECANCELED;
         if (r == 0) {
                 client->counters.requests++;

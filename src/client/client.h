@@ -57,7 +57,8 @@ struct kube_request {
 /* Why there is no answer; as kube_response.error. The only other one is -ENOMEM. */
 enum {
         KUBE_UNREACHABLE = -1001, /* no connection: the request was not sent */
-        KUBE_UNTRUSTED = -1002,   /* TLS verification failed, ours or theirs: not sent */
+        KUBE_UNTRUSTED = -1002,   /* TLS verification failed, ours or theirs, or only one
+                                   * side speaks TLS: not sent */
         KUBE_LOST = -1003,        /* the connection ended or time ran out: it may have happened */
         KUBE_MALFORMED = -1004,   /* an answer that is no HTTP or no JSON */
         KUBE_WITHHELD = -1005,    /* kube_request.may_send said no: not sent */

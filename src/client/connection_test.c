@@ -52,6 +52,7 @@ struct cluster {
         struct tls_context *tls;
         struct test_folder folder;
         char path[64];
+        const char *scheme; /* NULL: https */
 };
 
 /* Text of the kubeconfig; `user` may be empty. */
@@ -65,9 +66,10 @@ static void write_config(struct cluster *c, const char *more, const char *user)
                               "{current-context: a,"
                               " contexts: [{name: a, context: {cluster: c, user: u}}],"
                               " users: [{name: u, user: {%s}}],"
-                              " clusters: [{name: c, cluster: {server: 'https://127.0.0.1:%u' %s,"
+                              " clusters: [{name: c, cluster: {server: '%s://127.0.0.1:%u' %s,"
                               " certificate-authority-data: ",
-                              user, net_address_port(listener_address(c->api.listener)), more),
+                              user, c->scheme ? c->scheme : "https",
+                              net_address_port(listener_address(c->api.listener)), more),
                 0);
         assert_int_equal(base64_append(&text, BASE64_STANDARD, ca.data, ca.length), 0);
         assert_int_equal(buffer_append_str(&text, STR("}}]}")), 0);
@@ -788,6 +790,83 @@ static void html_is_said_to_be_no_api_servers(void **state)
         tear_down(&c);
 }
 
+/* `says` to whatever it hears, and then the end. */
+struct stranger {
+        struct script script;
+        struct str says;
+};
+
+static void stranger_got(struct test_end *end, struct str data _unused_)
+{
+        struct stranger *s = container_of(end->user, struct stranger, script);
+
+        stream_write_str(end->stream, s->says);
+        stream_shutdown(end->stream);
+}
+
+static void a_server_with_tls_and_one_without_are_told_apart(void **state)
+{
+        static const char plain[] = "the server speaks HTTPS, not HTTP: is the URL right?",
+                          tls[] = "the server speaks HTTP, not HTTPS: is the port right?";
+        static const struct fake_reply replies[] = { { FAKE_ANSWER, 201, "{}" } };
+        static const struct {
+                const char *scheme;
+                struct str says;
+                const char *message;
+                bool heard; /* by the server that was meant */
+        } cases[] = {
+                /* Go's servers, nginx, Apache, and who ends it by an alert. */
+                { "http",
+                  STR("HTTP/1.0 400 Bad Request\r\n\r\n"
+                      "Client sent an HTTP request to an HTTPS server.\n"),
+                  plain },
+                { "http",
+                  STR("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n"
+                      "Connection: close\r\n\r\n<html><center>The plain HTTP request was sent "
+                      "to HTTPS port</center></html>"),
+                  plain },
+                { "http",
+                  STR("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n"
+                      "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"),
+                  plain },
+                { "http", STR("\x15\x03\x01\0\2\2\x0a"), plain },
+                /* What a request is to blame for. */
+                { "http", STR("HTTP/1.1 400 Bad Request\r\n\r\nno"), "the server answered 400",
+                  true },
+                { "https",
+                  STR("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
+                      "Connection: close\r\n\r\n"),
+                  tls },
+                { "https", STR("<!DOCTYPE HTML>\n<html>"), tls },
+                { "https", STR("SSH-2.0-x\r\n"), "wrong version number" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+                struct stranger s = { .says = cases[i / 2].says };
+                struct script *script = &s.script;
+                const char *message = cases[i / 2].message;
+                bool corrected = i % 2 == 1;
+                struct answer answer;
+
+                listen_with_tls(&script->c, TLS_CLIENT_OFF, true);
+                script->c.scheme = cases[i / 2].scheme;
+                go_to_script(script, stranger_got);
+                script->peers.filter = NULL;
+                fake_expect(&script->c.api, replies);
+                script->c.scheme = NULL;
+                if (corrected)
+                        write_config(&script->c, "", "token: first");
+                ask(&script->c.api, "POST", "/a", &answer);
+                if (corrected && !cases[i / 2].heard)
+                        assert_int_equal(answer.status, 201);
+                else if (!strstr(answer.message, message))
+                        fail_msg("case %zu: %s", i / 2, answer.message);
+                test_peers_close(&script->peers);
+                tear_down(&script->c);
+        }
+}
+
 static void a_server_that_is_busy_is_asked_when_it_says(void **state)
 {
         static const struct fake_reply replies[] = {
@@ -825,6 +904,7 @@ int main(void)
                 cmocka_unit_test(a_plugin_may_give_a_certificate),
                 cmocka_unit_test(a_plugin_that_prints_for_ever_is_ended),
                 cmocka_unit_test(html_is_said_to_be_no_api_servers),
+                cmocka_unit_test(a_server_with_tls_and_one_without_are_told_apart),
                 cmocka_unit_test(a_server_that_is_busy_is_asked_when_it_says),
         };
 

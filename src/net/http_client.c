@@ -693,6 +693,10 @@ static void read_head(struct http_call *call, struct str *input)
         size_t length;
 
         call->begun = true;
+        if (str_starts_with(*input, STR("\x15\x03"))) {
+                http_call_fail(call, HTTP_ERROR_PROTOCOL, -EPROTOTYPE);
+                return;
+        }
         int r = http1_parse_response(&call->arena, *input, &call->scanned, call->method,
                                      &call->head, &call->body, &connection, &length);
         if (r == HTTP1_MORE)

@@ -84,7 +84,7 @@ enum http_error {
         HTTP_ERROR_CLOSED,  /* ended without a byte of an answer; the request may have had effect */
         HTTP_ERROR_TIMEOUT, /* waiting for head or body */
         HTTP_ERROR_EOF,     /* ended inside the answer */
-        HTTP_ERROR_PROTOCOL, /* no HTTP */
+        HTTP_ERROR_PROTOCOL, /* no HTTP; -EPROTOTYPE: an alert of TLS (RFC 8446 6) */
         HTTP_ERROR_MEMORY,
 };
 

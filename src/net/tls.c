@@ -31,8 +31,9 @@ struct tls_stream {
         int error;
         bool lower_open, lower_ended;
         bool handshaken;
-        bool opened; /* on_open is owed */
-        bool ended;  /* on_close is owed, with `error` */
+        bool spoke_http; /* instead of shaking hands */
+        bool opened;     /* on_open is owed */
+        bool ended;      /* on_close is owed, with `error` */
         bool peer_ended;
         bool shutdown_wanted, shutdown_done;
 };
@@ -166,6 +167,8 @@ static void fail(struct tls_stream *t)
 
         if (t->context->verifies && verdict != X509_V_OK)
                 text = X509_verify_cert_error_string(verdict);
+        if (t->spoke_http)
+                text = "the server speaks HTTP, not HTTPS: is the port right?";
         note_error(t, text ? text : "protocol error");
         ERR_clear_error();
         flush(t);
@@ -367,6 +370,10 @@ static void update_lower(struct tls_stream *t)
 static void feed(struct tls_stream *t, struct str data)
 {
         t->input = data;
+        /* The latter is how some answer what they take for HTTP/0.9. No record begins so. */
+        if (!t->handshaken && !t->context->is_server &&
+            (str_starts_with(data, STR("HTTP/")) || str_starts_with(data, STR("<"))))
+                t->spoke_http = true;
         if (shake_hands(t)) {
                 tell_opened(t);
                 if (!t->stream.closed)
