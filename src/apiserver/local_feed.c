@@ -42,8 +42,13 @@ static int tell(struct local_feed *feed, enum kube_event_type type, struct json_
         _cleanup_doc_ struct json_doc *converted = NULL;
         struct error error = {};
         struct kube_event event = { .type = type };
-        int r = render_convert(feed->resource, doc, feed->options.kind->version, &error,
-                               &converted);
+        struct str version = feed->options.kind->version;
+        int r = 0;
+
+        if (version.length > 0)
+                r = render_convert(feed->resource, doc, version, &error, &converted);
+        else
+                converted = json_doc_ref(doc);
 
         if (r < 0) {
                 log_error("cannot convert an object: %s", error.message);

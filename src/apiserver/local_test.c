@@ -6,6 +6,7 @@
 
 #include "apiserver/local_executor.h"
 #include "apiserver/local_feed.h"
+#include "apiserver/local_kinds.h"
 #include "apiserver/server.h"
 #include "apiserver/storage.h"
 
@@ -276,6 +277,113 @@ static void test_a_feed(void **state)
         local_feed_free(feed);
 }
 
+/* ---- kinds ---- */
+
+static const struct kind *thing;
+static unsigned kinds_told;
+static int refuse;
+
+static int on_added(void *user _unused_, const struct kind *kind)
+{
+        assert_null(kind_find_plural(kind->group, kind->plural));
+        if (refuse) {
+                refuse--;
+                return -ENOMEM;
+        }
+        kinds_told++;
+        if (str_equal(kind->plural, STR("things")))
+                thing = kind;
+        return 0;
+}
+
+static void on_removed(void *user _unused_, const struct kind *kind)
+{
+        assert_ptr_equal(kind, thing);
+        kinds_told--;
+        thing = NULL;
+}
+
+static void define(struct test_api *api, const char *scope)
+{
+        char body[512];
+
+        snprintf(body, sizeof(body),
+                 "{'metadata':{'name':'things.example.com'},'spec':{'group':'example.com','scope':"
+                 "'%s','names':{'plural':'things','kind':'Thing'},'versions':[{'name':'v1',"
+                 "'served':true,'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}",
+                 scope);
+        assert_int_equal(post(api, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body),
+                         201);
+}
+
+static void undefine(struct test_api *api)
+{
+        static const char path[] =
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com";
+
+        assert_int_equal(delete_it(api, path, NULL), 200);
+        for (int i = 0; i < 1000 && get(api, path) == 200; i++)
+                continue;
+        assert_int_equal(api->code, 404);
+        while (thing)
+                uv_run(&api->uv, UV_RUN_ONCE);
+}
+
+static void test_kinds_come_and_go(void **state)
+{
+        struct test_api *api = *state;
+        struct local_kinds_options options = { .server = api->server,
+                                               .except = kinds_known,
+                                               .added = on_added,
+                                               .removed = on_removed };
+        const struct kind *first;
+        struct local_kinds *kinds;
+        unsigned before;
+
+        thing = NULL;
+        kinds_told = 0;
+        assert_int_equal(local_kinds_new(&options, &kinds), 0);
+        before = kinds_told;
+        assert_true(before > 10);
+        define(api, "Namespaced");
+        while (!thing)
+                uv_run(&api->uv, UV_RUN_ONCE);
+        assert_int_equal(kinds_told, before + 1);
+        assert_true(thing->namespaced && str_equal(thing->kind, STR("Thing")) &&
+                    str_equal(thing->group, STR("example.com")) && thing->version.length == 0);
+
+        /* What its feed tells is as it is stored. */
+        struct local_feed_options fed_by = { .server = api->server,
+                                             .kind = thing,
+                                             .handler = on_event };
+        struct local_feed *feed;
+        fed[0] = '\0';
+        assert_int_equal(local_feed_new(&fed_by, &feed), 0);
+        assert_int_equal(post(api, "/apis/example.com/v1/namespaces/default/things",
+                              "{'apiVersion':'example.com/v1','kind':'Thing',"
+                              "'metadata':{'name':'a'}}"),
+                         201);
+        while (!strstr(fed, "+a") || !strstr(fed, "end"))
+                uv_run(&api->uv, UV_RUN_ONCE);
+        local_feed_free(feed);
+
+        /* The same kind is the same, one of another scope is another. */
+        first = thing;
+        undefine(api);
+        assert_int_equal(kinds_told, before);
+        refuse = 1;
+        define(api, "Namespaced");
+        while (!thing)
+                uv_run(&api->uv, UV_RUN_ONCE);
+        assert_ptr_equal(thing, first);
+        undefine(api);
+        define(api, "Cluster");
+        while (!thing)
+                uv_run(&api->uv, UV_RUN_ONCE);
+        assert_true(thing != first && !thing->namespaced);
+        local_kinds_free(kinds);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -285,6 +393,7 @@ int main(void)
                 TEST(test_a_plan_waits_where_it_must),
                 TEST(test_other_actions),
                 TEST(test_a_feed),
+                TEST(test_kinds_come_and_go),
         };
 
         return run_unit_tests("apiserver_local", tests);

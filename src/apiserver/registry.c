@@ -105,6 +105,20 @@ int registry_read_strings(struct arena *arena, struct json_value list, const str
         return 0;
 }
 
+void registry_changed(struct registry *registry)
+{
+        struct registry_listener *listener;
+
+        registry->generation++;
+        list_for_each (listener, &registry->listeners, link)
+                listener->changed(listener);
+}
+
+void registry_listen(struct registry *registry, struct registry_listener *listener)
+{
+        list_append(&registry->listeners, &listener->link);
+}
+
 void registry_put(struct registry *registry, struct api_resource *entry)
 {
         struct api_resource *other;
@@ -124,11 +138,11 @@ void registry_put(struct registry *registry, struct api_resource *entry)
                 list_append(&other->in_registry, &entry->in_registry);
                 list_remove(&other->in_registry);
                 api_resource_unref(other);
-                registry->generation++;
+                registry_changed(registry);
                 return;
         }
         list_append(&registry->resources, &entry->in_registry);
-        registry->generation++;
+        registry_changed(registry);
 }
 
 /* ---- Kubernetes' own kinds ---- */
@@ -252,6 +266,7 @@ int registry_new(struct storage *storage, struct str core_schema, struct error *
         if (!registry)
                 return -ENOMEM;
         list_init(&registry->resources);
+        list_init(&registry->listeners);
         registry->storage = storage;
         r = json_doc_parse(core_schema, NULL, NULL, error, &registry->core);
         if (r == 0) {

@@ -127,6 +127,13 @@ const struct list *registry_resources(const struct registry *registry);
 /* Changes with every addition and removal: for caches of discovery and OpenAPI. */
 uint64_t registry_generation(const struct registry *registry);
 
+/* Told of the same, from within: to look at it when the loop turns. list_remove() ends it. */
+struct registry_listener {
+        struct list link;
+        void (*changed)(struct registry_listener *listener);
+};
+void registry_listen(struct registry *registry, struct registry_listener *listener);
+
 /* The definitions of core-schema.json, as data and compiled. */
 struct json_value registry_definitions(const struct registry *registry);
 const struct schema_set *registry_schemas(const struct registry *registry);

@@ -288,6 +288,6 @@ bool registry_remove_crd(struct registry *registry, struct str group, struct str
                 return false;
         list_remove(&entry->in_registry);
         api_resource_unref(entry);
-        registry->generation++;
+        registry_changed(registry);
         return true;
 }

@@ -22,8 +22,9 @@ enum {
         LIMIT_WATCH_LOG_EVENTS = 65536, /* events kept in memory for watches to resume from */
         LIMIT_WATCH_LOG_BYTES = 24 * 1024 * 1024, /* bytes of old objects that those events keep */
         LIMIT_WATCH_BACKLOG = 16 * 1024 * 1024, /* unsent bytes of one watch before it is closed */
-        LIMIT_CONNECTIONS = 16384,              /* open connections of one server */
-        LIMIT_CONNECTIONS_REFUSED = 256,        /* beyond those, to be told that they are */
+        LIMIT_FOLLOWED_KINDS = 1000,     /* beside those that controllers read, by collection */
+        LIMIT_CONNECTIONS = 16384,       /* open connections of one server */
+        LIMIT_CONNECTIONS_REFUSED = 256, /* beyond those, to be told that they are */
         LIMIT_HEAD_MS =
                 10 * 1000, /* from connecting, or a head's first byte, to its end: TLS too */
         LIMIT_IDLE_MS = 180 * 1000,              /* between requests on one connection */

@@ -95,6 +95,21 @@ static size_t service_keys(const struct cache_entry *entry,
         return json_count(service->selector) > 0;
 }
 
+/* Those of all others are listed before anything is planned, or soon after. */
+static size_t owner_kind_keys(const struct cache_entry *entry,
+                              struct str ret_keys[static CACHE_KEYS_MAX])
+{
+        struct json_iterator it = json_iterate(entry->meta.owner_references);
+        struct owner_reference owner;
+        size_t count = 0;
+
+        while (count < CACHE_KEYS_MAX && owner_reference_next(&it, &owner)) {
+                if (!kind_find(owner.group, owner.kind))
+                        ret_keys[count++] = owner.kind;
+        }
+        return count;
+}
+
 static int add_indexes(struct cache *cache, struct cluster_context *context)
 {
         const struct {
@@ -104,6 +119,7 @@ static int add_indexes(struct cache *cache, struct cluster_context *context)
                 cache_keys_fn keys;
         } indexes[] = {
                 { &context->index_namespace, NULL, false, namespace_keys },
+                { &context->index_owner_kind, NULL, false, owner_kind_keys },
                 { &context->index_pending, &kind_pod, false, pending_keys },
                 { &context->index_node, &kind_pod, false, node_keys },
                 { &context->index_name_hash, &kind_pod, true, name_hash_keys },
@@ -136,6 +152,7 @@ static const struct controller controllers[] = {
                 .kinds = collect_kinds,
                 .every_kind = true,
                 .map = collect_map,
+                .listed = collect_listed,
                 .plan = collect_plan,
                 .priority = 2,
         },

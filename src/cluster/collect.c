@@ -8,8 +8,9 @@
  * deletion was seen, or its kind's watch has passed the point where the dependent got this owner.
  */
 
-/* When to ask again whether an owner is absent. */
-#define LOOK_AGAIN_NS UINT64_C(2000000000)
+/* When to ask again whether an owner is absent, and whether all dependents are known. */
+#define LOOK_AGAIN_NS  UINT64_C(2000000000)
+#define COUNT_AGAIN_NS UINT64_C(50000000)
 
 enum owner_state {
         OWNER_SOLID,
@@ -57,8 +58,12 @@ static enum owner_state owner_state(const struct view *seen, const struct cache_
                                     const struct owner_reference *owner)
 {
         const struct cache_entry *object = cache_get_uid(seen->cache, owner->uid);
-        const struct kind *kind;
+        const struct kind *kind =
+                object ? object->kind : cache_find_kind(seen->cache, owner->group, owner->kind);
 
+        /* What is of the cluster cannot say in which namespace its owner is. */
+        if (kind && kind->namespaced && !entry->kind->namespaced)
+                return OWNER_SOLID;
         if (object) {
                 if (object->kind->namespaced &&
                     !str_equal(object->meta.namespace, entry->meta.namespace))
@@ -71,9 +76,8 @@ static enum owner_state owner_state(const struct view *seen, const struct cache_
         }
         if (cache_was_deleted(seen->cache, owner->uid))
                 return OWNER_ABSENT;
-        /* Of what we do not watch nothing is known, and nothing is deleted for its sake. */
-        kind = cache_find_kind(seen->cache, owner->group, owner->kind);
-        if (!kind)
+        /* Of what is not served nothing is known, and nothing is deleted for its sake. */
+        if (!kind || !cache_is_fed(seen->cache, kind))
                 return OWNER_SOLID;
         return cache_is_synced(seen->cache, kind) &&
                                cache_progress(seen->cache, kind) >= entry->owners_version
@@ -223,9 +227,16 @@ void collect_plan(const struct view *seen, struct plan *plan)
         if (!entry)
                 return;
         if (object_meta_is_deleting(&entry->meta)) {
-                if (object_meta_has_finalizer(&entry->meta, FINALIZER_ORPHAN))
+                bool orphan = object_meta_has_finalizer(&entry->meta, FINALIZER_ORPHAN);
+
+                if (!orphan && !object_meta_has_finalizer(&entry->meta, FINALIZER_FOREGROUND))
+                        return;
+                /* A dependent that is not here yet would be left behind, or not be left alone. */
+                if (!cache_is_complete(seen->cache, entry->meta.resource_version))
+                        plan_come_back(plan, seen->now.realtime_ns + COUNT_AGAIN_NS);
+                else if (orphan)
                         plan_orphans(seen, plan, entry);
-                else if (object_meta_has_finalizer(&entry->meta, FINALIZER_FOREGROUND))
+                else
                         plan_foreground(seen, plan, entry);
                 return;
         }
@@ -253,6 +264,16 @@ static void enqueue_dependents(struct controllers *set, const struct controller 
                                struct str uid)
 {
         cache_for_each_owned(it, controllers_cache(set), NULL, uid)
+                controllers_enqueue(set, controller, STR_EMPTY, it.entry->meta.uid);
+}
+
+void collect_listed(struct controllers *set, const struct controller *controller,
+                    const struct kind *kind)
+{
+        const struct cluster_context *context = controller->context;
+
+        cache_for_each_in(it, controllers_cache(set), context->index_owner_kind, NULL, STR_EMPTY,
+                          kind->kind)
                 controllers_enqueue(set, controller, STR_EMPTY, it.entry->meta.uid);
 }
 

@@ -7,11 +7,13 @@
 
 struct cluster_context {
         struct cluster_options options;
-        int index_namespace; /* every object by its namespace */
-        int index_pending;   /* Pods without a node, under "" */
-        int index_node;      /* Pods by their node */
-        int index_name_hash; /* Pods by the hash of their Sandbox's name */
-        int index_service;   /* Services by the name hash that they select, "" if by other labels */
+        int index_namespace;  /* every object by its namespace */
+        int index_pending;    /* Pods without a node, under "" */
+        int index_node;       /* Pods by their node */
+        int index_name_hash;  /* Pods by the hash of their Sandbox's name */
+        int index_owner_kind; /* every object by the kinds of its owners, but those of kinds_known
+                               */
+        int index_service; /* Services by the name hash that they select, "" if by other labels */
 };
 
 enum { CLUSTER_CONTROLLERS_MAX = 12 };
@@ -25,6 +27,10 @@ struct cluster_controllers {
 void collect_plan(const struct view *seen, struct plan *plan);
 void collect_map(struct controllers *set, const struct controller *controller,
                  const struct cache_entry *before, const struct cache_entry *after);
+
+/* Of owners of the kind it can now be told whether they are absent. */
+void collect_listed(struct controllers *set, const struct controller *controller,
+                    const struct kind *kind);
 
 /* Key: a namespace's name. */
 void namespace_plan(const struct view *seen, struct plan *plan);

@@ -15,8 +15,10 @@
 struct feed {
         struct controller_host *host;
         const struct kind *kind;
-        void *source; /* of the host's way */
+        void *source;     /* of the host's way */
+        struct list link; /* of those that are not in the options */
         bool synced;
+        bool ending;           /* its kind is served no longer: gone when its last object is */
         bool complained;       /* it cannot be watched */
         uint64_t forbidden_ns; /* since when it is forbidden; 0: it is not */
         char trouble[200];
@@ -29,7 +31,11 @@ struct controller_host {
         struct net_loop *loop;
         const struct controller_way *way;
         struct controllers *set;
-        void *executor;        /* of the way */
+        void *executor;     /* of the way, as the next */
+        void *kinds;        /* that follows those which are not in the options */
+        struct list others; /* feeds of these */
+        size_t ending;      /* of which so many are */
+        struct controller_host_options options;
         struct net_task run;   /* something has changed */
         struct net_timer wake; /* something is due */
         void (*on_synced)(void *user);
@@ -72,13 +78,39 @@ static bool end_drain(struct controller_host *host)
 static void advance(struct controller_host *host)
 {
         uint64_t told = UINT64_MAX;
+        struct feed *feed;
 
         if (!host->way->feed_position)
                 return;
         for (size_t i = 0; i < host->feed_count; i++)
                 told = MIN(told, host->way->feed_position(host->feeds[i].source));
+        list_for_each (feed, &host->others, link) {
+                if (feed->synced)
+                        told = MIN(told, host->way->feed_position(feed->source));
+        }
         if (told > 0)
                 controllers_advance(host->set, NULL, told);
+}
+
+static void free_other(struct feed *feed)
+{
+        feed->host->way->feed_free(feed->source);
+        list_remove(&feed->link);
+        feed->host->ending -= feed->ending;
+        free(feed);
+}
+
+/* A definition goes after its objects, but their deletions may be told later. */
+static void end_feeds(struct controller_host *host)
+{
+        struct feed *feed;
+
+        if (host->ending == 0)
+                return;
+        list_for_each (feed, &host->others, link) {
+                if (feed->ending && controllers_drop_kind(host->set, feed->kind) == 0)
+                        free_other(feed);
+        }
 }
 
 static void run_host(struct controller_host *host)
@@ -90,6 +122,7 @@ static void run_host(struct controller_host *host)
         if (end_drain(host) || (host->may_act && !host->may_act(host->user)))
                 return;
         advance(host);
+        end_feeds(host);
         do {
                 now = now_of_both();
                 wake = controllers_run(host->set, now);
@@ -125,6 +158,8 @@ static void become_synced(struct feed *feed)
         if (feed->synced)
                 return;
         feed->synced = true;
+        if (!list_is_empty(&feed->link))
+                return;
         host->unsynced--;
         if (host->unsynced == 0 && host->on_synced)
                 host->on_synced(host->user);
@@ -233,6 +268,7 @@ static int start_feed(struct controller_host *host, const struct controller_host
         struct feed *feed = &host->feeds[host->feed_count];
 
         *feed = (struct feed){ .host = host, .kind = kind };
+        list_init(&feed->link);
         const struct feed_hooks hooks = { on_event, on_state, feed };
         int r = host->way->feed_new(options, kind, &hooks, &feed->source);
         if (r < 0)
@@ -240,6 +276,49 @@ static int start_feed(struct controller_host *host, const struct controller_host
         host->feed_count++;
         host->unsynced++;
         return 0;
+}
+
+static int on_kind_added(void *user, const struct kind *kind)
+{
+        struct controller_host *host = user;
+        struct feed *feed;
+
+        list_for_each (feed, &host->others, link) {
+                if (feed->kind == kind) {
+                        host->ending -= feed->ending;
+                        feed->ending = false;
+                        return 0;
+                }
+        }
+        feed = calloc(1, sizeof(*feed));
+        if (!feed)
+                return -ENOMEM;
+        feed->host = host;
+        feed->kind = kind;
+        const struct feed_hooks hooks = { on_event, on_state, feed };
+        int r = controllers_add_kind(host->set, kind);
+        if (r == 0)
+                r = host->way->feed_new(&host->options, kind, &hooks, &feed->source);
+        if (r < 0) {
+                free(feed);
+                return r;
+        }
+        list_append(&host->others, &feed->link);
+        return 0;
+}
+
+static void on_kind_removed(void *user, const struct kind *kind)
+{
+        struct controller_host *host = user;
+        struct feed *feed;
+
+        list_for_each (feed, &host->others, link) {
+                if (feed->kind == kind && !feed->ending) {
+                        feed->ending = true;
+                        host->ending++;
+                }
+        }
+        net_loop_defer(host->loop, &host->run);
 }
 
 int controller_host_new(const struct controller_host_options *options, struct error *error,
@@ -253,6 +332,8 @@ int controller_host_new(const struct controller_host_options *options, struct er
         struct controller_host *host = calloc(1, sizeof(*host) + kinds * sizeof(host->feeds[0]));
         if (!host)
                 return error_set(error, -ENOMEM, "out of memory");
+        list_init(&host->others);
+        host->options = *options;
         host->loop = options->loop;
         host->way = options->way;
         host->on_synced = options->on_synced;
@@ -272,6 +353,9 @@ int controller_host_new(const struct controller_host_options *options, struct er
                 r = options->setup(options->user, host->set);
         for (size_t i = 0; r == 0 && i < kinds; i++)
                 r = start_feed(host, options, options->kinds[i]);
+        const struct kinds_hooks hooks = { on_kind_added, on_kind_removed, host };
+        if (r == 0 && host->way->kinds_new)
+                r = host->way->kinds_new(options, &hooks, &host->kinds);
         if (r < 0) {
                 controller_host_free(host);
                 return error_set(error, r, "cannot start the controllers: %s", strerror(-r));
@@ -286,10 +370,14 @@ void controller_host_free(struct controller_host *host)
                 return;
         for (size_t i = 0; i < host->feed_count; i++)
                 host->way->feed_free(host->feeds[i].source);
+        while (!list_is_empty(&host->others))
+                free_other(list_entry(host->others.next, struct feed, link));
         if (host->executor)
                 host->way->executor_free(host->executor);
         if (host->set)
                 controllers_free(host->set);
+        if (host->kinds)
+                host->way->kinds_free(host->kinds);
         net_task_cancel(&host->run);
         net_timer_stop(&host->wake);
         free(host);

@@ -10,7 +10,9 @@
 
 /*
  * Controllers on a loop: one reflector for each kind that they read feeds them, and they run when
- * something has changed or is due. Many events of one turn of the loop are planned together.
+ * something has changed or is due. Many events of one turn of the loop are planned together. In the
+ * API server's process all other kinds are fed, too, as they come and go, to controllers that get
+ * every kind; nobody waits for them.
  */
 struct controller_host;
 struct controller_way;

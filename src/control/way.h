@@ -17,6 +17,13 @@ struct feed_hooks {
         void *user;
 };
 
+/* What is told of kinds beside those of the options: local_kinds.h. */
+struct kinds_hooks {
+        int (*added)(void *user, const struct kind *kind);
+        void (*removed)(void *user, const struct kind *kind);
+        void *user;
+};
+
 struct controller_way {
         /* Calls `on_answer` with `user` after each answer. Returns 0 or a negative errno. */
         int (*executor_new)(const struct controller_host_options *options,
@@ -35,6 +42,12 @@ struct controller_way {
 
         /* The revision that a feed was told up to; NULL where bookmarks tell it. */
         uint64_t (*feed_position)(const void *feed);
+
+        /* Follows all other kinds that are served; NULL: only those of the options are known. May
+         * call the hooks from within. Returns 0 or a negative errno. */
+        int (*kinds_new)(const struct controller_host_options *options,
+                         const struct kinds_hooks *hooks, void **ret_kinds);
+        void (*kinds_free)(void *kinds);
 };
 
 /* Over HTTPS, by options.client, as on a cluster: one request an action. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apiserver/local_executor.h"
 #include "apiserver/local_feed.h"
+#include "apiserver/local_kinds.h"
 #include "control/way.h"
 
 static int local_executor_begin(const struct controller_host_options *options,
@@ -56,6 +57,29 @@ static uint64_t local_feed_told(const void *feed)
         return local_feed_position(feed);
 }
 
+static int local_kinds_begin(const struct controller_host_options *options,
+                             const struct kinds_hooks *hooks, void **ret_kinds)
+{
+        const struct local_kinds_options local = {
+                .server = options->server,
+                .except = options->kinds,
+                .added = hooks->added,
+                .removed = hooks->removed,
+                .user = hooks->user,
+        };
+        struct local_kinds *kinds;
+
+        int r = local_kinds_new(&local, &kinds);
+        if (r == 0)
+                *ret_kinds = kinds;
+        return r;
+}
+
+static void local_kinds_end(void *kinds)
+{
+        local_kinds_free(kinds);
+}
+
 const struct controller_way controller_way_local = {
         .executor_new = local_executor_begin,
         .executor_free = local_executor_end,
@@ -63,4 +87,6 @@ const struct controller_way controller_way_local = {
         .feed_free = local_feed_end,
         .feed_relist = local_feed_again,
         .feed_position = local_feed_told,
+        .kinds_new = local_kinds_begin,
+        .kinds_free = local_kinds_end,
 };

@@ -11,10 +11,10 @@
  * others (from CRDs) are made at run time and live as long as their users. Compared by pointer.
  */
 struct kind {
-        struct str group; /* empty for the core group */
-        struct str version;
-        struct str kind;   /* "Sandbox" */
-        struct str plural; /* "sandboxes", the resource in paths */
+        struct str group;   /* empty for the core group */
+        struct str version; /* empty: whichever is stored, inside of the API server's process */
+        struct str kind;    /* "Sandbox" */
+        struct str plural;  /* "sandboxes", the resource in paths */
         bool namespaced;
         bool has_status; /* a status subresource */
         /* What the cache keeps decoded beside the document: bytes, and the reader, which cannot

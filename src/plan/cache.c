@@ -70,7 +70,8 @@ struct kind_state {
         uint64_t progress; /* how far its watch has come */
         bool synced;
         bool listing;
-        bool lost; /* something that was told since its last list began */
+        bool lost;    /* something that was told since its last list began */
+        bool dropped; /* nobody feeds it any more */
 };
 
 struct tombstone {
@@ -99,6 +100,7 @@ struct cache {
         struct list tombstone_order;
         struct kind_state **kinds;
         size_t kind_count, kind_capacity;
+        uint64_t common_progress; /* of all kinds that are synced, as cache_advance() was told */
         struct index indexes[CACHE_INDEXES_MAX];
         int index_count;
         cache_changed_fn changed;
@@ -147,6 +149,8 @@ static struct kind_state *get_kind(struct cache *cache, const struct kind *kind)
 {
         struct kind_state *state = find_kind(cache, kind);
 
+        if (state)
+                state->dropped = false;
         if (state || cache->kind_count == KINDS_MAX)
                 return state;
         if (cache->kind_count == cache->kind_capacity) {
@@ -170,6 +174,34 @@ static struct kind_state *get_kind(struct cache *cache, const struct kind *kind)
 int cache_add_kind(struct cache *cache, const struct kind *kind)
 {
         return get_kind(cache, kind) ? 0 : -ENOMEM;
+}
+
+void cache_drop_kind(struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        if (!state)
+                return;
+        assert(state->count == 0);
+        state->dropped = true;
+        state->synced = state->listing = state->lost = false;
+        state->progress = 0;
+}
+
+bool cache_is_fed(const struct cache *cache, const struct kind *kind)
+{
+        struct kind_state *state = find_kind(cache, kind);
+
+        return state && !state->dropped;
+}
+
+bool cache_is_complete(const struct cache *cache, uint64_t resource_version)
+{
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                if (!cache->kinds[i]->synced && !cache->kinds[i]->dropped)
+                        return false;
+        }
+        return cache->common_progress == 0 || cache->common_progress >= resource_version;
 }
 
 /* ---- what is awake and what rests ---- */
@@ -586,13 +618,18 @@ const struct cache_entry *cache_get_uid(const struct cache *cache, struct str ui
 
 const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind)
 {
+        const struct kind *found = NULL;
+
         for (size_t i = 0; i < cache->kind_count; i++) {
                 const struct kind *known = cache->kinds[i]->kind;
 
-                if (str_equal(known->kind, kind) && str_equal(known->group, group))
-                        return known;
+                if (!str_equal(known->kind, kind) || !str_equal(known->group, group))
+                        continue;
+                found = known;
+                if (!cache->kinds[i]->dropped)
+                        break;
         }
-        return NULL;
+        return found;
 }
 
 struct cache_iterator cache_iterate(const struct cache *cache, const struct kind *kind,
@@ -1049,6 +1086,8 @@ int cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resour
 
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version)
 {
+        if (!kind)
+                cache->common_progress = MAX(cache->common_progress, resource_version);
         for (size_t i = 0; i < cache->kind_count; i++) {
                 struct kind_state *state = cache->kinds[i];
 

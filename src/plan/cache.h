@@ -61,12 +61,26 @@ bool cache_is_short(const struct cache *cache);
 int cache_add_kind(struct cache *cache, const struct kind *kind);
 
 /*
+ * Says that a kind, of which no object is left, will not be fed any more: it counts as never
+ * listed. It is still known by its pointer, and may be added again.
+ */
+void cache_drop_kind(struct cache *cache, const struct kind *kind);
+bool cache_is_fed(const struct cache *cache, const struct kind *kind);
+
+/*
+ * Whether every kind that is fed was listed and, where feeds are ordered among each other (see
+ * cache_advance()), all were told what was written up to this version: what depends on an object
+ * of this version is then here.
+ */
+bool cache_is_complete(const struct cache *cache, uint64_t resource_version);
+
+/*
  * An index: `keys` gives the values under which an object is to be found (at most
  * CACHE_KEYS_MAX). The same keys must come for the same object. Register before feeding.
  * `kind` NULL indexes every kind. With `by_namespace` a key is only found with the object's
  * namespace. Returns the index's number, or -ENOMEM, -ENOSPC.
  */
-enum { CACHE_KEYS_MAX = 8, CACHE_INDEXES_MAX = 16 };
+enum { CACHE_KEYS_MAX = 32, CACHE_INDEXES_MAX = 16 };
 typedef size_t (*cache_keys_fn)(const struct cache_entry *entry,
                                 struct str ret_keys[static CACHE_KEYS_MAX]);
 int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namespace,
@@ -125,7 +139,8 @@ void cache_set_digest(struct cache *cache, uint64_t (*digest)(const struct cache
 /* Whether the object with this uid was seen to be deleted, not long ago. */
 bool cache_was_deleted(const struct cache *cache, struct str uid);
 
-/* The kind of this group and name that has been fed, whatever its version; or NULL. */
+/* The kind of this group and name that has been fed, whatever its version; or NULL. One that was
+ * dropped is found if no other is fed. */
 const struct kind *cache_find_kind(const struct cache *cache, struct str group, struct str kind);
 
 size_t cache_count(const struct cache *cache, const struct kind *kind);

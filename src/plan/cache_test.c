@@ -130,6 +130,60 @@ static void lists_replace(void **state)
         assert_int_equal(cache_count(cache, &kind_pod), 0);
 }
 
+static void kinds_come_and_go(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        const struct kind other = { .group = kind_pod.group, .kind = kind_pod.kind };
+
+        (void)state;
+        begin(&cache);
+        assert_false(cache_is_fed(cache, &kind_pod));
+        assert_null(cache_find_kind(cache, STR(""), STR("Pod")));
+        assert_int_equal(cache_add_kind(cache, &kind_pod), 0);
+        assert_true(cache_is_fed(cache, &kind_pod));
+        assert_false(cache_is_complete(cache, 0));
+        cache_list_begin(cache, &kind_pod);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, "");
+        assert_int_equal(cache_list_end(cache, &kind_pod, 2), 0);
+        assert_true(cache_is_complete(cache, 0));
+        apply(cache, CACHE_DELETED, "a", "u1", 3, "");
+
+        /* Dropped, it is still known by its name, unless another has that. */
+        cache_drop_kind(cache, &kind_pod);
+        assert_false(cache_is_fed(cache, &kind_pod));
+        assert_false(cache_is_synced(cache, &kind_pod));
+        assert_int_equal(cache_progress(cache, &kind_pod), 0);
+        assert_true(cache_is_complete(cache, 0));
+        assert_ptr_equal(cache_find_kind(cache, STR(""), STR("Pod")), &kind_pod);
+        assert_true(cache_was_deleted(cache, STR("u1")));
+        assert_int_equal(cache_add_kind(cache, &other), 0);
+        assert_ptr_equal(cache_find_kind(cache, STR(""), STR("Pod")), &other);
+        cache_drop_kind(cache, &other);
+
+        assert_int_equal(cache_add_kind(cache, &kind_pod), 0);
+        assert_ptr_equal(cache_find_kind(cache, STR(""), STR("Pod")), &kind_pod);
+        assert_true(cache_is_fed(cache, &kind_pod));
+        assert_false(cache_is_complete(cache, 0));
+}
+
+/* Where feeds are ordered it counts what all were told, elsewhere that all were listed. */
+static void tells_what_is_complete(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+
+        (void)state;
+        begin(&cache);
+        cache_list_begin(cache, &kind_pod);
+        assert_int_equal(cache_list_end(cache, &kind_pod, 5), 0);
+        cache_advance(cache, &kind_pod, 7);
+        assert_true(cache_is_complete(cache, 100));
+        cache_advance(cache, NULL, 10);
+        assert_true(cache_is_complete(cache, 10));
+        assert_false(cache_is_complete(cache, 11));
+        assert_int_equal(cache_add_kind(cache, &kind_service), 0);
+        assert_false(cache_is_complete(cache, 10));
+}
+
 static void our_deletion_hides_at_once(void **state)
 {
         _cleanup_(cache_freep) struct cache *cache = NULL;
@@ -448,6 +502,8 @@ int main(void)
                 WHOLE_AND_PACKED(newer_wins),
                 WHOLE_AND_PACKED(refuses_what_has_no_identity),
                 WHOLE_AND_PACKED(lists_replace),
+                WHOLE_AND_PACKED(kinds_come_and_go),
+                WHOLE_AND_PACKED(tells_what_is_complete),
                 WHOLE_AND_PACKED(our_deletion_hides_at_once),
                 WHOLE_AND_PACKED(indexes_follow_changes),
                 WHOLE_AND_PACKED(locks_mark_what_is_and_what_comes),

@@ -155,6 +155,19 @@ int controllers_feed(struct controllers *set, const struct kind *kind, enum cach
         return r;
 }
 
+int controllers_add_kind(struct controllers *set, const struct kind *kind)
+{
+        return cache_add_kind(set->cache, kind);
+}
+
+int controllers_drop_kind(struct controllers *set, const struct kind *kind)
+{
+        if (!cache_is_synced(set->cache, kind) || cache_count(set->cache, kind) > 0)
+                return -EBUSY;
+        cache_drop_kind(set->cache, kind);
+        return 0;
+}
+
 void controllers_advance(struct controllers *set, const struct kind *kind,
                          uint64_t resource_version)
 {
@@ -178,10 +191,15 @@ static bool is_synced(const struct controllers *set, const struct controller *co
 int controllers_list_end(struct controllers *set, const struct kind *kind,
                          uint64_t resource_version)
 {
+        bool before = cache_is_synced(set->cache, kind);
         int r = cache_list_end(set->cache, kind, resource_version);
 
         if (r < 0)
                 return r;
+        for (size_t i = 0; !before && i < set->count; i++) {
+                if (set->list[i]->listed)
+                        set->list[i]->listed(set, set->list[i], kind);
+        }
         for (size_t i = 0; i < set->count; i++) {
                 if (set->synced[i] || !is_synced(set, set->list[i]))
                         continue;

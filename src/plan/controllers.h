@@ -50,6 +50,10 @@ struct controller {
          */
         void (*map)(struct controllers *set, const struct controller *controller,
                     const struct cache_entry *before, const struct cache_entry *after);
+        /* With every_kind: a kind was listed, for the first time or again after it was dropped. May
+         * be NULL. */
+        void (*listed)(struct controllers *set, const struct controller *controller,
+                       const struct kind *kind);
         /* Decides. Reads the view, does nothing else but append to the plan. */
         void (*plan)(const struct view *seen, struct plan *plan);
         const void *context;
@@ -86,6 +90,14 @@ void controllers_enqueue(struct controllers *set, const struct controller *contr
                          struct str namespace, struct str name);
 void controllers_enqueue_after(struct controllers *set, const struct controller *controller,
                                struct str namespace, struct str name, uint64_t delay_ns);
+
+/*
+ * A kind that no controller names is fed too from now on, for those that get every kind, or is no
+ * longer: controllers_drop_kind() returns -EBUSY while objects of it are left or it is not listed,
+ * else 0. Kinds are borrowed as long as the set lives. controllers_add_kind() returns 0 or -ENOMEM.
+ */
+int controllers_add_kind(struct controllers *set, const struct kind *kind);
+int controllers_drop_kind(struct controllers *set, const struct kind *kind);
 
 /* As cache_apply(): after -ENOMEM the kind is to be listed again. */
 int controllers_feed(struct controllers *set, const struct kind *kind, enum cache_event event,
