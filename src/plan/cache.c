@@ -288,7 +288,7 @@ static int unpack(struct cache *cache, struct stored *stored)
         _cleanup_doc_ struct json_doc *doc = NULL;
         struct cache_entry entry = { .seen_ns = stored->seen_ns,
                                      .owners_version = stored->owners_version };
-        int r = packer_unpack(cache->packer, stored->packed, &text);
+        int r = packer_unpack(stored->packed, &text);
 
         if (r == 0)
                 r = json_doc_from_buffer(&text, &doc);
@@ -885,7 +885,7 @@ static void remove_stored(struct cache *cache, struct kind_state *state, struct 
                 tell(cache, &stored->awake->entry, NULL);
                 detach(cache, stored);
         }
-        packer_drop(cache->packer, stored->packed);
+        packer_drop(stored->packed);
         put_space(cache, stored->space);
         free(stored);
 }
@@ -956,7 +956,7 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
         stored->awake->entry = after;
         stored->version = after.meta.resource_version;
         stored->owners_version = after.owners_version;
-        packer_drop(cache->packer, stored->packed);
+        packer_drop(stored->packed);
         stored->packed = NULL;
         end_ownerless_lock(cache, stored);
         r = reindex(cache, stored);

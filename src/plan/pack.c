@@ -5,19 +5,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/limit.h"
 #include "base/list.h"
 #include "base/macro.h"
+#include "plan/delta.h"
 
 enum {
-        WINDOW_BITS = 14,
-        MEMORY_LEVEL = 6,
-        LEVEL = 3,             /* higher ones gain nothing here */
         DICTIONARIES_MAX = 16, /* that are tried; more may be in use by what was packed before */
-        /* A text that shrinks to less than one part in so many has found its like. */
-        GOOD_RATIO = 5,
+        /* A text that shrinks to less than one part in so many, or to so few bytes, has found its
+         * like. */
+        GOOD_RATIO = 8,
+        GOOD_LENGTH = 96,
         /* So many must have been packed before there is one more dictionary: texts that have no
          * like are not worth one each. */
         PATIENCE = 8,
@@ -26,20 +25,18 @@ enum {
 struct dictionary {
         struct list link; /* of those that are tried, the last that fitted first; or alone */
         const void *kind;
+        struct like *like;
         size_t users;
         bool is_tried;
-        size_t length;
-        char text[];
 };
 
 struct packed {
         struct dictionary *dictionary; /* NULL: none */
         uint32_t length, text_length;
-        unsigned char data[];
+        char data[];
 };
 
 struct packer {
-        z_stream deflate, inflate;
         struct list dictionaries;
         size_t count;
         unsigned since; /* texts without a like since the last dictionary was made */
@@ -53,18 +50,14 @@ int packer_new(struct packer **ret_packer)
                 return -ENOMEM;
         list_init(&packer->dictionaries);
         packer->since = PATIENCE;
-        if (deflateInit2(&packer->deflate, LEVEL, Z_DEFLATED, -WINDOW_BITS, MEMORY_LEVEL,
-                         Z_DEFAULT_STRATEGY) != Z_OK) {
-                free(packer);
-                return -ENOMEM;
-        }
-        if (inflateInit2(&packer->inflate, -WINDOW_BITS) != Z_OK) {
-                deflateEnd(&packer->deflate);
-                free(packer);
-                return -ENOMEM;
-        }
         *ret_packer = packer;
         return 0;
+}
+
+static void free_dictionary(struct dictionary *dictionary)
+{
+        like_free(dictionary->like);
+        free(dictionary);
 }
 
 static void stop_trying(struct packer *packer, struct dictionary *dictionary)
@@ -73,7 +66,9 @@ static void stop_trying(struct packer *packer, struct dictionary *dictionary)
         dictionary->is_tried = false;
         packer->count--;
         if (dictionary->users == 0)
-                free(dictionary);
+                free_dictionary(dictionary);
+        else
+                like_seal(dictionary->like);
 }
 
 void packer_free(struct packer *packer)
@@ -82,50 +77,26 @@ void packer_free(struct packer *packer)
                 return;
         while (!list_is_empty(&packer->dictionaries))
                 stop_trying(packer, list_entry(packer->dictionaries.next, struct dictionary, link));
-        deflateEnd(&packer->deflate);
-        inflateEnd(&packer->inflate);
         free(packer);
 }
 
-/* Appends nothing but fills `out` anew. */
-static int deflate_with(struct packer *packer, const struct dictionary *dictionary, struct str text,
-                        struct buffer *out)
-{
-        z_stream *stream = &packer->deflate;
-        size_t bound;
-
-        deflateReset(stream);
-        if (dictionary)
-                deflateSetDictionary(stream, (const Bytef *)dictionary->text,
-                                     (uInt)dictionary->length);
-        bound = deflateBound(stream, text.length);
-        buffer_clear(out);
-        int r = buffer_reserve(out, bound);
-        if (r < 0)
-                return r;
-        stream->next_in = (Bytef *)(uintptr_t)text.data;
-        stream->avail_in = (uInt)text.length;
-        stream->next_out = (Bytef *)out->data;
-        stream->avail_out = (uInt)bound;
-        r = deflate(stream, Z_FINISH);
-        assert(r == Z_STREAM_END);
-        out->length = bound - stream->avail_out;
-        return 0;
-}
-
-/* A text without its like becomes a dictionary for those to come. */
+/* A text without its like becomes a dictionary for those to come. NULL: not this one. */
 static struct dictionary *add_dictionary(struct packer *packer, const void *kind, struct str text)
 {
         struct dictionary *dictionary;
 
         if (packer->since++ < PATIENCE)
                 return NULL;
-        dictionary = malloc(sizeof(*dictionary) + text.length);
+        dictionary = calloc(1, sizeof(*dictionary));
         if (!dictionary)
                 return NULL;
+        if (like_new(text, &dictionary->like) < 0) {
+                free(dictionary);
+                return NULL;
+        }
+        dictionary->kind = kind;
+        dictionary->is_tried = true;
         packer->since = 0;
-        *dictionary = (struct dictionary){ .kind = kind, .is_tried = true, .length = text.length };
-        memcpy(dictionary->text, text.data, text.length);
         if (packer->count == DICTIONARIES_MAX)
                 stop_trying(packer,
                             list_entry(packer->dictionaries.previous, struct dictionary, link));
@@ -134,83 +105,90 @@ static struct dictionary *add_dictionary(struct packer *packer, const void *kind
         return dictionary;
 }
 
-static bool is_good(const struct buffer *packed, struct str text)
+static bool is_good(const struct buffer *delta, struct str text)
 {
-        return packed->length * GOOD_RATIO < text.length;
+        return delta->length < MAX(text.length / GOOD_RATIO, (size_t)GOOD_LENGTH);
 }
 
-static int keep(struct dictionary *dictionary, const struct buffer *data, struct str text,
+static int keep(struct dictionary *dictionary, const struct buffer *delta, struct str text,
                 struct packed **ret_packed)
 {
-        struct packed *packed = malloc(sizeof(*packed) + data->length);
+        struct packed *packed = malloc(sizeof(*packed) + delta->length);
 
         if (!packed)
                 return -ENOMEM;
         packed->dictionary = dictionary;
-        packed->length = (uint32_t)data->length;
+        packed->length = (uint32_t)delta->length;
         packed->text_length = (uint32_t)text.length;
-        memcpy(packed->data, data->data, data->length);
+        memcpy(packed->data, delta->data, delta->length);
         if (dictionary)
                 dictionary->users++;
         *ret_packed = packed;
         return 0;
 }
 
-int packer_pack(struct packer *packer, const void *kind, struct str text,
-                struct packed **ret_packed)
+/* The dictionary by which the text is shortest, or the first by which it is short enough; NULL if
+ * there is none of the kind. */
+static int find_dictionary(struct packer *packer, const void *kind, struct str text,
+                           struct buffer *delta, struct dictionary **ret_dictionary)
 {
-        _cleanup_buffer_ struct buffer data = {};
-        struct dictionary *dictionary, *made;
-        int r;
+        _cleanup_buffer_ struct buffer other = {};
+        struct dictionary *dictionary, *found = NULL;
+        struct buffer shorter;
 
-        if (text.length > LIMIT_BODY)
-                return -EFBIG;
         list_for_each (dictionary, &packer->dictionaries, link) {
-                if (dictionary->kind != kind)
-                        continue;
-                r = deflate_with(packer, dictionary, text, &data);
+                int r = dictionary->kind == kind ? delta_write(dictionary->like, text, &other) : 0;
+
                 if (r < 0)
                         return r;
-                if (!is_good(&data, text))
+                if (dictionary->kind != kind || (found && other.length >= delta->length))
                         continue;
-                list_remove(&dictionary->link);
-                list_append(packer->dictionaries.next, &dictionary->link);
-                return keep(dictionary, &data, text, ret_packed);
+                found = dictionary;
+                shorter = other;
+                other = *delta;
+                *delta = shorter;
+                if (is_good(delta, text))
+                        break;
         }
-        made = add_dictionary(packer, kind, text);
-        r = deflate_with(packer, made, text, &data);
-        return r < 0 ? r : keep(made, &data, text, ret_packed);
-}
-
-int packer_unpack(struct packer *packer, const struct packed *packed, struct buffer *out)
-{
-        z_stream *stream = &packer->inflate;
-        int r = buffer_reserve(out, packed->text_length);
-
-        if (r < 0)
-                return r;
-        inflateReset(stream);
-        if (packed->dictionary)
-                inflateSetDictionary(stream, (const Bytef *)packed->dictionary->text,
-                                     (uInt)packed->dictionary->length);
-        stream->next_in = (Bytef *)(uintptr_t)packed->data;
-        stream->avail_in = packed->length;
-        stream->next_out = (Bytef *)out->data + out->length;
-        stream->avail_out = packed->text_length;
-        r = inflate(stream, Z_FINISH);
-        if (r == Z_MEM_ERROR)
-                return -ENOMEM;
-        assert(r == Z_STREAM_END && stream->avail_out == 0);
-        out->length += packed->text_length;
+        *ret_dictionary = found;
         return 0;
 }
 
-void packer_drop(struct packer *packer _unused_, struct packed *packed)
+int packer_pack(struct packer *packer, const void *kind, struct str text,
+                struct packed **ret_packed)
+{
+        _cleanup_buffer_ struct buffer delta = {};
+        struct dictionary *dictionary = NULL, *made = NULL;
+        int r = text.length > LIMIT_BODY ? -EFBIG
+                                         : find_dictionary(packer, kind, text, &delta, &dictionary);
+
+        if (r < 0)
+                return r;
+        if (!dictionary || !is_good(&delta, text))
+                made = add_dictionary(packer, kind, text);
+        if (made || !dictionary) {
+                r = delta_write(made ? made->like : NULL, text, &delta);
+                return r < 0 ? r : keep(made, &delta, text, ret_packed);
+        }
+        list_remove(&dictionary->link);
+        list_append(packer->dictionaries.next, &dictionary->link);
+        return keep(dictionary, &delta, text, ret_packed);
+}
+
+int packer_unpack(const struct packed *packed, struct buffer *out)
+{
+        const struct like *like = packed->dictionary ? packed->dictionary->like : NULL;
+
+        return delta_read(like, (struct str){ packed->data, packed->length }, packed->text_length,
+                          out);
+}
+
+void packer_drop(struct packed *packed)
 {
         if (!packed)
                 return;
         struct dictionary *dictionary = packed->dictionary;
         if (dictionary && --dictionary->users == 0 && !dictionary->is_tried)
-                free(dictionary);
+                free_dictionary(dictionary);
         free(packed);
 }
