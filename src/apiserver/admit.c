@@ -69,7 +69,7 @@ static int decode_protobuf(struct api_call *call, struct str body)
 {
         _cleanup_buffer_ struct buffer text = {};
         struct error error = {};
-        int r = protobuf_to_json(json_root(call->server->protobuf_fields), body, &error, &text);
+        int r = protobuf_to_json(call->server->protobuf_fields, body, &error, &text);
 
         if (r < 0)
                 return refuse_parse(call, r, &error);

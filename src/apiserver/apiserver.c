@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "builtin/builtin.h"
+#include "kube/protobuf.h"
 #include "net/http2.h"
 
 static bool copy(struct arena *arena, struct str *s)
@@ -117,8 +118,8 @@ static int start(struct apiserver *server, struct error *error)
 
         r = open_storage(server, error);
         if (r == 0)
-                r = json_doc_parse(builtin_core_protobuf(), NULL, NULL, error,
-                                   &server->protobuf_fields);
+                r = protobuf_fields_new(builtin_core_protobuf(), STR_EMPTY,
+                                        &server->protobuf_fields);
         if (r == 0)
                 r = registry_new(server->storage, builtin_core_schema(), error, &server->registry);
         if (r == 0)
@@ -179,8 +180,7 @@ void apiserver_free(struct apiserver *server)
         authorizer_free(server->authorizer);
         token_cache_free(server->tokens);
         registry_free(server->registry);
-        if (server->protobuf_fields)
-                json_doc_unref(server->protobuf_fields);
+        protobuf_fields_free(server->protobuf_fields);
         arena_deinit(&server->memory);
         free(server);
 }

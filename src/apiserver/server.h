@@ -15,7 +15,7 @@ struct apiserver {
         struct storage *storage;
         struct registry *registry;
         struct http_server *http;
-        struct json_doc *protobuf_fields;
+        struct protobuf_fields *protobuf_fields;
         struct storage_type *namespaces, *pods, *service_accounts, *secrets;
         struct authorizer *authorizer;
         struct definitions *crds; /* serves what CustomResourceDefinitions say */

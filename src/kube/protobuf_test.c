@@ -9,7 +9,7 @@
 #include "base/test.h"
 #include "crypto/encode.h"
 
-static struct json_doc *fields;
+static struct protobuf_fields *fields;
 
 static int load_fields(void **state)
 {
@@ -18,13 +18,13 @@ static int load_fields(void **state)
         (void)state;
         if (file_read(AT_FDCWD, getenv("CORE_PROTOBUF"), 1024 * 1024, &text) < 0)
                 return -1;
-        return json_doc_parse(buffer_str(&text), NULL, NULL, NULL, &fields);
+        return protobuf_fields_new(buffer_str(&text), STR_EMPTY, &fields);
 }
 
 static int drop_fields(void **state)
 {
         (void)state;
-        json_doc_unref(fields);
+        protobuf_fields_free(fields);
         return 0;
 }
 
@@ -34,7 +34,7 @@ static int decode(const char *hex, struct error *error, struct json_doc **ret_do
         _cleanup_buffer_ struct buffer body = {}, text = {};
 
         assert_int_equal(hex_decode(&body, str_from(hex)), 0);
-        int r = protobuf_to_json(json_root(fields), buffer_str(&body), error, &text);
+        int r = protobuf_to_json(fields, buffer_str(&body), error, &text);
         return r < 0 ? r : json_doc_parse(buffer_str(&text), &options, NULL, error, ret_doc);
 }
 
