@@ -7,7 +7,6 @@
 #define EMBED(name) extern const char embedded_##name[], embedded_##name##_end[]
 
 EMBED(core);
-EMBED(protobuf);
 EMBED(sandboxes);
 EMBED(sandboxclaims);
 EMBED(sandboxtemplates);
@@ -21,11 +20,6 @@ static struct str between(const char *begin, const char *end)
 struct str builtin_core_schema(void)
 {
         return between(embedded_core, embedded_core_end);
-}
-
-struct str builtin_core_protobuf(void)
-{
-        return between(embedded_protobuf, embedded_protobuf_end);
 }
 
 size_t builtin_crd_count(void)

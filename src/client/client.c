@@ -48,6 +48,7 @@ struct kube_client {
         struct kube_config own;     /* read again after a failure */
         uint64_t reloaded_ms;       /* when that was last tried; 0: never */
         unsigned reloads;           /* that brought something new */
+        const struct protobuf_fields *protobuf;
         struct http_client *http;
         struct kube_transport transport;
         struct buffer user_agent;
@@ -92,7 +93,7 @@ struct kube_call {
 
         unsigned status;
         unsigned retry_after_s;
-        bool is_json, is_html;
+        bool is_json, is_protobuf, is_html;
         struct buffer body;
 };
 
@@ -192,6 +193,7 @@ int kube_client_new(const struct kube_client_options *options, struct error *err
                 return error_set(error, -ENOMEM, "out of memory");
         client->loop = options->loop;
         client->config = options->config;
+        client->protobuf = options->protobuf;
         client->in_flight_limit =
                 options->in_flight_limit ? options->in_flight_limit : IN_FLIGHT_DEFAULT;
         client->timeout_ms =
@@ -405,6 +407,16 @@ static void refuse_plain(struct kube_call *call)
         failed(call, KUBE_UNTRUSTED, false, "the server speaks HTTPS, not HTTP: is the URL right?");
 }
 
+/* A refusal's Status. What cannot be read says no more than its number. */
+static int read_protobuf(const struct kube_call *call, struct json_doc **ret_doc)
+{
+        _cleanup_buffer_ struct buffer text = {};
+        const struct json_options options = { .size_limit = LIMIT_API_ANSWER };
+        int r = protobuf_to_json(call->client->protobuf, buffer_str(&call->body), NULL, &text);
+
+        return r < 0 ? r : json_doc_parse(buffer_str(&text), &options, NULL, NULL, ret_doc);
+}
+
 static void answered(struct kube_call *call)
 {
         _cleanup_doc_ struct json_doc *doc = NULL;
@@ -434,6 +446,11 @@ static void answered(struct kube_call *call)
                         response.message =
                                 is_no_api_server(call, "the answer is not JSON", fallback);
                 }
+        }
+        if (!good && call->is_protobuf && call->client->protobuf &&
+            read_protobuf(call, &doc) == -ENOMEM) {
+                response.error = -ENOMEM;
+                response.message = STR("out of memory");
         }
         response.doc = doc;
         if (response.error == 0 && !good && call->is_html) {
@@ -533,6 +550,16 @@ struct net_loop *kube_client_loop(const struct kube_client *client)
         return client->loop;
 }
 
+const struct protobuf_fields *kube_client_protobuf(const struct kube_client *client)
+{
+        return client->protobuf;
+}
+
+bool kube_call_is_protobuf(const struct kube_call *call)
+{
+        return call->is_protobuf;
+}
+
 /* The connection leaves the client, and the call ends with it. */
 static void upgraded(struct kube_call *call, struct http_call *http,
                      const struct http_response_head *head)
@@ -555,6 +582,7 @@ static void on_head(struct http_call *http, void *user, const struct http_respon
 
         call->status = head->status;
         call->is_json = str_starts_with(type, STR("application/json"));
+        call->is_protobuf = str_starts_with(type, STR(KUBE_PROTOBUF));
         call->is_html = str_starts_with(type, STR("text/html"));
         call->retry_after_s = 0;
         if (str_to_u64(retry_after, 3600, &seconds) == 0)

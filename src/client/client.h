@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "client/config.h"
+#include "kube/protobuf.h"
 #include "net/http.h"
 #include "net/loop.h"
 #include "json/json.h"
@@ -28,6 +29,8 @@ struct kube_client_options {
         unsigned in_flight_limit; /* short requests at once, each on a connection; 0: 32; more wait
                                    */
         uint64_t request_timeout_ms; /* of short requests without their own; 0: 30 s */
+        /* For who asks for KUBE_PROTOBUF; borrowed, must outlive the client. NULL: nobody does. */
+        const struct protobuf_fields *protobuf;
 };
 
 /* Returns 0, -ENOMEM or -EBADMSG (certificates). Connects with the first request. */
@@ -36,6 +39,11 @@ int kube_client_new(const struct kube_client_options *options, struct error *err
 
 /* Withdraws what is open (no callbacks) and frees. */
 void kube_client_free(struct kube_client *client);
+
+/* Objects of built-in kinds as kube/protobuf.h reads them; servers encode them for less. Who
+ * accepts it accepts JSON as well, which is what servers give that know nothing else. */
+#define KUBE_PROTOBUF        "application/vnd.kubernetes.protobuf"
+#define KUBE_ACCEPT_PROTOBUF STR(KUBE_PROTOBUF ";stream=watch," KUBE_PROTOBUF ",application/json")
 
 struct kube_request {
         struct str method;       /* "GET"; copied, as all of the strings */
@@ -122,10 +130,16 @@ int kube_client_stream(struct kube_client *client, const struct kube_request *re
 void kube_call_pause(struct kube_call *call);
 void kube_call_resume(struct kube_call *call);
 
+/* After on_head: whether the answer is KUBE_PROTOBUF. */
+bool kube_call_is_protobuf(const struct kube_call *call);
+
 /* From now on a stream may be silent so long, 0 for ever. */
 void kube_call_set_idle_timeout(struct kube_call *call, uint64_t idle_timeout_ms);
 
 struct net_loop *kube_client_loop(const struct kube_client *client);
+
+/* As the options have them; may be NULL. */
+const struct protobuf_fields *kube_client_protobuf(const struct kube_client *client);
 
 struct kube_client_counters {
         uint64_t requests, retries, failures, connects;

@@ -99,7 +99,8 @@ static inline void fake_on_whole(struct http_exchange *exchange, void *user, str
                 return;
         }
         if (reply->action == FAKE_STREAM) {
-                http_exchange_begin(exchange, 200, NULL, 0, HTTP_LENGTH_UNKNOWN);
+                const struct http_header type = { STR("Content-Type"), str_from(reply->type) };
+                http_exchange_begin(exchange, 200, &type, reply->type != NULL, HTTP_LENGTH_UNKNOWN);
                 http_exchange_flush(exchange);
         }
         assert_true(api->held_count < FAKE_HELD);

@@ -29,7 +29,8 @@ struct kube_reflector {
         uint64_t begun_ms;
         bool begun; /* this stream was answered */
         bool streaming_list;
-        bool relist; /* at the next step, whatever is under way */
+        bool relist;   /* at the next step, whatever is under way */
+        bool protobuf; /* to be asked for */
         enum kube_reflector_state state;
 };
 
@@ -113,8 +114,12 @@ static void fail_response(struct kube_reflector *reflector, const struct kube_re
 static void give_up(struct kube_reflector *reflector, int r, const struct error *error,
                     const char *what)
 {
-        if (reflector->call)
+        if (reflector->call) {
+                /* Whatever it was, JSON has it in another way. */
+                if (r == -EBADMSG && kube_call_is_protobuf(reflector->call))
+                        reflector->protobuf = false;
                 kube_call_cancel(reflector->call);
+        }
         reflector->call = NULL;
         fail(reflector, (struct list_watch_failure){ .error = r },
              str_from(r == -ENOMEM  ? "out of memory"
@@ -181,6 +186,9 @@ static void on_stream_head(void *user, unsigned status _unused_)
         struct kube_reflector *reflector = user;
 
         reflector->streaming_list = list_watch_is_streaming_list(&reflector->lw);
+        if (kube_call_is_protobuf(reflector->call))
+                watch_decoder_expect_protobuf(&reflector->events,
+                                              kube_client_protobuf(reflector->client));
         note_begin(reflector);
         if (!reflector->streaming_list)
                 set_state(reflector, KUBE_REFLECTOR_WATCHING, STR_EMPTY);
@@ -277,6 +285,8 @@ static void step(struct kube_reflector *reflector)
                         set_state(reflector, KUBE_REFLECTOR_LISTING, STR_EMPTY);
                 watch_decoder_deinit(&reflector->events);
                 watch_decoder_init(&reflector->events, 0);
+                if (reflector->protobuf)
+                        request.accept = KUBE_ACCEPT_PROTOBUF;
                 request.idle_timeout_ms = !listing ? (uint64_t)WATCH_SILENCE_MS
                                           : lw->options.list_silence_ms
                                                   ? lw->options.list_silence_ms
@@ -286,6 +296,16 @@ static void step(struct kube_reflector *reflector)
         }
         if (r < 0)
                 fail(reflector, (struct list_watch_failure){ .error = r }, STR("out of memory"));
+}
+
+static bool wants_protobuf(const struct kube_reflector_options *options)
+{
+        const struct protobuf_fields *fields = kube_client_protobuf(options->client);
+        char version[128];
+
+        return options->protobuf && fields &&
+               protobuf_knows(fields, kind_api_version(options->kind, version),
+                              options->kind->kind);
 }
 
 int kube_reflector_new(const struct kube_reflector_options *options,
@@ -307,6 +327,7 @@ int kube_reflector_new(const struct kube_reflector_options *options,
                 return r;
         }
         reflector->client = options->client;
+        reflector->protobuf = wants_protobuf(options);
         reflector->state = KUBE_REFLECTOR_LISTING;
         go_on(reflector, 0);
         *ret_reflector = reflector;

@@ -54,6 +54,9 @@ struct kube_reflector_options {
          * KUBE_DELETED without a document. For handlers that have no cache to compare with. */
         bool tell_vanished;
         bool tell_bookmarks;
+        /* Watch in protobuf if the client has the fields of the kind and the server gives it.
+         * Fields that only a newer server knows are then missing in documents. */
+        bool protobuf;
         kube_event_fn handler;
         /* Called when the state changes, with a sentence while it fails; may be NULL. */
         void (*on_state)(void *user, enum kube_reflector_state state, struct str message);

@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+#include "base/protowire.h"
+
+enum { FRAME_HEAD = 4 };
+
 static const struct str type_names[] = {
         [WATCH_ADDED] = STR("ADDED"),     [WATCH_MODIFIED] = STR("MODIFIED"),
         [WATCH_DELETED] = STR("DELETED"), [WATCH_BOOKMARK] = STR("BOOKMARK"),
@@ -17,6 +21,13 @@ void watch_decoder_init(struct watch_decoder *decoder, size_t limit)
 void watch_decoder_deinit(struct watch_decoder *decoder)
 {
         buffer_deinit(&decoder->partial);
+        buffer_deinit(&decoder->text);
+}
+
+void watch_decoder_expect_protobuf(struct watch_decoder *decoder,
+                                   const struct protobuf_fields *fields)
+{
+        decoder->protobuf = fields;
 }
 
 static bool find_type(struct str name, enum watch_type *ret_type)
@@ -93,8 +104,8 @@ static int take_line(const struct watch_decoder *decoder, struct str line, struc
         return handler(user, type, object);
 }
 
-int watch_decoder_feed(struct watch_decoder *decoder, struct str data, struct error *error,
-                       watch_event_fn handler, void *user)
+static int feed_lines(struct watch_decoder *decoder, struct str data, struct error *error,
+                      watch_event_fn handler, void *user)
 {
         while (data.length > 0) {
                 struct str line, rest;
@@ -121,8 +132,120 @@ int watch_decoder_feed(struct watch_decoder *decoder, struct str data, struct er
         return 0;
 }
 
+/* ---- protobuf ---- */
+
+/* A message's field of bytes, the last if there are many; empty if there is none. */
+static int find_bytes(struct str message, uint32_t number, struct str *ret_bytes)
+{
+        struct protowire_field field;
+        struct str found = STR_EMPTY;
+        int r;
+
+        while ((r = protowire_next(&message, &field)) > 0) {
+                if (field.number != number)
+                        continue;
+                if (field.type != PROTOWIRE_BYTES)
+                        return -EBADMSG;
+                found = field.bytes;
+        }
+        if (r == 0)
+                *ret_bytes = found;
+        return r;
+}
+
+static int take_frame(struct watch_decoder *decoder, struct str frame, struct error *error,
+                      watch_event_fn handler, void *user)
+{
+        _cleanup_doc_ struct json_doc *object = NULL;
+        struct str name, extension, body;
+        enum watch_type type;
+        int r = find_bytes(frame, 1, &name);
+
+        if (r == 0)
+                r = find_bytes(frame, 2, &extension);
+        if (r == 0)
+                r = find_bytes(extension, 1, &body);
+        if (r < 0 || !find_type(name, &type))
+                return error_set(error, -EBADMSG, "this is no watch event");
+        buffer_clear(&decoder->text);
+        r = protobuf_to_json(decoder->protobuf, body, error, &decoder->text);
+        if (r == 0)
+                r = parse_object(decoder, buffer_str(&decoder->text), error, &object);
+        if (r < 0)
+                return r == -ENOMEM || r == -EFBIG ? r : -EBADMSG;
+        return handler(user, type, object);
+}
+
+/* Of at least FRAME_HEAD bytes. */
+static size_t frame_length(struct str head)
+{
+        const unsigned char *bytes = (const unsigned char *)head.data;
+
+        return (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Adds to the frame that has begun what is missing of its head or, that being there, of the rest.
+ * Returns 1 when it is whole. */
+static int gather_frame(struct watch_decoder *decoder, struct str *data, struct error *error)
+{
+        size_t have = decoder->partial.length, whole = FRAME_HEAD;
+
+        if (have >= FRAME_HEAD)
+                whole += frame_length(buffer_str(&decoder->partial));
+        size_t take = MIN(whole - have, data->length);
+        if (buffer_append(&decoder->partial, data->data, take) < 0)
+                return error_set(error, -ENOMEM, "out of memory");
+        *data = str_slice(*data, take, data->length);
+        if (decoder->partial.length < FRAME_HEAD)
+                return 0;
+        size_t length = frame_length(buffer_str(&decoder->partial));
+        if (length > decoder->limit)
+                return error_set(error, -EFBIG, "a watch event is larger than %zu bytes",
+                                 decoder->limit);
+        return decoder->partial.length == FRAME_HEAD + length;
+}
+
+static int feed_frames(struct watch_decoder *decoder, struct str data, struct error *error,
+                       watch_event_fn handler, void *user)
+{
+        int r = 0;
+
+        while (r == 0 && data.length > 0) {
+                struct str frame;
+
+                /* Mostly it is there as a whole, and need not be copied. */
+                if (decoder->partial.length == 0 && data.length >= FRAME_HEAD &&
+                    frame_length(data) <= MIN(decoder->limit, data.length - FRAME_HEAD)) {
+                        size_t end = FRAME_HEAD + frame_length(data);
+                        frame = str_slice(data, FRAME_HEAD, end);
+                        data = str_slice(data, end, data.length);
+                        r = take_frame(decoder, frame, error, handler, user);
+                        continue;
+                }
+                r = gather_frame(decoder, &data, error);
+                if (r <= 0)
+                        continue;
+                frame = buffer_str(&decoder->partial);
+                r = take_frame(decoder, str_slice(frame, FRAME_HEAD, frame.length), error, handler,
+                               user);
+                buffer_clear(&decoder->partial);
+        }
+        return r;
+}
+
+/* ---- both ---- */
+
+int watch_decoder_feed(struct watch_decoder *decoder, struct str data, struct error *error,
+                       watch_event_fn handler, void *user)
+{
+        return decoder->protobuf ? feed_frames(decoder, data, error, handler, user)
+                                 : feed_lines(decoder, data, error, handler, user);
+}
+
 bool watch_decoder_is_complete(const struct watch_decoder *decoder)
 {
+        if (decoder->protobuf)
+                return decoder->partial.length == 0;
         struct str rest = str_trim(buffer_str(&decoder->partial));
 
         return rest.length == 0 || str_equal(rest, STR("\r"));

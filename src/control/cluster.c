@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "builtin/builtin.h"
 #include "client/client.h"
 #include "client/config.h"
 #include "control/host.h"
@@ -47,6 +48,7 @@ struct process {
         uv_signal_t signals[2];
         struct net_timer drain;
         struct kube_config kubeconfig;
+        struct protobuf_fields *protobuf;
         struct kube_client *client;
         struct controller_host *host;
         struct sandbox_controllers *controllers;
@@ -413,12 +415,18 @@ static int open_tracer(struct process *process)
 static int open_host(struct process *process)
 {
         const struct cluster_controller_config *config = process->config;
-        const struct kube_client_options client = {
+        struct kube_client_options client = {
                 .loop = process->loop,
                 .config = &process->kubeconfig,
                 .user_agent = STR("cay-controller"),
         };
-        int r = kube_client_new(&client, process->error, &process->client);
+        /* Who wrote which field is of interest in our own kinds alone. */
+        int r = protobuf_fields_new(builtin_core_protobuf(), STR("managedFields"),
+                                    &process->protobuf);
+        if (r < 0)
+                return error_set(process->error, r, "cannot read the table of protobuf fields");
+        client.protobuf = process->protobuf;
+        r = kube_client_new(&client, process->error, &process->client);
         if (r < 0)
                 return r;
         const struct controller_host_options host = {
@@ -472,6 +480,7 @@ static void finish(struct process *process)
         plan_trace_free(process->plan_trace);
         tracer_free(process->tracer);
         kube_client_free(process->client);
+        protobuf_fields_free(process->protobuf);
         metrics_free(process->metrics);
         health_deinit(&process->health);
         net_timer_stop(&process->drain);

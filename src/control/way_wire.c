@@ -38,6 +38,9 @@ static int wire_feed_begin(const struct controller_host_options *options, const 
                 .kind = kind,
                 .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
                 .tell_bookmarks = true,
+                /* There are as many Pods as Sandboxes; and of a Pod controllers read, and patch,
+                 * what any version knows. */
+                .protobuf = kind == &kind_pod,
                 .handler = hooks->on_event,
                 .on_state = hooks->on_state,
                 .user = hooks->user,
