@@ -19,6 +19,7 @@ from lib import tap  # noqa: E402
 from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
+from lib.relay import Relay  # noqa: E402
 from lib.scene import PREFIX, Scene, blueprint, same  # noqa: E402
 
 CAY = os.environ.get("CAY")
@@ -373,6 +374,35 @@ def test_one_namespace_needs_no_rights_in_others(plane):
             assert other.read("pods", "elsewhere") is None
     finally:
         plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
+
+
+def test_pods_are_watched_in_protobuf(plane):
+    """Whichever encoding the server has, and also when it cannot be read."""
+    protobuf, json_type = "application/vnd.kubernetes.protobuf", "application/json"
+    both = f"{protobuf};stream=watch,{protobuf},{json_type}"
+    in_protobuf = (both, f"{protobuf};stream=watch")
+    for options, watches in (({}, [in_protobuf]),
+                             ({"accept": json_type}, [(both, json_type)]),
+                             ({"spoiled": b"\0\0\0\2\n\5"},
+                              [in_protobuf, (json_type, json_type)])):
+        with Relay(plane, **options) as relay:
+            process = plane.start(
+                "relayed", CAY, "controller", "--kubeconfig", relay.kubeconfig, "--extensions",
+                "--leader-elect=false", "--enable-webhook=false", "--metrics-bind-address=0",
+                "--health-probe-bind-address=0")
+            try:
+                scene = Scene()
+                scene.make("sandboxes", "a", blueprint())
+                scene.until_ready("sandboxes", "a")  # its Pod was created, then changed
+                first = scene.read("pods", "a")["metadata"]["uid"]
+                scene.remove("pods", "a")
+                scene.until("pods", "a", lambda pod: pod and pod["metadata"]["uid"] != first,
+                            "another Pod when the first is gone")
+                scene.until_ready("sandboxes", "a")
+            finally:
+                plane.end(process)
+            same(watches, relay.pods)
+            same({json_type}, relay.others)
 
 
 def test_the_steps_of_the_guide(plane):
