@@ -97,6 +97,13 @@ static void on_lost(void *user, struct str why)
             error_set(process->error, -ESTALE, "leadership was lost: %.*s", STR_FORMAT(why)));
 }
 
+static bool may_say(void *user, struct str trouble)
+{
+        struct process *process = user;
+
+        return controller_host_may_say(process->host, trouble);
+}
+
 static struct str lease_space(const struct process *process)
 {
         const char *given = process->config->lease_space;
@@ -131,6 +138,7 @@ static int start_election(struct process *process)
                 .retry_ms = config->retry_ns / NS_PER_MS,
                 .on_lead = on_lead,
                 .on_lost = on_lost,
+                .may_say = may_say,
                 .user = process,
         };
         int r = leader_new(&options, &process->leader);
@@ -239,13 +247,6 @@ static int observe(struct process *process)
 
         int r = process_metrics_new(&options, &process->process_metrics);
         return r < 0 ? error_set(process->error, r, "out of memory") : 0;
-}
-
-static bool may_say(void *user, struct str trouble)
-{
-        struct process *process = user;
-
-        return controller_host_may_say(process->host, trouble);
 }
 
 static int serve_webhook(struct process *process)

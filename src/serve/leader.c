@@ -42,6 +42,7 @@ struct leader {
         uint64_t read_ns;       /* monotonic: when the lease could be read or written; 0: never */
         bool is_refused;        /* the last write of it */
         char trouble[128];      /* why not, the last time; empty: it could */
+        bool complained;        /* of it */
         bool refetch;           /* our copy is not the newest */
 };
 
@@ -149,6 +150,18 @@ static void hold(struct leader *leader)
 
 /* ---- answers ---- */
 
+static void complain(struct leader *leader, struct str trouble)
+{
+        const struct leader_options *options = &leader->options;
+        bool leads = leader->state == LEADING;
+
+        if (!leads && options->may_say && !options->may_say(options->user, trouble))
+                return;
+        leader->complained = true;
+        log_warning("cannot %s the lease %s/%s: %.*s", leads ? "renew" : "take", leader->name_space,
+                    leader->name, STR_FORMAT(trouble));
+}
+
 /* Remembers whether the lease is in reach, and says it when that changes. */
 static void note(struct leader *leader, const struct kube_response *response, bool is_write)
 {
@@ -162,9 +175,10 @@ static void note(struct leader *leader, const struct kube_response *response, bo
                         return;
                 leader->read_ns = clock_monotonic_ns();
                 leader->trouble[0] = '\0';
-                if (had_trouble)
+                if (leader->complained)
                         log_info("the lease %s/%s is in reach again", leader->name_space,
                                  leader->name);
+                leader->complained = false;
                 return;
         }
         /* It is there when it has been made. */
@@ -173,9 +187,7 @@ static void note(struct leader *leader, const struct kube_response *response, bo
         leader->is_refused = leader->is_refused || is_write;
         snprintf(leader->trouble, sizeof(leader->trouble), "%.*s", STR_FORMAT(response->message));
         if (!had_trouble)
-                log_warning("cannot %s the lease %s/%s: %.*s",
-                            leader->state == LEADING ? "renew" : "take", leader->name_space,
-                            leader->name, STR_FORMAT(response->message));
+                complain(leader, response->message);
 }
 
 static void see(struct leader *leader, struct json_doc *doc)

@@ -30,6 +30,9 @@ struct leader_options {
         void (*on_lead)(void *user);
         /* Leadership was lost, with a sentence. It is not sought again. */
         void (*on_lost)(void *user, struct str why);
+        /* Whether the log lacks this trouble, which others may have, too. Who leads does not ask:
+         * that it cannot renew is about more than the lease. NULL: always. */
+        bool (*may_say)(void *user, struct str trouble);
         void *user;
 };
 

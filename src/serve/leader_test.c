@@ -15,8 +15,9 @@
 struct fixture {
         struct fake_api api;
         struct leader *leader;
-        unsigned leads, losses, dones;
+        unsigned leads, losses, dones, asks;
         char why[128];
+        char trouble[64]; /* that may_say was asked about */
 };
 
 static void on_lead(void *user)
@@ -37,6 +38,15 @@ static void on_done(void *user)
         ((struct fixture *)user)->dones++;
 }
 
+static bool may_say(void *user, struct str trouble)
+{
+        struct fixture *f = user;
+
+        f->asks++;
+        snprintf(f->trouble, sizeof(f->trouble), "%.*s", STR_FORMAT(trouble));
+        return false;
+}
+
 static struct leader_options options_for(struct fixture *f)
 {
         return (struct leader_options){ .client = f->api.client,
@@ -48,6 +58,7 @@ static struct leader_options options_for(struct fixture *f)
                                         .retry_ms = 20,
                                         .on_lead = on_lead,
                                         .on_lost = on_lost,
+                                        .may_say = may_say,
                                         .user = f };
 }
 
@@ -104,6 +115,7 @@ static void who_makes_the_lease_leads_until_it_cannot_renew(void **state)
         assert_string_equal(f.why, "the lease could not be renewed in time");
         assert_false(leader_is_leading(f.leader));
         assert_int_equal(f.leads, 1);
+        assert_int_equal(f.asks, 0); /* that it cannot be renewed is always said */
         tear_down(&f);
 }
 
@@ -210,6 +222,8 @@ static void a_lease_out_of_reach_is_told(void **state)
         f.api.reply_count = 2;
         test_run_until(&f.api.t, !leader_is_well(f.leader, why));
         assert_string_equal(why, "leases is forbidden");
+        assert_int_equal(f.asks, 1);
+        assert_string_equal(f.trouble, "leases is forbidden");
         tear_down(&f);
 }
 

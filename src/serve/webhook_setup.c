@@ -79,6 +79,7 @@ struct webhook_setup {
         struct net_timer look;
         struct backoff backoff;
         char trouble[128];
+        bool complained; /* of it */
 };
 
 static void look(struct webhook_setup *setup);
@@ -376,11 +377,13 @@ static void look_later(struct webhook_setup *setup)
 
 static void try_again(struct webhook_setup *setup, struct str why)
 {
-        if (!setup->trouble[0] && may_say(setup, why))
+        if (!setup->trouble[0] && may_say(setup, why)) {
                 log_warning("the webhook's certificate cannot be kept in the Secret %.*s/%.*s: "
                             "%.*s",
                             STR_FORMAT(setup->options.name_space), STR_FORMAT(SECRET),
                             STR_FORMAT(why));
+                setup->complained = true;
+        }
         snprintf(setup->trouble, sizeof(setup->trouble), "%.*s", STR_FORMAT(why));
         net_timer_start(loop_of(setup), &setup->look, backoff_next(&setup->backoff), on_look);
 }
@@ -560,13 +563,13 @@ static void on_secret(void *user, const struct kube_response *response)
         if (response->error == 0 && response->status == 404) {
                 r = make_secret(setup);
         } else if (kube_response_ok(response) && response->doc) {
-                bool had_trouble = setup->trouble[0] != '\0';
                 r = judge(setup, json_root(response->doc));
                 if (r == 0) {
                         setup->trouble[0] = '\0';
                         backoff_reset(&setup->backoff);
-                        if (had_trouble)
+                        if (setup->complained)
                                 log_info("the webhook's certificate is in reach again");
+                        setup->complained = false;
                 }
         } else {
                 try_again(setup, response->message);
@@ -624,7 +627,7 @@ int webhook_setup_new(const struct webhook_setup_options *options, struct webhoo
                 webhook_setup_free(setup);
                 return r;
         }
-        look(setup);
+        net_timer_start(loop_of(setup), &setup->look, 0, on_look);
         *ret_setup = setup;
         return 0;
 }
