@@ -214,11 +214,26 @@ static bool is_taken(const struct leader *leader)
         return clock_monotonic_ns() < leader->seen_ns + (uint64_t)seconds * NS_PER_SECOND;
 }
 
+static void give_up(struct leader *leader);
+
+/* What was on its way when the lease was to be given up says which version that is of. */
+static bool give_up_after(struct leader *leader, const struct kube_response *response)
+{
+        if (leader->state != RELEASING)
+                return false;
+        if (kube_response_ok(response) && response->doc)
+                see(leader, response->doc);
+        give_up(leader);
+        return true;
+}
+
 static void on_written(void *user, const struct kube_response *response)
 {
         struct leader *leader = user;
 
         leader->call = NULL;
+        if (give_up_after(leader, response))
+                return;
         note(leader, response, true);
         if (kube_response_ok(response) && response->doc) {
                 see(leader, response->doc);
@@ -239,6 +254,8 @@ static void on_read(void *user, const struct kube_response *response)
         struct leader *leader = user;
 
         leader->call = NULL;
+        if (give_up_after(leader, response))
+                return;
         note(leader, response, false);
         if (response->error == 0 && response->status == 404) {
                 if (leader->state == LEADING) {
@@ -459,6 +476,17 @@ static void on_released(void *user, const struct kube_response *response _unused
         leader->done(leader->done_user);
 }
 
+static void give_up(struct leader *leader)
+{
+        bool ours = str_equal(leader_holder(leader), leader->options.identity);
+
+        if (ours && write_with(leader, on_released) == 0)
+                return;
+        leader->state = ENDED;
+        leader->done_task.run = on_done;
+        net_loop_defer(loop_of(leader), &leader->done_task);
+}
+
 void leader_release(struct leader *leader, void (*done)(void *user), void *user)
 {
         bool leading = leader_is_leading(leader);
@@ -467,14 +495,17 @@ void leader_release(struct leader *leader, void (*done)(void *user), void *user)
         leader->done_user = user;
         net_timer_stop(&leader->retry);
         net_timer_stop(&leader->deadline);
+        leader->state = leading ? RELEASING : ENDED;
+        if (leading && leader->call)
+                return; /* a renewal, which may be done already */
         if (leader->call) {
                 kube_call_cancel(leader->call);
                 leader->call = NULL;
         }
-        leader->state = leading ? RELEASING : ENDED;
-        if (leading && write_with(leader, on_released) == 0)
+        if (leading) {
+                give_up(leader);
                 return;
-        leader->state = ENDED;
+        }
         leader->done_task.run = on_done;
         net_loop_defer(loop_of(leader), &leader->done_task);
 }

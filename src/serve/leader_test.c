@@ -284,6 +284,52 @@ static void releasing_empties_the_lease(void **state)
         tear_down(&f);
 }
 
+/* The API server may have done it already: the next write must say the version that it made. */
+static void a_renewal_on_its_way_is_waited_for(void **state)
+{
+        static const struct fake_reply replies[] = {
+                { FAKE_ANSWER, 404, "{}" },
+                { FAKE_ANSWER, 201, LEASE("me", "1", "1") },
+                { FAKE_HOLD },
+        };
+        static const struct {
+                struct fake_reply renewal;
+                const char *release; /* NULL: none */
+        } cases[] = {
+                { { FAKE_ANSWER, 200, LEASE("me", "1", "2") }, "\"resourceVersion\":\"2\"" },
+                { { FAKE_ANSWER, 500, "{}" }, "\"resourceVersion\":\"1\"" },
+                { { FAKE_ANSWER, 200, LEASE("you", "1", "2") } },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                static const struct fake_reply released[] = {
+                        { FAKE_ANSWER, 200, LEASE("", "1", "3") },
+                };
+                struct fixture f;
+
+                set_up(&f, replies, ARRAY_SIZE(replies));
+                test_run_until(&f.api.t, f.api.held_count == 1);
+                buffer_clear(&f.api.log);
+                leader_release(f.leader, on_done, &f);
+                assert_false(leader_is_leading(f.leader));
+                fake_expect(&f.api, released);
+                test_run_turns(&f.api.t, 5);
+                assert_int_equal(f.api.log.length, 0);
+                fake_answer(f.api.held[0], &cases[i].renewal);
+                fake_forget(&f.api, f.api.held[0]);
+                test_run_until(&f.api.t, f.dones == 1);
+                if (cases[i].release) {
+                        assert_true(asked(&f, "\"holderIdentity\":\"\""));
+                        assert_true(asked(&f, cases[i].release));
+                } else {
+                        assert_int_equal(f.api.log.length, 0);
+                }
+                assert_int_equal(f.losses, 0);
+                tear_down(&f);
+        }
+}
+
 static void impossible_times_are_refused(void **state)
 {
         struct fixture f = {};
@@ -314,6 +360,7 @@ int main(void)
                 cmocka_unit_test(a_lease_out_of_reach_is_told),
                 cmocka_unit_test(a_lease_that_cannot_be_written_is_told),
                 cmocka_unit_test(releasing_empties_the_lease),
+                cmocka_unit_test(a_renewal_on_its_way_is_waited_for),
                 cmocka_unit_test(impossible_times_are_refused),
         };
         return run_unit_tests("leader", tests);
