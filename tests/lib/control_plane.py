@@ -116,16 +116,16 @@ class ControlPlane:
         self.commands[name] = (command, environment)
         return process
 
+    def process(self, name):
+        """The process of that name, "etcd" or "kube-apiserver" or whatever was started."""
+        return next(process for found, process, *_ in self.running if found == name)
+
     def kill(self, name):
-        """kill -9 of the process of that name, "etcd" or "kube-apiserver" or whatever was started;
-        it is not started again by itself."""
-        for entry in self.running:
-            if entry[0] == name:
-                entry[1].kill()
-                entry[1].wait()
-                self.running.remove(entry)
-                return
-        raise KeyError(f"{name} does not run")
+        """kill -9 of the process of that name; it is not started again by itself."""
+        process = self.process(name)
+        process.kill()
+        process.wait()
+        self.running = [entry for entry in self.running if entry[1] is not process]
 
     def restart(self, name):
         """Starts what was killed, or has ended, as it was: same port, same data. Returns the process;
@@ -303,7 +303,7 @@ class ControlPlane:
             raise AssertionError(f"kubectl {arguments}: {done.stderr}")
         return done.stdout
 
-    def start_controller(self, cay, *options, name="controller", url=False):
+    def start_controller(self, cay, *options, name="controller", url=False, **environment):
         """With `url` kube-apiserver, which knows no Services, finds its webhook by loopback."""
         port = free_port() if url else 0
         webhook = [f"--webhook-port={port}"]
@@ -311,7 +311,8 @@ class ControlPlane:
             webhook.append(f"--webhook-url=https://127.0.0.1:{port}/convert")
         return self.start(name, cay, "controller", "--kubeconfig", self.controller_kubeconfig,
                           "--extensions", "--metrics-bind-address=127.0.0.1:0",
-                          "--health-probe-bind-address=127.0.0.1:0", *webhook, *options)
+                          "--health-probe-bind-address=127.0.0.1:0", *webhook, *options,
+                          **environment)
 
     def health(self, path, name="controller"):
         """(status, text) of a controller's endpoint, once its log says where that is."""

@@ -17,12 +17,12 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
 from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
+from lib.controller import CAY, Controller  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.relay import Relay  # noqa: E402
 from lib.scene import PREFIX, Scene, blueprint, same  # noqa: E402
 
-CAY = os.environ.get("CAY")
 LEASE = ("/apis/coordination.k8s.io/v1/namespaces/agent-sandbox-system/leases/"
          "a3317529.agent-sandbox.x-k8s.io")
 LEASE_SECONDS, DEADLINE_SECONDS = 3, 2
@@ -48,62 +48,6 @@ UPSTREAM_METRICS = (
     'agent_sandbox_creation_latency_ms_count{namespace="NAMESPACE",launch_type="warm",'
     'sandbox_template="measured"} 1',
 )
-
-
-class Controller:
-    """One process, ended with its test."""
-
-    count = 0
-
-    def __init__(self, plane, *options):
-        Controller.count += 1
-        self.plane = plane
-        self.name = f"controller-{Controller.count}"
-        self.process = plane.start_controller(CAY, *options, name=self.name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-        self.plane.end(self.process)
-
-    def log(self):
-        text = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
-
-    def said(self, text):
-        return [line for line in self.log() if text in line["msg"]]
-
-    def get(self, path):
-        """(status, text) of its own endpoints."""
-        what = "metrics" if path == "/metrics" else "health"
-        line = wait_for(lambda: self.said(f"{what} on "), 10, f"{what} to be served")[0]
-        address = line["msg"].split()[-1]
-        try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def metric(self, name):
-        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
-        return float(found.group(1)) if found else None
-
-    def leads(self):
-        return self.said("leading")
-
-    def until_ready(self):
-        wait_for(lambda: self.get("/readyz")[0] == 200, 30, f"{self.name} to be ready")
-        return self
-
-    def until_leading(self, timeout=30):
-        wait_for(self.leads, timeout, f"{self.name} to lead", pause=0.01)
-        return self
-
-    def until_ended(self, timeout=10):
-        return self.process.wait(timeout)
 
 
 def audit(plane):

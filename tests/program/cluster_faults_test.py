@@ -15,9 +15,9 @@ import threading
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from cluster_controller_test import Controller  # noqa: E402
 from lib import tap  # noqa: E402
 from lib.control_plane import ROOT, ControlPlane  # noqa: E402
+from lib.controller import Controller  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import Scene, blueprint, same  # noqa: E402
 
@@ -35,7 +35,7 @@ NOBODY = "https://127.0.0.1:1/convert"
 
 def until_said(controller, text, readyz):
     """Waits for the message, and that /readyz fails naming the same."""
-    wait_for(lambda: controller.said(text), 30, f"the log to say: {text}", pause=0.05)
+    controller.until_said(text)
 
     def look():
         status, answer = controller.get("/readyz")
@@ -246,8 +246,10 @@ def test_a_store_that_is_killed(plane, controller):
     controller.__exit__()
     with Controller(plane, *SHORTER) as second:
         second.until_leading().until_ready()
-        plane.kill("etcd")
+        # Killed at once, kube-apiserver would look for it ever more seldom, and not in time.
+        plane.process("etcd").send_signal(signal.SIGSTOP)
         until_said(second, text, "[-]leader-election failed: ")
+        plane.kill("etcd")
         plane.restart("etcd")
         plane.until_serving()
         until_well(second, text, "is in reach again")

@@ -10,53 +10,29 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap, upstream  # noqa: E402
 from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
+from lib.controller import CAY, Controller  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import (  # noqa: E402
     PREFIX, Scene, annotations, condition, labels, name_hash, owner, reference, same)
 
-CAY = os.environ.get("CAY")
 KINDS = ("pods", "services", "sandboxes", "sandboxclaims", "sandboxwarmpools", "sandboxtemplates",
          "networkpolicies")
 
 
-class Controller:
-    count = 0
+def until_quiet(controller):
+    """Until it leads, sees all, and has written nothing for a second and a half."""
+    controller.until_ready().until_leading()
 
-    def __init__(self, plane):
-        Controller.count += 1
-        self.plane, self.name = plane, f"takeover-{Controller.count}"
-        self.process = plane.start_controller(CAY, name=self.name, url=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.plane.end(self.process)
-        same(0, self.process.returncode)
-
-    def writes(self):
-        text = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")
-        where = re.search(r'"msg":"metrics on (\S+)"', text).group(1)
-        with urllib.request.urlopen(f"http://{where}/metrics", timeout=10) as answer:
-            return re.search(r"^cay_controller_writes_total (\S+)$", answer.read().decode(),
-                             re.MULTILINE).group(1)
-
-    def until_quiet(self):
-        """Until it leads, sees all, and has written nothing for a second and a half."""
-        self.plane.until_ready(self.name)
-        log = self.plane.folder / f"{self.name}.log"
-        wait_for(lambda: '"msg":"leading"' in log.read_text(), 60, "it to lead")
-        def quiet():
-            before = self.writes()
-            time.sleep(1.5)  # what is not written is what is tested
-            return self.writes() == before
-        wait_for(quiet, 60, "it to have nothing to write")
+    def quiet():
+        before = controller.metric("cay_controller_writes_total")
+        time.sleep(1.5)  # what is not written is what is tested
+        return controller.metric("cay_controller_writes_total") == before
+    wait_for(quiet, 60, "it to have nothing to write")
 
 
 def uids(scene):
@@ -106,8 +82,8 @@ def test_the_first_generation_is_taken_over(plane):
     same(5, len(scene.list("pods")))
 
     plane.kubectl("replace", "-f", ROOT / "api/crds")
-    with Controller(plane) as controller:
-        controller.until_quiet()
+    with Controller(plane, url=True) as controller:
+        until_quiet(controller)
         plane.until_converting()
         same(before, {key: uid for key, uid in uids(scene).items()
                       if key != ("networkpolicies", "t-network-policy")})
@@ -148,8 +124,8 @@ def test_the_second_generation_is_taken_over(plane):
     before, created = uids(scene), made_or_deleted(plane)
     same(8, len(scene.list("pods")))
 
-    with Controller(plane) as controller:
-        controller.until_quiet()
+    with Controller(plane, url=True) as controller:
+        until_quiet(controller)
         plane.until_converting()
         same(before, uids(scene))
         same(created, made_or_deleted(plane))
@@ -210,8 +186,8 @@ def as_upstream_sees(scene, pool):
 def test_drain_hands_pods_over_to_upstream(plane):
     old, scene = Scene("v1alpha1"), Scene.__new__(Scene)
     scene.__dict__ = {**old.__dict__, "version": "v1beta1"}
-    with Controller(plane) as controller:
-        controller.until_quiet()
+    with Controller(plane, url=True) as controller:
+        until_quiet(controller)
         old.make("sandboxtemplates", "t", upstream.blueprint())
         for name, replicas in (("p", 3), ("gone", 1)):
             old.make("sandboxwarmpools", name, {"replicas": replicas,
@@ -221,7 +197,7 @@ def test_drain_hands_pods_over_to_upstream(plane):
         pools = {name: scene.read("sandboxwarmpools", name) for name in ("p", "gone")}
         members = scene.until_owned("pods", pools["p"], 3)
         scene.until_owned("pods", pools["gone"], 1)
-        controller.until_quiet()
+        until_quiet(controller)
         done = drain(plane, "--timeout=3s")
         assert done.returncode == 1 and "holds the Lease" in done.stderr, done
         same("", done.stdout)
@@ -258,8 +234,8 @@ def test_drain_hands_pods_over_to_upstream(plane):
     assert "nothing to do: no pool has Pods for members" in again.stdout, again.stdout
 
     # Ours, if it comes back after all, keeps them.
-    with Controller(plane) as controller:
-        controller.until_quiet()
+    with Controller(plane, url=True) as controller:
+        until_quiet(controller)
         same(uids_of_members, as_upstream_sees(scene, pools["p"]))
         same((3, 3), tuple(scene.read("sandboxwarmpools", "p")["status"][key]
                            for key in ("replicas", "readyReplicas")))

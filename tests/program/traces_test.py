@@ -5,57 +5,32 @@
 import json
 import os
 import pathlib
-import re
 import secrets
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
 from lib.collector import Collector  # noqa: E402
 from lib.control_plane import ControlPlane  # noqa: E402
+from lib.controller import CAY, Controller  # noqa: E402
 from lib.fake_node import FakeNode  # noqa: E402
 from lib.instance import free_port, wait_for  # noqa: E402
 from lib.scene import Scene, annotations, blueprint, same  # noqa: E402
 
-CAY = os.environ.get("CAY")
 ANNOTATION = "opentelemetry.io/trace-context"
 INTERNAL, CLIENT = 1, 3
 SAMPLED, HAS_IS_REMOTE, IS_REMOTE = 1, 0x100, 0x200
 
 
-class Controller:
-    count = 0
-
-    def __init__(self, plane, collector_url, **environment):
-        Controller.count += 1
-        self.plane, self.name = plane, f"controller-{Controller.count}"
-        self.process = plane.start(
-            self.name, CAY, "controller", "--kubeconfig", plane.controller_kubeconfig,
-            "--extensions", "--enable-tracing", "--enable-webhook=false", "--leader-elect=false",
-            "--health-probe-bind-address=0", "--metrics-bind-address=127.0.0.1:0",
-            **{"OTEL_EXPORTER_OTLP_ENDPOINT": collector_url, "OTEL_BSP_SCHEDULE_DELAY": "100",
-               **environment})
-        wait_for(lambda: self.said("every kind is listed"), 30, f"{self.name} to be ready")
-
-    def said(self, text):
-        lines = (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8").splitlines()
-        return [line["msg"] for line in map(json.loads, lines) if text in line["msg"]]
-
-    def metric(self, name):
-        address = self.said("metrics on ")[0].split()[-1]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE).group(1))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.plane.end(self.process)
+def traced(plane, collector_url, **environment):
+    controller = Controller(plane, "--enable-tracing", "--enable-webhook=false",
+                            "--leader-elect=false", OTEL_EXPORTER_OTLP_ENDPOINT=collector_url,
+                            **{"OTEL_BSP_SCHEDULE_DELAY": "100", **environment})
+    controller.until_said("every kind is listed")
+    return controller
 
 
 def new_context(flags="01"):
@@ -85,7 +60,7 @@ def sandbox_of(scene, name):
 
 def test_a_warm_claim_continues_the_clients_trace(plane):
     scene = Scene()
-    with Collector() as collector, Controller(
+    with Collector() as collector, traced(
             plane, collector.url, OTEL_EXPORTER_OTLP_HEADERS="authorization=Basic%20c2VjcmV0",
             OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test%20lab"):
         make_pool(scene, "traced", 1)
@@ -118,7 +93,7 @@ def test_a_warm_claim_continues_the_clients_trace(plane):
 
 def test_what_a_claim_causes_is_one_trace_without_a_client_too(plane):
     scene = Scene()
-    with Collector() as collector, Controller(plane, collector.url):
+    with Collector() as collector, traced(plane, collector.url):
         make_pool(scene, "own", 0)
         claim(scene, "own", "own")
         sandbox = sandbox_of(scene, "own")["metadata"]["name"]
@@ -139,7 +114,7 @@ def test_what_a_claim_causes_is_one_trace_without_a_client_too(plane):
 
 def test_what_is_not_sampled_is_not_sent(plane):
     scene = Scene()
-    with Collector() as collector, Controller(
+    with Collector() as collector, traced(
             plane, collector.url, OTEL_TRACES_SAMPLER="parentbased_always_off"):
         make_pool(scene, "some", 2)
         for name, flags in (("unsampled", "00"), ("sampled", "01")):
@@ -151,7 +126,7 @@ def test_what_is_not_sampled_is_not_sent(plane):
 
 def test_a_failed_write_is_an_error(plane):
     scene = Scene()
-    with Collector() as collector, Controller(plane, collector.url):
+    with Collector() as collector, traced(plane, collector.url):
         refused = blueprint()
         refused["podTemplate"]["spec"]["containers"][0]["name"] = "No_Label"
         scene.make("sandboxes", "refused", refused)
@@ -169,15 +144,15 @@ def test_a_failed_write_is_an_error(plane):
 
 def test_a_collector_that_is_down_delays_nothing(plane):
     scene, port = Scene(), free_port()
-    with Controller(plane, f"http://127.0.0.1:{port}", OTEL_BSP_MAX_QUEUE_SIZE="10",
-                    OTEL_BSP_MAX_EXPORT_BATCH_SIZE="5") as controller:
+    with traced(plane, f"http://127.0.0.1:{port}", OTEL_BSP_MAX_QUEUE_SIZE="10",
+                OTEL_BSP_MAX_EXPORT_BATCH_SIZE="5") as controller:
         make_pool(scene, "down", 5)
         for number in range(5):
             claim(scene, f"down-{number}", "down")
         wait_for(lambda: controller.metric("cay_trace_spans_dropped_total") > 0, 10, "drops")
         wait_for(lambda: controller.metric("cay_trace_export_failures_total") > 1, 20, "a retry")
         same(1, len(controller.said("traces cannot be sent to")))
-        assert "Connection refused" in controller.said("traces cannot be sent to")[0]
+        assert "Connection refused" in controller.said("traces cannot be sent to")[0]["msg"]
         same(0.0, controller.metric("cay_trace_spans_exported_total"))
         with Collector(port) as collector:
             wait_for(lambda: collector.spans, 20, "the spans that were kept")
@@ -187,7 +162,7 @@ def test_a_collector_that_is_down_delays_nothing(plane):
 
 def test_the_last_spans_are_sent_on_sigterm(plane):
     scene = Scene()
-    with Collector() as collector, Controller(
+    with Collector() as collector, traced(
             plane, collector.url, OTEL_BSP_SCHEDULE_DELAY="600000") as controller:
         scene.make("sandboxes", "last", blueprint())
         scene.until_ready("sandboxes", "last")
@@ -204,8 +179,8 @@ def test_a_silent_collector_does_not_hold_the_end(plane):
         [sys.executable, "-c", "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\n"
          "print(s.getsockname()[1], flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE, text=True)
     try:
-        with Controller(plane, f"http://127.0.0.1:{silent.stdout.readline().strip()}",
-                        OTEL_BSP_SCHEDULE_DELAY="600000") as controller:
+        with traced(plane, f"http://127.0.0.1:{silent.stdout.readline().strip()}",
+                    OTEL_BSP_SCHEDULE_DELAY="600000") as controller:
             scene.make("sandboxes", "silent", blueprint())
             scene.until_ready("sandboxes", "silent")
             before = time.monotonic()

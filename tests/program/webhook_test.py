@@ -8,24 +8,26 @@ usage: CAY=build/cay webhook_test.py [--long]      (waits for the end of an old 
 """
 
 import base64
-import http.client
+import http.server
+import json
 import os
 import pathlib
+import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import tap  # noqa: E402
 from lib.control_plane import CONTROLLER_USER, ROOT, ControlPlane  # noqa: E402
+from lib.controller import CAY, Controller  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import MERGE, Scene, blueprint, same  # noqa: E402
 
-CAY = os.environ.get("CAY")
 SPACE = "agent-sandbox-system"
 SERVICE = f"agent-sandbox-webhook-service.{SPACE}.svc"
 SECRET = f"/api/v1/namespaces/{SPACE}/secrets/agent-sandbox-webhook-certs"
@@ -35,57 +37,24 @@ NAMES = ("sandboxes.agents.x-k8s.io", "sandboxclaims.extensions.agents.x-k8s.io"
          "sandboxwarmpools.extensions.agents.x-k8s.io")
 
 
-class Controller:
-    """One process, ended with its test; its log must not hold a key."""
+def reachable(plane, *options):
+    """One that kube-apiserver, which knows no Services, can call."""
+    return Controller(plane, *options, url=True)
 
-    count = 0
 
-    def __init__(self, plane, *options, url=True):
-        Controller.count += 1
-        self.plane, self.name = plane, f"webhook-{Controller.count}"
-        self.process = plane.start_controller(CAY, *options, name=self.name, url=url)
+def port(controller):
+    return int(controller.address("conversion webhook").rsplit(":", 1)[1])
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.plane.end(self.process)
-        same(0, self.process.returncode)
-        assert "PRIVATE" not in self.log() and "LS0tLS1CRUdJTiBQ" not in self.log()
-
-    def log(self):
-        return (self.plane.folder / f"{self.name}.log").read_text(encoding="utf-8")
-
-    def until_said(self, text, timeout=30):
-        wait_for(lambda: text in self.log(), timeout, f"{self.name} to say '{text}'")
-
-    def until_ready(self):
-        self.plane.until_ready(self.name)
-        return self
-
-    def failures(self):
-        """Of its requests to the API server."""
-        self.until_said("metrics on ")
-        address = self.log().split("metrics on ")[1].split('"')[0]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        return float(text.split("\ncay_client_failures_total ")[1].split()[0])
-
-    def port(self):
-        self.until_said("conversion webhook on ")
-        return int(self.log().split("conversion webhook on ")[1].split('"')[0].rsplit(":", 1)[1])
-
-    def certificate(self, authorities, name=SERVICE):
-        """What it serves to a client that looks for `name`; fails if that is not trusted."""
-        context = ssl.create_default_context(cadata=authorities)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port(), timeout=10)
-        connection.connect = lambda: setattr(connection, "sock", context.wrap_socket(
-            connection._create_connection(("127.0.0.1", self.port()), 10), server_hostname=name))
-        connection.request("GET", "/convert")
-        served = connection.sock.getpeercert(binary_form=True)
-        same(405, connection.getresponse().status)
-        connection.close()
-        return served
+def certificate(controller, authorities, name=SERVICE):
+    """What it serves to a client that looks for `name`; fails if that is not trusted."""
+    context = ssl.create_default_context(cadata=authorities)
+    raw = socket.create_connection(("127.0.0.1", port(controller)), 10)
+    with context.wrap_socket(raw, server_hostname=name) as stream:
+        served = stream.getpeercert(binary_form=True)
+        stream.sendall(b"GET /convert HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert stream.recv(64).startswith(b"HTTP/1.1 405 ")
+    return served
 
 
 def read_secret(plane):
@@ -139,7 +108,7 @@ def der(pem):
 # ---- the Secret ----
 
 def test_replicas_agree_on_one_certificate(plane):
-    with Controller(plane, url=False) as first, Controller(plane, url=False) as second:
+    with Controller(plane) as first, Controller(plane) as second:
         first.until_ready(), second.until_ready()
         secret = read_secret(plane)
         same({"ca.crt", "tls.crt", "tls.key"}, set(secret))
@@ -147,7 +116,7 @@ def test_replicas_agree_on_one_certificate(plane):
         until_patched(plane, secret["ca.crt"])
         for controller in (first, second):
             for name in (SERVICE, SERVICE.removesuffix(".svc"), f"{SERVICE}.cluster.local"):
-                same(der(secret["tls.crt"]), controller.certificate(secret["ca.crt"], name))
+                same(der(secret["tls.crt"]), certificate(controller, secret["ca.crt"], name))
         for conversion in conversions(plane):
             config = conversion["webhook"]["clientConfig"]
             same({"name": SERVICE.split(".", 1)[0], "namespace": SPACE, "path": "/convert",
@@ -162,19 +131,19 @@ def addresses(plane):
 
 def test_of_replicas_with_addresses_of_their_own_the_leaders_stands(plane):
     """Each change of a CRD makes kube-apiserver begin anew: there must be few of them."""
-    with Controller(plane) as first:
-        first.until_ready().until_said('"leading"')
-        mine = f"https://127.0.0.1:{first.port()}/convert"
+    with reachable(plane) as first:
+        first.until_ready().until_leading()
+        mine = f"https://127.0.0.1:{port(first)}/convert"
         wait_for(lambda: addresses(plane) == {mine}, 10, "the leader's address")
-        with Controller(plane) as second:
+        with reachable(plane) as second:
             second.until_ready()
-            other = f"https://127.0.0.1:{second.port()}/convert"
+            other = f"https://127.0.0.1:{port(second)}/convert"
             before = requests(plane, "patch", "customresourcedefinitions")
             time.sleep(3)  # that nothing happens is what is tested
             same(before, requests(plane, "patch", "customresourcedefinitions"))
             same({mine}, addresses(plane))
             first.__exit__()
-            second.until_said('"leading"')
+            second.until_leading()
             wait_for(lambda: addresses(plane) == {other}, 10, "the next leader's address")
             patched = requests(plane, "patch", "customresourcedefinitions") - before
             assert patched in range(4, 9), patched
@@ -182,8 +151,9 @@ def test_of_replicas_with_addresses_of_their_own_the_leaders_stands(plane):
 
 def test_two_that_do_not_know_of_each_other_give_way(plane):
     alone = "--leader-elect=false"
-    with Controller(plane, alone) as first, Controller(plane, alone) as second:
-        wait_for(lambda: "again and again" in first.log() + second.log(), 30, "a warning")
+    with reachable(plane, alone) as first, reachable(plane, alone) as second:
+        wait_for(lambda: first.said("again and again") or second.said("again and again"), 30,
+                 "a warning")
 
 
 def test_upstreams_secret_is_used_as_it_is(plane):
@@ -203,16 +173,16 @@ def test_upstreams_secret_is_used_as_it_is(plane):
     theirs = {name: (folder / name).read_text() for name in ("ca.crt", "tls.crt", "tls.key")}
     assert "BEGIN EC PRIVATE KEY" in theirs["tls.key"]
     write_secret(plane, theirs)
-    with Controller(plane, url=False) as controller:
+    with Controller(plane) as controller:
         controller.until_ready()
-        same(der(theirs["tls.crt"]), controller.certificate(theirs["ca.crt"]))
+        same(der(theirs["tls.crt"]), certificate(controller, theirs["ca.crt"]))
         same(theirs, read_secret(plane))
         until_patched(plane, theirs["ca.crt"])
 
 
 def test_what_is_of_no_use_is_replaced(plane):
     write_secret(plane, {"ca.crt": "junk", "tls.crt": "junk", "other": "thing"})
-    with Controller(plane, url=False) as controller:
+    with Controller(plane) as controller:
         controller.until_said("of no use: the certificate is missing or damaged")
         controller.until_ready()
         same({"ca.crt", "tls.crt", "tls.key"}, set(read_secret(plane)))
@@ -220,7 +190,7 @@ def test_what_is_of_no_use_is_replaced(plane):
 
 def test_a_deleted_secret_is_made_again_as_it_was(plane):
     # Looked at every tenth of a second where a certificate is to last so short a time.
-    with Controller(plane, "--webhook-cert-duration=120s", url=False) as controller:
+    with Controller(plane, "--webhook-cert-duration=120s") as controller:
         controller.until_ready()
         before = read_secret(plane)
         write_secret(plane, None)
@@ -234,11 +204,11 @@ def test_without_rights_it_is_not_ready(plane):
         name = "agent-sandbox-controller-webhook"
         plane.kubectl("delete", kind, name, "-n", SPACE)
         try:
-            with Controller(plane, url=False) as controller:
+            with Controller(plane) as controller:
                 controller.until_said("every kind is listed")
-                wait_for(lambda controller=controller: "forbidden" in plane.health(
-                    "/readyz", controller.name)[1], 20, "the reason")
-                status, text = plane.health("/readyz", controller.name)
+                wait_for(lambda controller=controller: "forbidden" in controller.get(
+                    "/readyz")[1], 20, "the reason")
+                status, text = controller.get("/readyz")
                 same(500, status)
                 assert f"[-]webhook failed: " in text and what in text, text
                 plane.kubectl("apply", "-f", ROOT / "deploy/rbac.yaml")
@@ -251,7 +221,7 @@ def test_without_rights_it_is_not_ready(plane):
 
 def test_what_somebody_overwrites_is_patched_again(plane):
     scene = Scene("v1alpha1")
-    with Controller(plane) as controller:
+    with reachable(plane) as controller:
         controller.until_ready()
         plane.until_converting()
         secret = read_secret(plane)
@@ -272,7 +242,7 @@ def test_what_only_serves_v1beta1_is_left_alone(plane):
     status, changed = api.request("PATCH", path, {"spec": {
         "versions": versions, "conversion": {"strategy": "None", "webhook": None}}}, MERGE)
     same(200, status)
-    with Controller(plane) as controller:
+    with reachable(plane) as controller:
         controller.until_ready()
         same(changed["spec"]["conversion"], api.get(path)[1]["spec"]["conversion"])
         plane.kubectl("replace", "-f", ROOT / "api/crds/sandboxwarmpools.yaml")
@@ -307,15 +277,15 @@ class Reader(threading.Thread):
 def test_a_certificate_is_replaced_before_it_ends_and_no_call_fails(plane):
     scene = Scene("v1alpha1")
     write_secret(plane, None)
-    with Controller(plane, "--webhook-cert-duration=40s") as controller:
+    with reachable(plane, "--webhook-cert-duration=40s") as controller:
         controller.until_ready()
         old = read_secret(plane)
         plane.until_converting()
         scene.make("sandboxes", "s", {**blueprint(), "replicas": 0})
-        port = controller.port()
+        where = port(controller)
     # For this one it has less than a third of its time left. (The port is in the CRDs.)
-    with Controller(plane, "--webhook-cert-duration=240s", f"--webhook-port={port}",
-                    f"--webhook-url=https://127.0.0.1:{port}/convert") as controller:
+    with reachable(plane, "--webhook-cert-duration=240s", f"--webhook-port={where}",
+                   f"--webhook-url=https://127.0.0.1:{where}/convert") as controller:
         wait_for(lambda: plane.api().get(scene.path("sandboxes", "s"))[0] == 200, 10, "an answer")
         reader = Reader(plane, scene.path("sandboxes", "s"))
         controller.until_said("the next one is announced")
@@ -323,13 +293,13 @@ def test_a_certificate_is_replaced_before_it_ends_and_no_call_fails(plane):
         announced = read_secret(plane)
         same((old["tls.crt"], old["tls.key"]), (announced["tls.crt"], announced["tls.key"]))
         assert old["ca.crt"] in announced["ca.crt"]
-        same(der(old["tls.crt"]), controller.certificate(announced["ca.crt"]))
+        same(der(old["tls.crt"]), certificate(controller, announced["ca.crt"]))
         until_patched(plane, announced["ca.crt"])
         controller.until_said("the next one serves from now on")
         wait_for(lambda: "next.crt" not in read_secret(plane), 5, "the change")
         new = read_secret(plane)
         same((announced["next.crt"], announced["next.key"]), (new["tls.crt"], new["tls.key"]))
-        wait_for(lambda: controller.certificate(new["ca.crt"]) == der(new["tls.crt"]), 5,
+        wait_for(lambda: certificate(controller, new["ca.crt"]) == der(new["tls.crt"]), 5,
                  "the new certificate to be served")
         assert old["ca.crt"] in new["ca.crt"]  # until it ends: others may serve it for a while
         if "--long" in sys.argv:
@@ -347,16 +317,16 @@ def test_files_of_somebody_else_are_read_again(plane):
         (folder / name).write_text(first[name])
     writes = requests(plane, "patch", "customresourcedefinitions")
     options = ("--manage-webhook-certs=false", f"--webhook-cert-dir={folder}")
-    with Controller(plane, *options, url=False) as controller:
+    with Controller(plane, *options) as controller:
         controller.until_ready()
-        same(der(first["tls.crt"]), controller.certificate(first["ca.crt"]))
+        same(der(first["tls.crt"]), certificate(controller, first["ca.crt"]))
         for name in ("ca.crt", "tls.crt", "tls.key"):
             (folder / name).write_text((plane.folder / "upstream" / name).read_text())
         controller.until_said("was read again")
-        controller.certificate((folder / "ca.crt").read_text())
+        certificate(controller, (folder / "ca.crt").read_text())
         (folder / "tls.key").unlink()
-        wait_for(lambda: plane.health("/readyz", controller.name)[0] == 500, 10, "not ready")
-        assert "tls.key" in plane.health("/readyz", controller.name)[1]
+        wait_for(lambda: controller.get("/readyz")[0] == 500, 10, "not ready")
+        assert "tls.key" in controller.get("/readyz")[1]
     same(writes, requests(plane, "patch", "customresourcedefinitions"))
 
 
@@ -375,18 +345,52 @@ def test_options_are_refused_with_a_sentence(plane):
 
 
 def test_a_server_that_is_gone_is_complained_of_once(plane):
-    with Controller(plane, "--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=50s",
-                    "--metrics-bind-address=127.0.0.1:0") as controller:
+    with reachable(plane, "--leader-elect-lease-duration=60s",
+                   "--leader-elect-renew-deadline=50s") as controller:
         controller.until_ready()
         plane.kill("kube-apiserver")
         # Four watches of CRDs and eight of kinds, each of them more than twice.
-        wait_for(lambda: controller.failures() >= 50, 60, "attempts in vain")
+        wait_for(lambda: controller.metric("cay_client_failures_total") >= 50, 60,
+                 "attempts in vain")
         plane.restart("kube-apiserver")
         plane.until_serving()
         controller.until_ready()
-        said = [line for line in controller.log().splitlines()
-                if "cannot watch " in line and "Connection refused" in line]
-        same(1, len(said))
+        same(1, len([line for line in controller.said("Connection refused")
+                     if "cannot watch " in line["msg"]]))
+
+
+def test_a_wrong_address_is_complained_of_once_and_corrected(plane):
+    config = json.loads(pathlib.Path(plane.controller_kubeconfig).read_text(encoding="utf-8"))
+    cluster, path = config["clusters"][0]["cluster"], plane.folder / "corrected"
+    right = cluster["server"]
+    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=plain.serve_forever, args=(0.05,), daemon=True).start()
+
+    def write(server):
+        cluster["server"] = server
+        path.with_suffix(".new").write_text(json.dumps(config), encoding="utf-8")
+        path.with_suffix(".new").rename(path)
+
+    for wrong, text in (
+            ("https://127.0.0.1:1", "Connection refused"),
+            (f"https://127.0.0.1:{plain.server_port}", "speaks HTTP, not HTTPS: is the port "),
+            (right.replace("https:", "http:"), "speaks HTTPS, not HTTP: is the URL right?")):
+        write(wrong)
+        with reachable(plane, f"--kubeconfig={path}") as controller:
+            # Of watches of kinds and of CRDs, the Lease and the webhook's Secret.
+            wait_for(lambda c=controller: c.metric("cay_client_failures_total") >= 25, 30,
+                     "attempts in vain")
+            answer = controller.get("/readyz")[1]
+            for check in ("caches", "leader-election", "webhook"):
+                assert re.search(rf"\[-\]{check} failed: .*{wrong}: .*{text[:20]}", answer), answer
+            said = [line["msg"] for line in controller.log() if line["level"] == "warn"]
+            same(1, len(said))
+            assert f"{wrong}: " in said[0] and text in said[0], said
+            write(right)
+            controller.until_ready()
+            same(1, len(controller.said(f"{wrong}: ")))
+    plain.shutdown()
+    plain.server_close()
 
 
 def main():
