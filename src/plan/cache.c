@@ -7,33 +7,14 @@
 #include <string.h>
 
 #include "kinds/project.h"
+#include "plan/bucket.h"
 #include "plan/lock.h"
 #include "plan/pack.h"
 #include "plan/table.h"
+#include "plan/tombstone.h"
 #include "json/writer.h"
 
-enum {
-        KINDS_MAX = 1024,
-        /* Deleted uids that are remembered, so that a late event does not bring them back. */
-        TOMBSTONES_MAX = 8192,
-};
-
-struct bucket {
-        struct table_node node;
-        struct list links; /* of struct link, oldest first */
-        uint32_t count;
-        uint16_t index, namespace_length;
-        uint32_t key_length;
-        char text[]; /* namespace, key */
-};
-
-/* That an object stands in a bucket. One of 40 bytes, as there are three or four to an object. */
-struct link {
-        struct list in_bucket;
-        struct link *next; /* of the same object */
-        struct bucket *bucket;
-        struct stored *stored;
-};
+enum { KINDS_MAX = 1024 };
 
 /* An object whose document is there. */
 struct awake {
@@ -74,13 +55,6 @@ struct kind_state {
         bool dropped; /* nobody feeds it any more */
 };
 
-struct tombstone {
-        struct table_node node;
-        struct list order;
-        size_t uid_length;
-        char uid[];
-};
-
 struct index {
         const struct kind *kind;
         bool by_namespace;
@@ -89,7 +63,9 @@ struct index {
 
 struct cache {
         uint64_t seed;
-        struct table by_name, by_uid, buckets, tombstones, spaces;
+        struct table by_name, by_uid, spaces;
+        struct buckets buckets;
+        struct tombstones tombstones;
         struct locks locks;
         struct packer *packer; /* NULL: nothing rests */
         struct list used;      /* of struct awake */
@@ -97,7 +73,6 @@ struct cache {
         size_t incomplete; /* entries that are */
         bool failed;
         uint64_t (*digest)(const struct cache_entry *entry);
-        struct list tombstone_order;
         struct kind_state **kinds;
         size_t kind_count, kind_capacity;
         uint64_t common_progress; /* of all kinds that are synced, as cache_advance() was told */
@@ -125,8 +100,8 @@ int cache_new(uint64_t seed, struct cache **ret_cache)
 
         if (!cache)
                 return -ENOMEM;
-        cache->seed = cache->locks.seed = seed;
-        list_init(&cache->tombstone_order);
+        cache->seed = cache->locks.seed = cache->buckets.seed = seed;
+        tombstones_init(&cache->tombstones, seed);
         list_init(&cache->used);
         cache->indexes[CACHE_INDEX_OWNER].keys = owner_keys;
         cache->index_count = 1;
@@ -384,12 +359,17 @@ static void put_space(struct cache *cache, struct space *space)
         free(space);
 }
 
-static bool is_in(const struct stored *stored, struct str namespace)
+static struct str space_namespace(const struct space *space)
 {
-        return str_equal((struct str){ stored->space->text, stored->space->length }, namespace);
+        return (struct str){ space->text, space->length };
 }
 
-/* ---- buckets ---- */
+static bool is_in(const struct stored *stored, struct str namespace)
+{
+        return str_equal(space_namespace(stored->space), namespace);
+}
+
+/* ---- indexes ---- */
 
 int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namespace,
                     cache_keys_fn keys)
@@ -399,122 +379,6 @@ int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namesp
         cache->indexes[cache->index_count] =
                 (struct index){ .kind = kind, .by_namespace = by_namespace, .keys = keys };
         return cache->index_count++;
-}
-
-static uint64_t bucket_hash(const struct cache *cache, int index, struct str namespace,
-                            struct str key)
-{
-        return table_hash(table_hash(cache->seed + (uint64_t)index, namespace), key);
-}
-
-static bool bucket_is(const struct bucket *bucket, int index, struct str namespace, struct str key)
-{
-        return bucket->index == index &&
-               str_equal((struct str){ bucket->text, bucket->namespace_length }, namespace) &&
-               str_equal(
-                       (struct str){ bucket->text + bucket->namespace_length, bucket->key_length },
-                       key);
-}
-
-static struct bucket *find_bucket(const struct cache *cache, int index, struct str namespace,
-                                  struct str key)
-{
-        struct table_node *node =
-                table_find(&cache->buckets, bucket_hash(cache, index, namespace, key));
-
-        for (; node; node = table_find_next(node)) {
-                struct bucket *bucket = container_of(node, struct bucket, node);
-
-                if (bucket_is(bucket, index, namespace, key))
-                        return bucket;
-        }
-        return NULL;
-}
-
-static struct bucket *get_bucket(struct cache *cache, int index, struct str namespace,
-                                 struct str key)
-{
-        struct bucket *bucket = find_bucket(cache, index, namespace, key);
-
-        if (bucket)
-                return bucket;
-        if (namespace.length > UINT16_MAX || key.length > UINT32_MAX)
-                return NULL;
-        bucket = calloc(1, sizeof(*bucket) + namespace.length + key.length);
-        if (!bucket)
-                return NULL;
-        bucket->index = (uint16_t)index;
-        bucket->namespace_length = (uint16_t) namespace.length;
-        bucket->key_length = (uint32_t)key.length;
-        if (namespace.length)
-                memcpy(bucket->text, namespace.data, namespace.length);
-        if (key.length)
-                memcpy(bucket->text + namespace.length, key.data, key.length);
-        list_init(&bucket->links);
-        if (table_add(&cache->buckets, &bucket->node, bucket_hash(cache, index, namespace, key)) <
-            0) {
-                free(bucket);
-                return NULL;
-        }
-        return bucket;
-}
-
-static void release_bucket(struct cache *cache, struct bucket *bucket)
-{
-        if (bucket->count == 0) {
-                table_remove(&cache->buckets, &bucket->node);
-                free(bucket);
-        }
-}
-
-/* `old` are the links that the object had: what is among them is taken over. */
-static int link_key(struct cache *cache, struct stored *stored, struct link **old, int index,
-                    struct str key)
-{
-        struct str namespace = cache->indexes[index].by_namespace
-                                       ? (struct str){ stored->space->text, stored->space->length }
-                                       : STR_EMPTY;
-        struct bucket *bucket;
-        struct link *link;
-
-        for (link = stored->links; link; link = link->next) {
-                if (bucket_is(link->bucket, index, namespace, key))
-                        return 0;
-        }
-        for (; *old; old = &(*old)->next) {
-                link = *old;
-                if (!bucket_is(link->bucket, index, namespace, key))
-                        continue;
-                *old = link->next;
-                link->next = stored->links;
-                stored->links = link;
-                return 0;
-        }
-        bucket = get_bucket(cache, index, namespace, key);
-        link = bucket ? malloc(sizeof(*link)) : NULL;
-        if (!link) {
-                if (bucket)
-                        release_bucket(cache, bucket);
-                return -ENOMEM;
-        }
-        *link = (struct link){ .next = stored->links, .bucket = bucket, .stored = stored };
-        stored->links = link;
-        list_append(&bucket->links, &link->in_bucket);
-        bucket->count++;
-        return 0;
-}
-
-static void unlink_all(struct cache *cache, struct link *links)
-{
-        while (links) {
-                struct link *link = links;
-
-                links = link->next;
-                list_remove(&link->in_bucket);
-                link->bucket->count--;
-                release_bucket(cache, link->bucket);
-                free(link);
-        }
 }
 
 static void set_incomplete(struct cache *cache, struct cache_entry *entry, bool incomplete)
@@ -533,16 +397,20 @@ static int reindex(struct cache *cache, struct stored *stored)
 
         stored->links = NULL;
         for (int i = 0; i < cache->index_count; i++) {
+                const struct index *index = &cache->indexes[i];
+                struct str namespace =
+                        index->by_namespace ? space_namespace(stored->space) : STR_EMPTY;
                 struct str keys[CACHE_KEYS_MAX];
                 size_t count;
 
-                if (cache->indexes[i].kind && cache->indexes[i].kind != stored->space->kind)
+                if (index->kind && index->kind != stored->space->kind)
                         continue;
-                count = cache->indexes[i].keys(entry, keys);
+                count = index->keys(entry, keys);
                 for (size_t j = 0; j < count && r == 0; j++)
-                        r = link_key(cache, stored, &old, i, keys[j]);
+                        r = buckets_link(&cache->buckets, &stored->links, &old, i, namespace,
+                                         keys[j], stored);
         }
-        unlink_all(cache, old);
+        buckets_unlink(&cache->buckets, old);
         set_incomplete(cache, entry, r < 0);
         stored->digest = cache->digest ? cache->digest(entry) : 0;
         return r;
@@ -650,7 +518,7 @@ struct cache_iterator cache_iterate_index(const struct cache *cache, int index,
                                           const struct kind *kind, struct str namespace,
                                           struct str key)
 {
-        struct bucket *bucket = find_bucket(cache, index, namespace, key);
+        struct bucket *bucket = buckets_find(&cache->buckets, index, namespace, key);
 
         return (struct cache_iterator){
                 .cache = cache,
@@ -668,7 +536,7 @@ bool cache_peek(struct cache_iterator *iterator)
                 struct stored *stored;
 
                 if (iterator->by_index)
-                        stored = list_entry(iterator->next, struct link, in_bucket)->stored;
+                        stored = list_entry(iterator->next, struct link, in_bucket)->object;
                 else
                         stored = list_entry(iterator->next, struct stored, of_kind);
                 iterator->next = iterator->next->next;
@@ -727,58 +595,14 @@ size_t cache_count(const struct cache *cache, const struct kind *kind)
 
 size_t cache_index_count(const struct cache *cache, int index, struct str namespace, struct str key)
 {
-        struct bucket *bucket = find_bucket(cache, index, namespace, key);
+        struct bucket *bucket = buckets_find(&cache->buckets, index, namespace, key);
 
         return bucket ? bucket->count : 0;
 }
 
-/* ---- tombstones ---- */
-
-static struct tombstone *find_tombstone(const struct cache *cache, struct str uid)
-{
-        struct table_node *node = table_find(&cache->tombstones, table_hash(cache->seed, uid));
-
-        for (; node; node = table_find_next(node)) {
-                struct tombstone *stone = container_of(node, struct tombstone, node);
-
-                if (str_equal((struct str){ stone->uid, stone->uid_length }, uid))
-                        return stone;
-        }
-        return NULL;
-}
-
 bool cache_was_deleted(const struct cache *cache, struct str uid)
 {
-        return find_tombstone(cache, uid) != NULL;
-}
-
-static void drop_tombstone(struct cache *cache, struct tombstone *stone)
-{
-        table_remove(&cache->tombstones, &stone->node);
-        list_remove(&stone->order);
-        free(stone);
-}
-
-static int add_tombstone(struct cache *cache, struct str uid)
-{
-        struct tombstone *stone;
-
-        if (find_tombstone(cache, uid))
-                return 0;
-        if (cache->tombstones.count == TOMBSTONES_MAX)
-                drop_tombstone(cache,
-                               list_entry(cache->tombstone_order.next, struct tombstone, order));
-        stone = malloc(sizeof(*stone) + uid.length);
-        if (!stone)
-                return -ENOMEM;
-        stone->uid_length = uid.length;
-        memcpy(stone->uid, uid.data, uid.length);
-        if (table_add(&cache->tombstones, &stone->node, table_hash(cache->seed, uid)) < 0) {
-                free(stone);
-                return -ENOMEM;
-        }
-        list_append(&cache->tombstone_order, &stone->order);
-        return 0;
+        return tombstones_have(&cache->tombstones, uid);
 }
 
 /* ---- locks ---- */
@@ -875,7 +699,7 @@ static void remove_stored(struct cache *cache, struct kind_state *state, struct 
 {
         if (stored->awake)
                 end_ownerless_lock(cache, stored);
-        unlink_all(cache, stored->links);
+        buckets_unlink(&cache->buckets, stored->links);
         table_remove(&cache->by_name, &stored->by_name);
         table_remove(&cache->by_uid, &stored->by_uid);
         list_remove(&stored->of_kind);
@@ -969,7 +793,7 @@ static int replace_stored(struct cache *cache, struct stored *stored, struct jso
 static int remove_deleted(struct cache *cache, struct kind_state *state, struct stored *stored)
 {
         const struct cache_entry *entry = wake(cache, stored);
-        int r = entry ? add_tombstone(cache, entry->meta.uid) : -ENOMEM;
+        int r = entry ? tombstones_add(&cache->tombstones, entry->meta.uid) : -ENOMEM;
 
         if (r == 0)
                 remove_stored(cache, state, stored);
@@ -982,7 +806,7 @@ static int apply_deleted(struct cache *cache, struct kind_state *state, struct s
         int r;
 
         if (!stored || !str_equal(stored->awake->entry.meta.uid, uid))
-                return add_tombstone(cache, uid);
+                return tombstones_add(&cache->tombstones, uid);
         r = remove_deleted(cache, state, stored);
         return r < 0 ? r : 1;
 }
@@ -1004,7 +828,7 @@ static int apply(struct cache *cache, struct kind_state *state, enum cache_event
         entry = stored ? &stored->awake->entry : NULL;
         if (event == CACHE_DELETED)
                 return apply_deleted(cache, state, stored, meta.uid);
-        if (find_tombstone(cache, meta.uid))
+        if (tombstones_have(&cache->tombstones, meta.uid))
                 return 0;
         if (stored && !str_equal(entry->meta.uid, meta.uid)) {
                 /* One of the two is gone: the older. */
@@ -1120,7 +944,7 @@ int cache_deleted(struct cache *cache, const struct kind *kind, struct str uid)
                 return r;
         if (r > 0 && stored->space->kind == kind)
                 return remove_deleted(cache, state, stored);
-        return add_tombstone(cache, uid);
+        return tombstones_add(&cache->tombstones, uid);
 }
 
 void cache_free(struct cache *cache)
@@ -1135,15 +959,12 @@ void cache_free(struct cache *cache)
                                       list_entry(state->objects.next, struct stored, of_kind));
                 free(state);
         }
-        while (!list_is_empty(&cache->tombstone_order))
-                drop_tombstone(cache,
-                               list_entry(cache->tombstone_order.next, struct tombstone, order));
         packer_free(cache->packer);
         table_deinit(&cache->by_name);
         table_deinit(&cache->by_uid);
-        table_deinit(&cache->buckets);
+        buckets_deinit(&cache->buckets);
         locks_deinit(&cache->locks);
-        table_deinit(&cache->tombstones);
+        tombstones_deinit(&cache->tombstones);
         table_deinit(&cache->spaces);
         free(cache->kinds);
         free(cache);
