@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "control/control.h"
+#include "runtime/cgroup.h"
 
 enum {
         LAUNCHER_POOL = 8,
@@ -139,6 +140,14 @@ int roles_cleanup(const struct instance *instance, struct error *error)
                 return r;
         r = instance_remove_run(instance);
         return r < 0 ? error_set(error, r, "cannot remove %s: %s", instance->run, strerror(-r)) : 0;
+}
+
+size_t roles_count_containers(const struct instance *instance)
+{
+        struct role_table table = {};
+
+        name_launcher(&table, instance);
+        return cgroup_count(table.launcher.cgroup);
 }
 
 int role_table_init(struct role_table *table, const struct instance *instance,

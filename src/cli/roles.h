@@ -43,5 +43,8 @@ int role_pod_network(const char *cidr, uint32_t *ret_network, uint32_t *ret_pref
 /* Ends and removes all that an instance left on the machine but its data. With its lock held. */
 int roles_cleanup(const struct instance *instance, struct error *error);
 
+/* How many containers an instance has. */
+size_t roles_count_containers(const struct instance *instance);
+
 int role_table_init(struct role_table *table, const struct instance *instance,
                     const struct role_settings *settings, struct error *error);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 enum { PERIOD_US = 100000, PROCESSES_DEFAULT = 4096, FILE_SIZE = 64 * 1024 };
 
@@ -371,27 +372,40 @@ static bool kill_process(pid_t pid, void *data)
 }
 
 /* Freezing first keeps a fork bomb from getting ahead of the list. */
-static int kill_frozen(const struct cgroup_hierarchy *freezer, const char *name)
+static int freeze(const struct cgroup_hierarchy *freezer, const char *name)
+{
+        return write_file(freezer->folder, name, "freezer.state", "FROZEN");
+}
+
+static int kill_frozen(const struct cgroup_hierarchy *freezer, const char *name, bool *ret_found)
+{
+        _cleanup_buffer_ struct buffer state = {};
+        int r = 0;
+
+        for (int turn = 0; r == 0 && turn < 50; turn++) {
+                r = read_text(freezer->folder, name, "freezer.state", &state);
+                if (r == 0 && str_starts_with(str_from(state.data), STR("FROZEN")))
+                        break;
+                poll(NULL, 0, 1);
+        }
+        if (r == 0)
+                r = for_each_process(freezer->folder, name, kill_process, ret_found);
+        int thawed = write_file(freezer->folder, name, "freezer.state", "THAWED");
+        return r < 0 ? r : thawed;
+}
+
+/* Until nothing is left to kill. */
+static int kill_by_freezing(const struct cgroup_hierarchy *freezer, const char *name)
 {
         uint64_t deadline = clock_monotonic_ns() + NS_PER_SECOND;
         bool found = true;
         int r = 0;
 
         while (found && r >= 0 && clock_monotonic_ns() < deadline) {
-                _cleanup_buffer_ struct buffer state = {};
-                r = write_file(freezer->folder, name, "freezer.state", "FROZEN");
-                for (int turn = 0; r == 0 && turn < 50; turn++) {
-                        r = read_text(freezer->folder, name, "freezer.state", &state);
-                        if (r == 0 && str_starts_with(str_from(state.data), STR("FROZEN")))
-                                break;
-                        poll(NULL, 0, 1);
-                }
                 found = false;
+                r = freeze(freezer, name);
                 if (r == 0)
-                        r = for_each_process(freezer->folder, name, kill_process, &found);
-                int thawed = write_file(freezer->folder, name, "freezer.state", "THAWED");
-                if (r == 0)
-                        r = thawed;
+                        r = kill_frozen(freezer, name, &found);
                 if (found)
                         poll(NULL, 0, 1);
         }
@@ -407,7 +421,7 @@ int cgroup_kill(const struct cgroup_tree *tree, const char *name)
         if (v2)
                 r = write_file(v2->folder, name, "cgroup.kill", "1");
         else if (freezer)
-                r = kill_frozen(freezer, name);
+                r = kill_by_freezing(freezer, name);
         return r == -ENOENT ? 0 : r;
 }
 
@@ -448,25 +462,117 @@ int cgroup_usage(const struct cgroup_tree *tree, const char *name,
         return 0;
 }
 
-int cgroup_for_each(const struct cgroup_tree *tree, void (*each)(const char *name, void *data),
-                    void *data)
+/* ---- all at once ---- */
+
+struct names {
+        struct buffer text; /* each with its NUL */
+        bool (*keeps)(const char *name, void *data);
+        void *data;
+};
+
+static int list_hierarchy(const struct cgroup_hierarchy *hierarchy, struct names *names)
 {
-        /* A crash between two hierarchies may leave a name in one of them only. */
-        for (size_t i = 0; i < tree->count; i++) {
-                int fd = openat(tree->hierarchies[i].folder, ".",
-                                O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-                struct dirent *entry;
-                if (!folder)
-                        return -errno;
-                while ((entry = readdir(folder))) {
-                        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
-                            strlen(entry->d_name) < CGROUP_NAME)
-                                each(entry->d_name, data);
-                }
-                closedir(folder);
+        int fd = openat(hierarchy->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *entry;
+        int r = 0;
+
+        if (!folder)
+                return -errno;
+        while (r == 0 && (entry = readdir(folder))) {
+                size_t length = strlen(entry->d_name);
+                if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && length < CGROUP_NAME &&
+                    !(names->keeps && names->keeps(entry->d_name, names->data)))
+                        r = buffer_append(&names->text, entry->d_name, length + 1);
         }
-        return 0;
+        closedir(folder);
+        return r;
+}
+
+/* The one after `name`, or the first of all (NULL); NULL at the end. */
+static const char *next_name(const struct names *names, const char *name)
+{
+        const char *next = name ? name + strlen(name) + 1 : names->text.data;
+
+        return next && next < names->text.data + names->text.length ? next : NULL;
+}
+
+static void kill_all(const struct cgroup_tree *tree, const struct names *names)
+{
+        const struct cgroup_hierarchy *freezer = find_hierarchy(tree, CGROUP_FREEZER);
+        bool by_freezing = !find_v2(tree) && freezer, found;
+
+        for (const char *name = NULL; by_freezing && (name = next_name(names, name));)
+                freeze(freezer, name);
+        for (const char *name = NULL; (name = next_name(names, name));) {
+                if (by_freezing)
+                        kill_frozen(freezer, name, &found);
+                else
+                        cgroup_kill(tree, name);
+        }
+}
+
+/* Waits for one after the other: most have ended while the first was waited for. */
+static void remove_all(const struct cgroup_tree *tree, const struct names *names)
+{
+        enum { PAUSE_MS = 2 };
+        uint64_t last_ns = clock_monotonic_ns();
+
+        for (const char *name = NULL; (name = next_name(names, name));) {
+                int r;
+                while ((r = cgroup_remove(tree, name)) < 0 &&
+                       clock_monotonic_ns() - last_ns < CGROUP_PATIENCE_S * NS_PER_SECOND) {
+                        poll(NULL, 0, PAUSE_MS);
+                        cgroup_kill(tree, name);
+                }
+                if (r < 0)
+                        log_error("the cgroup %s does not end: %s", name, strerror(-r));
+                else
+                        last_ns = clock_monotonic_ns();
+        }
+}
+
+int cgroup_end_all(const struct cgroup_tree *tree, bool (*keeps)(const char *name, void *data),
+                   void *data)
+{
+        int r = 0;
+
+        /* A crash between two hierarchies may leave a name in one of them only. */
+        for (size_t i = 0; r == 0 && i < tree->count; i++) {
+                struct names names = { .keeps = keeps, .data = data };
+                r = list_hierarchy(&tree->hierarchies[i], &names);
+                if (r == 0) {
+                        kill_all(tree, &names);
+                        remove_all(tree, &names);
+                }
+                buffer_deinit(&names.text);
+        }
+        return r;
+}
+
+size_t cgroup_count(const char *name)
+{
+        _cleanup_buffer_ struct buffer mounts = {};
+        size_t most = 0;
+
+        if (file_read(AT_FDCWD, "/proc/self/mounts", LIMIT_BODY, &mounts) < 0)
+                return 0;
+        for (struct str rest = buffer_str(&mounts), line; rest.length > 0;) {
+                struct str device, mount, type;
+                struct stat folder;
+                char path[256];
+                str_cut(rest, '\n', &line, &rest);
+                str_cut(line, ' ', &device, &line);
+                str_cut(line, ' ', &mount, &line);
+                str_cut(line, ' ', &type, &line);
+                if (!str_equal(type, STR("cgroup2")) && !str_equal(type, STR("cgroup")))
+                        continue;
+                snprintf(path, sizeof(path), "%.*s/%s", STR_FORMAT(mount), name);
+                /* A folder of cgroups has a link of each folder in it. */
+                if (stat(path, &folder) == 0 && folder.st_nlink > 2)
+                        most = MAX(most, folder.st_nlink - 2);
+        }
+        return most;
 }
 
 int cgroup_tree_remove(struct cgroup_tree *tree)

@@ -70,9 +70,17 @@ pid_t cgroup_find(const struct cgroup_tree *tree, const char *name,
 int cgroup_usage(const struct cgroup_tree *tree, const char *name,
                  struct container_usage *ret_usage);
 
-/* Calls `each` with the name of every cgroup below our own. */
-int cgroup_for_each(const struct cgroup_tree *tree, void (*each)(const char *name, void *data),
-                    void *data);
+/*
+ * Kills and removes every cgroup below our own but those for which `keeps` is true (NULL: none).
+ * All are killed before the first is waited for, so that they end side by side. What does not end
+ * is logged, when nothing has ended for CGROUP_PATIENCE_S. Returns 0 or a negative errno.
+ */
+enum { CGROUP_PATIENCE_S = 5 };
+int cgroup_end_all(const struct cgroup_tree *tree, bool (*keeps)(const char *name, void *data),
+                   void *data);
+
+/* How many there are below the folder `name`, which nobody need have made. */
+size_t cgroup_count(const char *name);
 
 /* Removes our own folders, which must be empty. */
 int cgroup_tree_remove(struct cgroup_tree *tree);

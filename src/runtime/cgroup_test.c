@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -183,21 +185,70 @@ static void v1_limits_are_written(void **state)
         remove_tree(&fixture);
 }
 
-static void collect(const char *name, void *data)
+enum { DYING = 20 };
+
+/* Where the processes of a cgroup end when all have been told to. */
+struct ender {
+        int folder;
+        bool all_killed, stops;
+};
+
+static void *end_when_all_are_killed(void *user)
 {
-        strncat(data, name, 60);
+        struct ender *ender = user;
+        char path[64];
+
+        while (!ender->all_killed && !__atomic_load_n(&ender->stops, __ATOMIC_ACQUIRE)) {
+                ender->all_killed = true;
+                for (int i = 0; i < DYING; i++) {
+                        struct stat info;
+                        snprintf(path, sizeof(path), "%d-0/cgroup.kill", i);
+                        ender->all_killed &=
+                                fstatat(ender->folder, path, &info, 0) == 0 && info.st_size == 1;
+                }
+                poll(NULL, 0, 1);
+        }
+        for (int i = DYING; i-- > 0;) {
+                snprintf(path, sizeof(path), "%d-0/cgroup.kill", i);
+                unlinkat(ender->folder, path, 0);
+        }
+        return NULL;
 }
 
-static void names_are_listed(void **state)
+static bool is_c(const char *name, void *data)
 {
+        return strcmp(name, data) == 0;
+}
+
+/* One after the other, thousands of sandboxes would take a minute. */
+static void all_end_side_by_side(void **state)
+{
+        struct ender ender = {};
         struct fixture fixture;
-        char names[64] = "";
+        struct stat info;
+        pthread_t thread;
+        char name[32];
 
         (void)state;
         make_tree(&fixture, true);
-        make_file(fixture.tree.hierarchies[0].folder, "cgroup.procs", "");
-        assert_int_equal(cgroup_for_each(&fixture.tree, collect, names), 0);
-        assert_string_equal(names, "c");
+        ender.folder = fixture.tree.hierarchies[0].folder;
+        for (int i = 0; i < DYING; i++) {
+                snprintf(name, sizeof(name), "%d-0", i);
+                assert_int_equal(cgroup_create(&fixture.tree, name), 0);
+                snprintf(name, sizeof(name), "%d-0/cgroup.kill", i);
+                make_file(ender.folder, name, "");
+        }
+        make_file(ender.folder, "cgroup.procs", "");
+        assert_int_equal(pthread_create(&thread, NULL, end_when_all_are_killed, &ender), 0);
+        assert_int_equal(cgroup_end_all(&fixture.tree, is_c, "c"), 0);
+        __atomic_store_n(&ender.stops, true, __ATOMIC_RELEASE);
+        pthread_join(thread, NULL);
+        assert_true(ender.all_killed);
+        for (int i = 0; i < DYING; i++) {
+                snprintf(name, sizeof(name), "%d-0", i);
+                assert_int_equal(fstatat(ender.folder, name, &info, 0), -1);
+        }
+        assert_file(&fixture, "cgroup.kill", "");
         remove_tree(&fixture);
 }
 
@@ -207,7 +258,7 @@ int main(void)
                 cmocka_unit_test(v2_limits_are_written),
                 cmocka_unit_test(v2_is_read_and_killed),
                 cmocka_unit_test(v1_limits_are_written),
-                cmocka_unit_test(names_are_listed),
+                cmocka_unit_test(all_end_side_by_side),
         };
         return run_unit_tests("cgroup", tests);
 }

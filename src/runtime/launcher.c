@@ -627,19 +627,6 @@ int launcher_run(int socket, const struct launcher_config *config, struct error 
         return r;
 }
 
-/* Kills and removes one cgroup; whatever happens, the next is tried. */
-static void clean_cgroup(const char *name, void *data)
-{
-        const struct cgroup_tree *tree = data;
-
-        for (int turn = 0; turn < 1000; turn++) {
-                cgroup_kill(tree, name);
-                if (cgroup_remove(tree, name) == 0)
-                        return;
-                poll(NULL, 0, 2);
-        }
-}
-
 static void remove_tree(const char *path)
 {
         _cleanup_close_ int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -663,7 +650,7 @@ int launcher_cleanup(const struct launcher_config *config, struct error *error)
         }
         if (r < 0)
                 return r;
-        r = cgroup_for_each(&cgroups, clean_cgroup, &cgroups);
+        r = cgroup_end_all(&cgroups, NULL, NULL);
         int removed = cgroup_tree_remove(&cgroups);
         cgroup_tree_close(&cgroups);
         if (r == 0)

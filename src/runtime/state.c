@@ -172,29 +172,23 @@ static int adopt_sandbox(struct launcher *launcher, const char *file)
         return 0;
 }
 
-/* Ends cgroups that no live container has: prepared ones of an earlier launcher, and leftovers. */
-static void end_unknown(const char *name, void *data)
+/* All others are ended: prepared ones of an earlier launcher, and leftovers. */
+static bool is_known(const char *name, void *data)
 {
-        struct launcher *launcher = data;
+        const struct launcher *launcher = data;
         char *end;
         unsigned long slot = strtoul(name, &end, 10);
         const struct sandbox *sandbox = slot <= SLOTS_MAX ? launcher->by_slot[slot] : NULL;
 
-        if (sandbox && *end == '-') {
-                unsigned long sequence = strtoul(end + 1, NULL, 10);
-                for (size_t i = 0; i < CHILDREN; i++) {
-                        const struct child *child = &sandbox->children[i];
-                        if (child->state != CHILD_NONE && child->sequence == sequence)
-                                return;
-                }
+        if (!sandbox || *end != '-')
+                return false;
+        unsigned long sequence = strtoul(end + 1, NULL, 10);
+        for (size_t i = 0; i < CHILDREN; i++) {
+                const struct child *child = &sandbox->children[i];
+                if (child->state != CHILD_NONE && child->sequence == sequence)
+                        return true;
         }
-        for (int turn = 0; turn < 1000; turn++) {
-                cgroup_kill(&launcher->cgroups, name);
-                if (cgroup_remove(&launcher->cgroups, name) == 0)
-                        return;
-                poll(NULL, 0, 2);
-        }
-        log_error("cannot remove the cgroup %s", name);
+        return false;
 }
 
 int state_adopt(struct launcher *launcher, struct error *error)
@@ -213,6 +207,6 @@ int state_adopt(struct launcher *launcher, struct error *error)
         }
         closedir(folder);
         if (r == 0)
-                r = cgroup_for_each(&launcher->cgroups, end_unknown, launcher);
+                r = cgroup_end_all(&launcher->cgroups, is_known, launcher);
         return r < 0 ? error_set(error, r, "taking over sandboxes: %s", strerror(-r)) : 0;
 }
