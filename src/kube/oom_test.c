@@ -5,6 +5,7 @@
 #include "base/failing_allocation.h"
 #include "base/test.h"
 #include "kube/meta.h"
+#include "kube/protobuf.h"
 #include "kube/schema.h"
 #include "kube/selector.h"
 #include "kube/table.h"
@@ -57,6 +58,29 @@ static int try_metadata(void)
         return status.message.length > 0 ? 0 : -ENOMEM;
 }
 
+static int try_protobuf(void)
+{
+        static const struct str table =
+                STR("{\"core/v1.A\":[[1,\"m\",\"{}core/v1.B\"],[2,\"l\",\"[]string\"]],"
+                    "\"core/v1.B\":[[1,\"b\",\"bytes\"]]}");
+        static const struct str body = { "k8s\0\n\7\n\2v1\x12\1A\x12\16\n\10\n\1k\x12\3\n\1b"
+                                         "\x12\2xy",
+                                         29 };
+        struct protobuf_fields *fields;
+        _cleanup_buffer_ struct buffer text = {};
+        int r = protobuf_fields_new(table, STR_EMPTY, &fields);
+
+        if (r < 0)
+                return r;
+        r = protobuf_to_json(fields, body, NULL, &text);
+        protobuf_fields_free(fields);
+        if (r == 0)
+                assert_true(str_equal(buffer_str(&text),
+                                      STR("{\"kind\":\"A\",\"apiVersion\":\"v1\",\"m\":{\"k\":{"
+                                          "\"b\":\"Yg==\"}},\"l\":[\"xy\"]}")));
+        return r;
+}
+
 static int try_selectors(void)
 {
         _cleanup_arena_ struct arena arena = {};
@@ -75,7 +99,8 @@ static int try_selectors(void)
 
 static void every_allocation_may_fail(void **state)
 {
-        static int (*const attempts[])(void) = { try_schema, try_metadata, try_selectors };
+        static int (*const attempts[])(void) = { try_schema, try_metadata, try_selectors,
+                                                 try_protobuf };
         static const struct str schema_text =
                 STR("{\"type\":\"object\",\"required\":[\"r\"],\"properties\":{"
                     "\"s\":{\"type\":\"string\",\"pattern\":\"^a[b-d]+$\",\"enum\":[\"ab\"]},"

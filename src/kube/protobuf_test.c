@@ -143,11 +143,34 @@ static void broken_bodies_are_refused(void **state)
         }
 }
 
+static void broken_tables_are_refused(void **state)
+{
+        static const struct str tables[] = {
+                STR(""),
+                STR("[]"),
+                STR("{\"a\":[[1,\"x\",\"strings\"]]}"),
+                STR("{\"a\":[[1,\"x\",\"[]b\"]],\"bb\":[]}"),
+        };
+        _cleanup_buffer_ struct buffer wide = {};
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+                assert_int_equal(protobuf_fields_new(tables[i], STR_EMPTY, NULL), -EBADMSG);
+        /* A message of more fields than there is room for. */
+        assert_int_equal(buffer_append_str(&wide, STR("{\"a\":[")), 0);
+        for (unsigned i = 1; i <= 65; i++)
+                assert_int_equal(buffer_printf(&wide, "%s[%u,\"x\",\"int\"]", i > 1 ? "," : "", i),
+                                 0);
+        assert_int_equal(buffer_append_str(&wide, STR("]}")), 0);
+        assert_int_equal(protobuf_fields_new(buffer_str(&wide), STR_EMPTY, NULL), -EBADMSG);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(bodies_mean_what_their_json_means),
                 cmocka_unit_test(broken_bodies_are_refused),
+                cmocka_unit_test(broken_tables_are_refused),
         };
 
         cmocka_set_message_output(CM_OUTPUT_TAP);
