@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -116,6 +117,25 @@ static void an_arena_gives_zeroed_memory_again_after_reset(void **state)
         }
         assert_null(arena_alloc_array(&arena, SIZE_MAX / 2, 3));
         assert_true(str_equal(arena_printf(&arena, "%s-%d", "x", 7), STR("x-7")));
+}
+
+static void the_calendar_is_that_of_the_c_library(void **state)
+{
+        char text[RFC3339_SECONDS_SIZE], wanted[RFC3339_SECONDS_SIZE];
+        const time_t last = 9214646399; /* 2261-12-31T23:59:59Z */
+        uint64_t back;
+
+        (void)state;
+        /* Each day from the first to the last, at times of the day that go around. */
+        for (time_t seconds = 0; seconds <= last; seconds += 86400 + 61) {
+                struct tm parts;
+                gmtime_r(&seconds, &parts);
+                strftime(wanted, sizeof(wanted), "%Y-%m-%dT%H:%M:%SZ", &parts);
+                rfc3339_format_seconds((uint64_t)seconds * NS_PER_SECOND, text);
+                assert_string_equal(text, wanted);
+                assert_int_equal(rfc3339_parse(str_from(text), &back), 0);
+                assert_true(back == (uint64_t)seconds * NS_PER_SECOND);
+        }
 }
 
 static void time_goes_through_rfc3339_and_back(void **state)
@@ -380,6 +400,7 @@ int main(void)
                 cmocka_unit_test(comparison_orders_bytewise_then_by_length),
                 cmocka_unit_test(a_buffer_grows_and_is_stolen),
                 cmocka_unit_test(an_arena_gives_zeroed_memory_again_after_reset),
+                cmocka_unit_test(the_calendar_is_that_of_the_c_library),
                 cmocka_unit_test(time_goes_through_rfc3339_and_back),
                 cmocka_unit_test(random_names_use_kubernetes_alphabet),
                 cmocka_unit_test(a_file_is_replaced_whole),

@@ -2,7 +2,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <time.h>
 
 static uint64_t read_clock(clockid_t id)
@@ -23,37 +22,83 @@ uint64_t clock_realtime_ns(void)
         return read_clock(CLOCK_REALTIME);
 }
 
-/* Writes "2026-11-21T10:00:00" and returns its length. */
-static size_t format_calendar(uint64_t realtime_ns, char *text, size_t size)
-{
-        time_t seconds = (time_t)(realtime_ns / NS_PER_SECOND);
-        struct tm parts;
+/*
+ * The calendar (Gregorian, from 1970 on) without gmtime_r() and timegm(), which look for the local
+ * time zone's file first. Years begin in March here, so that leap days are at their end; month m of
+ * these begins on day (153 m + 2) / 5, and day 0 is 0000-03-01.
+ */
+enum {
+        SECONDS_A_DAY = 24 * 60 * 60,
+        DAYS_TO_1970 = 719468,
+        DAYS_IN_400_YEARS = 146097,
+};
 
-        gmtime_r(&seconds, &parts);
-        return strftime(text, size, "%Y-%m-%dT%H:%M:%S", &parts);
+static uint64_t days_before_year(uint64_t year)
+{
+        return year * 365 + year / 4 - year / 100 + year / 400;
+}
+
+/* Days since 1970-01-01. */
+static uint64_t days_of(uint64_t year, uint64_t month, uint64_t day)
+{
+        uint64_t from_march = (month + 9) % 12;
+
+        return days_before_year(month <= 2 ? year - 1 : year) + (153 * from_march + 2) / 5 + day -
+               1 - DAYS_TO_1970;
+}
+
+static void date_of(uint64_t days, uint64_t *ret_year, uint64_t *ret_month, uint64_t *ret_day)
+{
+        days += DAYS_TO_1970;
+        uint64_t year = days * 400 / DAYS_IN_400_YEARS - 1; /* or one or two later */
+        while (days_before_year(year + 1) <= days)
+                year++;
+        uint64_t day = days - days_before_year(year), from_march = (5 * day + 2) / 153;
+
+        *ret_day = day - (153 * from_march + 2) / 5 + 1;
+        *ret_month = from_march < 10 ? from_march + 3 : from_march - 9;
+        *ret_year = from_march < 10 ? year : year + 1;
+}
+
+static char *put_number(char *at, uint64_t value, size_t digits, char after)
+{
+        for (size_t i = digits; i > 0; i--, value /= 10)
+                at[i - 1] = (char)('0' + value % 10);
+        at[digits] = after;
+        return at + digits + 1;
+}
+
+/* Writes "2026-11-21T10:00:00" with `after` behind it; returns where it ends. */
+static char *put_calendar(char *at, uint64_t realtime_ns, char after)
+{
+        uint64_t seconds = realtime_ns / NS_PER_SECOND, year, month, day;
+
+        date_of(seconds / SECONDS_A_DAY, &year, &month, &day);
+        at = put_number(at, year, 4, '-');
+        at = put_number(at, month, 2, '-');
+        at = put_number(at, day, 2, 'T');
+        at = put_number(at, seconds / 3600 % 24, 2, ':');
+        at = put_number(at, seconds / 60 % 60, 2, ':');
+        return put_number(at, seconds % 60, 2, after);
 }
 
 void rfc3339_format_seconds(uint64_t realtime_ns, char text[static RFC3339_SECONDS_SIZE])
 {
-        size_t used = format_calendar(realtime_ns, text, RFC3339_SECONDS_SIZE);
-
-        snprintf(text + used, RFC3339_SECONDS_SIZE - used, "Z");
+        *put_calendar(text, realtime_ns, 'Z') = '\0';
 }
 
 void rfc3339_format_micro(uint64_t realtime_ns, char text[static RFC3339_MICRO_SIZE])
 {
-        size_t used = format_calendar(realtime_ns, text, RFC3339_MICRO_SIZE);
+        char *at = put_calendar(text, realtime_ns, '.');
 
-        snprintf(text + used, RFC3339_MICRO_SIZE - used, ".%06uZ",
-                 (unsigned)(realtime_ns % NS_PER_SECOND / 1000));
+        *put_number(at, realtime_ns % NS_PER_SECOND / 1000, 6, 'Z') = '\0';
 }
 
 void rfc3339_format_nano(uint64_t realtime_ns, char text[static RFC3339_NANO_SIZE])
 {
-        size_t used = format_calendar(realtime_ns, text, RFC3339_NANO_SIZE);
+        char *at = put_calendar(text, realtime_ns, '.');
 
-        snprintf(text + used, RFC3339_NANO_SIZE - used, ".%09uZ",
-                 (unsigned)(realtime_ns % NS_PER_SECOND));
+        *put_number(at, realtime_ns % NS_PER_SECOND, 9, 'Z') = '\0';
 }
 
 /* Takes exactly `digits` digits and, unless it is NUL, the character `after` from *text. */
@@ -140,15 +185,9 @@ int rfc3339_parse(struct str text, uint64_t *ret_realtime_ns)
         if (year < 1970 || year > 2261)
                 return -ERANGE;
 
-        struct tm parts = {
-                .tm_year = (int)year - 1900,
-                .tm_mon = (int)month - 1,
-                .tm_mday = (int)day,
-                .tm_hour = (int)hour,
-                .tm_min = (int)minute,
-                .tm_sec = (int)second,
-        };
-        int64_t seconds = (int64_t)timegm(&parts) - offset;
+        int64_t seconds = (int64_t)(days_of(year, month, day) * SECONDS_A_DAY + hour * 3600 +
+                                    minute * 60 + second) -
+                          offset;
         if (seconds < 0)
                 return -ERANGE;
         *ret_realtime_ns = (uint64_t)seconds * NS_PER_SECOND + fraction;
