@@ -47,8 +47,9 @@ static struct str render_error(void *user, unsigned status, struct str reason, s
         return STR("application/json");
 }
 
+/* Adds to `said` what is served where. */
 static int listen_on(struct sandboxd *sandboxd, int64_t port, enum api api, const char *name,
-                     struct error *error)
+                     struct buffer *said, struct error *error)
 {
         char text[NET_ADDRESS_SIZE];
         struct listener *listener;
@@ -70,8 +71,8 @@ static int listen_on(struct sandboxd *sandboxd, int64_t port, enum api api, cons
         if (r < 0)
                 return r;
         net_address_format(listener_address(listener), text);
-        log_info("serving the %s API on %s", name, text);
-        return 0;
+        r = buffer_printf(said, "%s the %s API on %s", said->length ? "," : "", name, text);
+        return r < 0 ? error_set(error, r, "out of memory") : 0;
 }
 
 static int serve(struct sandboxd *sandboxd, struct error *error)
@@ -84,19 +85,25 @@ static int serve(struct sandboxd *sandboxd, struct error *error)
                 .idle_timeout_ms = options->idle_timeout_ms,
                 .http2 = &http2_protocol,
         };
+        _cleanup_buffer_ struct buffer said = {};
         int r;
 
         r = http_server_new(sandboxd->loop, &server_options, &sandboxd->server);
         if (r < 0)
                 return error_set(error, r, "cannot make a server: %s", strerror(-r));
-        r = listen_on(sandboxd, options->legacy_port, API_LEGACY, "runtime", error);
+        r = listen_on(sandboxd, options->legacy_port, API_LEGACY, "runtime", &said, error);
         if (r == 0)
-                r = listen_on(sandboxd, options->rest_port, API_FILES, "files", error);
+                r = listen_on(sandboxd, options->rest_port, API_FILES, "files", &said, error);
         if (r == 0)
-                r = listen_on(sandboxd, options->grpc_port, API_PROCESS, "process", error);
-        if (r < 0)
+                r = listen_on(sandboxd, options->grpc_port, API_PROCESS, "process", &said, error);
+        if (r < 0) {
                 http_server_free(sandboxd->server);
-        return r;
+                return r;
+        }
+        /* In one line: each wakes init. */
+        if (said.length > 0)
+                log_info("serving%.*s", STR_FORMAT(buffer_str(&said)));
+        return 0;
 }
 
 int sandboxd_init(struct sandboxd *sandboxd, uv_loop_t *uv, const struct sandboxd_options *options,

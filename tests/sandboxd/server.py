@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 
-LISTENING = re.compile(r"serving the (\w+) API on 127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"the (\w+) API on 127\.0\.0\.1:(\d+)")
 
 
 class Server:
@@ -44,8 +44,8 @@ class Server:
             if not line:
                 self.__exit__()
                 raise AssertionError(f"sandboxd did not start: {lines}")
-            if found := LISTENING.search(line):
-                self.ports[found.group(1)] = int(found.group(2))
+            for name, port in LISTENING.findall(line):
+                self.ports[name] = int(port)
         for side in (self.base, self.root):
             os.symlink("../outside", os.path.join(side, "out-dir"))
             os.symlink("../outside/secret", os.path.join(side, "out-file"))
