@@ -54,52 +54,51 @@ int namespace_open(pid_t pid, const char *name, int *ret_fd)
         return 0;
 }
 
-struct hold {
-        int pipe[2];
-        pid_t parent;
-};
-
 /*
- * Stays until the writer closes its end, or has died: it shares the writer's descriptors, so that
- * end would stay open, and everything else of the launcher's with it.
+ * Stays until it is killed, or the maker dies: it shares the maker's descriptors, so everything of
+ * the launcher's would stay open with it.
  */
 static int holder(void *data)
 {
-        const struct hold *hold = data;
-        char byte;
+        const pid_t *maker = data;
 
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != hold->parent)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != *maker)
                 return 1;
-        while (read(hold->pipe[0], &byte, 1) < 0 && errno == EINTR)
+        for (;;)
+                pause();
+}
+
+/* Until the holder before has gone, the stack is its; that it goes nobody else need wait for. */
+static void wait_for_end(int *pidfd)
+{
+        siginfo_t info;
+
+        while (*pidfd >= 0 && waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED) < 0 && errno == EINTR)
                 ;
-        return 0;
+        *pidfd = fd_close(*pidfd);
 }
 
 int namespace_user_new(const struct id_range *users, size_t user_count,
                        const struct id_range *groups, size_t group_count, int *ret_fd)
 {
         static _Alignas(16) char stack[16384];
-        struct hold hold = { .parent = getpid() };
+        static int last = -1;
+        static pid_t maker;
         int fd = -1;
 
-        if (pipe2(hold.pipe, O_CLOEXEC) < 0)
-                return -errno;
+        wait_for_end(&last);
+        maker = getpid();
         /* Shares memory and descriptors, so neither page tables nor thousands of descriptors are
          * copied. */
         pid_t pid = clone(holder, stack + sizeof(stack),
-                          CLONE_VM | CLONE_FILES | CLONE_NEWUSER | SIGCHLD, &hold);
-        int r = pid < 0 ? -errno : 0;
-        if (r == 0)
-                r = namespace_map_ids(pid, users, user_count, groups, group_count);
+                          CLONE_VM | CLONE_FILES | CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, &maker,
+                          &last);
+        if (pid < 0)
+                return -errno;
+        int r = namespace_map_ids(pid, users, user_count, groups, group_count);
         if (r == 0)
                 r = namespace_open(pid, "user", &fd);
-        close(hold.pipe[1]);
-        /* Neither its stack nor its end of the pipe may become another's before it has gone. */
-        if (pid > 0) {
-                while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-                        ;
-        }
-        close(hold.pipe[0]);
+        syscall(SYS_pidfd_send_signal, last, SIGKILL, NULL, 0);
         if (r < 0) {
                 fd_close(fd);
                 return r;
