@@ -265,7 +265,6 @@ static void open_floor(struct claims *claims)
                 .kubeconfig = claims->floor_kubeconfig,
                 .pool = claims->bench.pool,
                 .writes = claims->floor_writes,
-                .loads = claims->count == 0,
                 .refills = claims->refills,
         };
 

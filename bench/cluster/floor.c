@@ -19,22 +19,21 @@ enum { FILL_AT_ONCE = 64, UID_SIZE = 64, ADDRESS_SIZE = 64, POOL_STATUS_MS = 100
 
 /* What the controller sends, by the names that the recording gives. */
 enum write {
-        WRITE_MEMBER,   /* POST the Sandbox */
-        WRITE_POD,      /* POST its Pod: needs the Sandbox's uid */
-        WRITE_STARTING, /* its first status: needs the uid */
-        WRITE_READY,    /* its status: needs the answer to the first, and the Pod Ready */
-        WRITE_ADOPT,    /* the claim becomes its owner: needs the answer to the claim's POST */
-        WRITE_LABEL,    /* the Pod's labels: needs the answer to the adoption */
-        WRITE_TELL,     /* the claim's status: needs the answer to the adoption */
-        WRITE_EVENT,    /* needs the answer to the status */
-        WRITE_POOL,     /* the pool's status: once a second when it changed */
+        WRITE_MEMBER, /* POST the Sandbox */
+        WRITE_POD,    /* POST its Pod: needs the Sandbox's uid */
+        WRITE_READY,  /* its status: needs the Pod Ready */
+        WRITE_ADOPT,  /* the claim becomes its owner: needs the answer to the claim's POST */
+        WRITE_LABEL,  /* the Pod's labels: needs the answer to the adoption */
+        WRITE_TELL,   /* the claim's status: needs the answer to the adoption */
+        WRITE_EVENT,  /* needs the answer to the status */
+        WRITE_POOL,   /* the pool's status: once a second when it changed */
         WRITE_COUNT,
 };
 
 static const char *const write_names[WRITE_COUNT] = {
-        [WRITE_MEMBER] = "member", [WRITE_POD] = "pod",     [WRITE_STARTING] = "starting",
-        [WRITE_READY] = "ready",   [WRITE_ADOPT] = "adopt", [WRITE_LABEL] = "label",
-        [WRITE_TELL] = "tell",     [WRITE_EVENT] = "event", [WRITE_POOL] = "pool",
+        [WRITE_MEMBER] = "member", [WRITE_POD] = "pod",     [WRITE_READY] = "ready",
+        [WRITE_ADOPT] = "adopt",   [WRITE_LABEL] = "label", [WRITE_TELL] = "tell",
+        [WRITE_EVENT] = "event",   [WRITE_POOL] = "pool",
 };
 
 struct recorded {
@@ -47,7 +46,7 @@ struct member {
         struct floor *floor;
         char name[BENCH_NAME], uid[UID_SIZE], version[UID_SIZE], hash[16];
         char pod_uid[UID_SIZE], pod_ip[ADDRESS_SIZE];
-        bool started, pod_ready, told;
+        bool pod_ready;
 };
 
 /* A claim that has no member yet, or is being given one. */
@@ -224,23 +223,6 @@ static void on_told_ready(void *user, const struct kube_response *response)
                 floor->filled(floor->user);
 }
 
-static void tell_ready(struct member *member)
-{
-        if (!member->started || !member->pod_ready || member->told)
-                return;
-        member->told = true;
-        put(member->floor, WRITE_READY, NULL, member, on_told_ready, member);
-}
-
-static void on_started(void *user, const struct kube_response *response)
-{
-        struct member *member = user;
-
-        read_version(response, member->version);
-        member->started = true;
-        tell_ready(member);
-}
-
 static void on_member_made(void *user, const struct kube_response *response)
 {
         struct member *member = user;
@@ -248,10 +230,6 @@ static void on_member_made(void *user, const struct kube_response *response)
         copy(member->uid, sizeof(member->uid), json_string(json_get(answered(response), "uid")));
         read_version(response, member->version);
         put(member->floor, WRITE_POD, NULL, member, bench_expect_success, NULL);
-        if (member->floor->options.loads)
-                on_started(member, response);
-        else
-                put(member->floor, WRITE_STARTING, NULL, member, on_started, member);
 }
 
 static void make_member(struct floor *floor)
@@ -286,7 +264,7 @@ static void on_pod(void *user, const struct kube_event *event)
         copy(member->pod_uid, UID_SIZE, json_string(json_get(root, "metadata", "uid")));
         copy(member->pod_ip, ADDRESS_SIZE, json_string(json_get(root, "status", "podIP")));
         member->pod_ready = true;
-        tell_ready(member);
+        put(floor, WRITE_READY, NULL, member, on_told_ready, member);
 }
 
 void floor_fill(struct floor *floor, int64_t count, void (*filled)(void *user), void *user)

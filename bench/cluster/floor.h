@@ -16,7 +16,6 @@ struct floor_options {
         const char *kubeconfig; /* as whom it writes: the controller, so that it has its rights */
         const char *pool;       /* the SandboxWarmPool, which exists */
         const char *writes;     /* the recorded file */
-        bool loads;             /* members are to be there soon, without their first status */
         bool refills;           /* a new member for each that was given away */
 };
 

@@ -35,11 +35,8 @@ def role(entry, member, successor):
     what = (entry["verb"], target["resource"], target.get("subresource", ""))
     name = target.get("name")
     if name == successor:
-        if what == ("patch", "sandboxes", "status"):
-            ready = {condition["type"]: condition["status"]
-                     for condition in entry["requestObject"]["status"]["conditions"]}["Ready"]
-            return "ready" if ready == "True" else "starting"
-        return {("create", "sandboxes", ""): "member", ("create", "pods", ""): "pod"}[what]
+        return {("create", "sandboxes", ""): "member", ("create", "pods", ""): "pod",
+                ("patch", "sandboxes", "status"): "ready"}[what]
     if name == member:
         return {("patch", "sandboxes", ""): "adopt", ("patch", "pods", ""): "label"}[what]
     if what == ("patch", "sandboxclaims", "status"):
@@ -70,8 +67,8 @@ def fields(plane, member, successor, writes):
     return sorted(set(found), key=lambda pair: -len(pair[0]))
 
 
-VERSIONS = {"adopt": "member.version", "starting": "member.version", "ready": "member.version",
-            "tell": "claim.version", "pool": "pool.version"}
+VERSIONS = {"adopt": "member.version", "ready": "member.version", "tell": "claim.version",
+            "pool": "pool.version"}
 COUNTS = re.compile(r'"(replicas|readyReplicas)":\d+')
 
 
@@ -104,7 +101,7 @@ def record(plane, claim):
                        "sandboxwarmpools/bench")[1]
         return pool["status"].get("readyReplicas") == pool["spec"]["replicas"]
 
-    wait_for(lambda: len(list(entries(plane))) > before + 8, 30, "the writes of a claim")
+    wait_for(lambda: len(list(entries(plane))) > before + 7, 30, "the writes of a claim")
     wait_for(settled, 30, "the pool to be full again")
     time.sleep(1.5)  # nothing more may come, and a pool's status may take a second
     new = list(entries(plane))[before:]

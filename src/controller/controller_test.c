@@ -37,6 +37,47 @@ static void tells_why_it_is_not_ready(void **state)
         }
 }
 
+/* A pool's member is told of when it is Ready, or after two seconds: nobody else waits for it. */
+static void says_nothing_of_a_member_that_comes(void **state)
+{
+        static const struct {
+                const char *owner, *status, *pod;
+                unsigned age_s;
+                bool told;
+        } cases[] = {
+                { OWNED_BY_POOL("p"), "", "'spec':{}", 1, false },
+                { OWNED_BY_POOL("p"), "", RUNNING_POD, 1, true },
+                { OWNED_BY_POOL("p"), "", "'spec':{}", 2, true },
+                { OWNED_BY_POOL("p"), "", "'spec':{},'status':{'phase':'Failed'}", 1, true },
+                { OWNED_BY_POOL("p"),
+                  ",'status':{'conditions':[{'type':'Ready','status':'True','reason':"
+                  "'DependenciesReady'}]}",
+                  "'spec':{}", 1, true },
+                { OWNED_BY_CLAIM("c"), "", "'spec':{}", 1, true },
+                { "", "", "'spec':{}", 1, true },
+                /* By the clock of the API server it is not made yet. */
+                { OWNED_BY_POOL("p"), "", "'spec':{}", 0, true },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+                char text[512];
+
+                bed_begin(&bed);
+                uint64_t made_ns = bed.now_ns - 60 * NS_PER_SECOND;
+                bed.now_ns = cases[i].age_s > 0 ? made_ns + cases[i].age_s * NS_PER_SECOND
+                                                : made_ns - NS_PER_SECOND;
+                snprintf(text, sizeof(text), "'spec':{" BLUEPRINT "}%s", cases[i].status);
+                bed_put(&bed, &kind_sandbox, "s", cases[i].owner, text);
+                bed_put(&bed, &kind_pod, "s", OWNED_BY_SANDBOX("s"), cases[i].pod);
+                bed_plan(&bed, sandbox_plan, "s");
+                assert_int_equal(bed_count(&bed, "status"), cases[i].told);
+                if (!cases[i].told)
+                        assert_true(bed.plan.come_back_ns == made_ns + 2 * NS_PER_SECOND);
+        }
+}
+
 static void makes_volumes_and_a_service(void **state)
 {
         _cleanup_bed_ struct bed bed;
@@ -983,6 +1024,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(hands_pods_over_or_deletes_them),
                 cmocka_unit_test(tells_why_it_is_not_ready),
+                cmocka_unit_test(says_nothing_of_a_member_that_comes),
                 cmocka_unit_test(makes_volumes_and_a_service),
                 cmocka_unit_test(takes_only_what_is_meant_for_it),
                 cmocka_unit_test(makes_no_pod_beside_one_that_may_exist),

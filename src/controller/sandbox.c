@@ -309,16 +309,34 @@ static bool same_condition(const struct condition_list *list, struct str type)
                wanted->observed_generation == present.observed_generation;
 }
 
+/* A pool's member before it is Ready: there is nobody but the pool to wait for it. */
+static bool is_coming(const struct pass *pass, const struct condition_list *list)
+{
+        const struct condition *wanted = conditions_get(list, STR("Ready"));
+        struct owner_reference owner;
+        struct condition present;
+
+        return controlled_by_kind(&pass->entry->meta, &kind_sandbox_warm_pool, &owner) &&
+               str_equal(wanted->reason, STR("DependenciesNotReady")) &&
+               (!condition_find(list->present, wanted->type, &present) ||
+                !str_equal(present.status, STR("True")));
+}
+
 /* Whether the difference is only progress, which may be told a little later. */
 static bool may_wait(const struct pass *pass, const struct sandbox_status *status,
                      const struct condition_list *list, uint64_t *ret_until_ns)
 {
-        if (!pass->pod || !same_condition(list, STR("Ready")) ||
-            !same_condition(list, STR("Suspended")) || !same_condition(list, STR("Finished")) ||
-            !sandbox_status_ips_are(status, pass->sandbox->status))
+        if (is_coming(pass, list))
+                *ret_until_ns = pass->entry->meta.creation_ns + PROGRESS_HOLD_NS;
+        else if (pass->pod && same_condition(list, STR("Ready")) &&
+                 same_condition(list, STR("Suspended")) && same_condition(list, STR("Finished")) &&
+                 sandbox_status_ips_are(status, pass->sandbox->status))
+                *ret_until_ns = pass->pod->meta.creation_ns + PROGRESS_HOLD_NS;
+        else
                 return false;
-        *ret_until_ns = pass->pod->meta.creation_ns + PROGRESS_HOLD_NS;
-        return *ret_until_ns > pass->seen->now.realtime_ns;
+        /* What was made in the future was made by another clock, and would wait for long. */
+        return *ret_until_ns > pass->seen->now.realtime_ns &&
+               *ret_until_ns - pass->seen->now.realtime_ns <= PROGRESS_HOLD_NS;
 }
 
 static void patch_status(struct pass *pass, const struct sandbox_status *status,

@@ -17,7 +17,8 @@
 #define KILL_WAIT             (10 * NS_PER_SECOND) /* then the sandbox is destroyed without an exit seen */
 #define HOOK_OVERRUN          (2 * NS_PER_SECOND) /* as the kubelet: between SIGTERM and SIGKILL then */
 #define PUBLISH_HOLD          (20 * NS_PER_MS)
-#define START_HOLD            (250 * NS_PER_MS) /* until a container has run */
+#define QUEUE_HOLD            (2 * NS_PER_SECOND) /* until the sandbox is there */
+#define START_HOLD            (250 * NS_PER_MS)   /* until a container has run */
 
 enum {
         EVICTION_GRACE_S = 1, /* as the kubelet: what fills a disk gets no time for more */
@@ -921,7 +922,9 @@ static void advance_publish(struct pod_worker *worker, bool urgent, struct pod_t
 {
         if (!worker->is_dirty)
                 return;
-        uint64_t hold = worker->phase == POD_PENDING ? START_HOLD : PUBLISH_HOLD;
+        uint64_t hold = worker->phase != POD_PENDING        ? PUBLISH_HOLD
+                        : worker->sandbox == POD_SANDBOX_UP ? START_HOLD
+                                                            : QUEUE_HOLD;
         uint64_t by = now.monotonic + (urgent ? 0 : hold);
         if (worker->publish_by == 0 || by < worker->publish_by)
                 worker->publish_by = by;

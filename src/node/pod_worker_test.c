@@ -265,7 +265,7 @@ static void slow_progress_is_shown(void **state)
 {
         (void)state;
         STORY(POD(MAIN), { "desired", "prepare create", "Pending False main:ContainerCreating#0" },
-              { "wait 249", "" }, { "wait 1", "publish" }, { "sandbox", "" },
+              { "wait 1999", "" }, { "wait 1", "publish" }, { "sandbox", "" },
               { "wait 250", "publish" }, { "prepared", "start:main" }, { "wait 5000", "" },
               { "started main", "publish", "Running True main:running#0" });
 }
@@ -499,9 +499,10 @@ static void refusals_are_shown_and_tried_again(void **state)
               { "wait 1", "start:main" },
               { "started main", "publish", "Running True main:running#0" });
         STORY(POD(MAIN), { "desired", "prepare create" }, { "prepare-failed", "" },
-              { "wait 999", "publish" }, { "wait 1", "prepare" }, { "prepared", "start:main" },
-              { "sandbox-failed", "" }, { "wait 999", "" }, { "wait 1", "create start:main" },
-              { "sandbox", "" }, { "started main", "publish", "Running True main:running#0" });
+              { "wait 999", "" }, { "wait 1", "prepare" }, { "prepared", "start:main" },
+              { "sandbox-failed", "" }, { "wait 999", "" },
+              { "wait 1", "create start:main publish" }, { "sandbox", "" },
+              { "started main", "publish", "Running True main:running#0" });
         STORY(POD(MAIN), { "unsupported UnsupportedPod", "" },
               { "desired", "publish", "Failed False main:ContainerCreating#0" },
               { "delete 30", "delete" });
