@@ -10,6 +10,10 @@
 
 enum { NODES_MAX = 64 };
 
+/* A pass looks at every Pod that is bound. So that many that start do not cost one each, it rests
+ * this long for each: some hundred times what it costs. */
+#define REST_PER_POD_NS UINT64_C(5000)
+
 struct room {
         const struct cache_entry *node;
         int64_t cpu_milli, memory, pods; /* left */
@@ -22,6 +26,7 @@ struct binding {
         const struct cluster_context *context;
         struct room rooms[NODES_MAX];
         size_t count;
+        size_t bound; /* Pods on all of them */
 };
 
 static void measure(struct binding *binding)
@@ -53,6 +58,7 @@ static void measure(struct binding *binding)
                         room.pods--;
                         room.bound++;
                 }
+                binding->bound += room.bound;
                 binding->rooms[binding->count++] = room;
         }
 }
@@ -129,6 +135,7 @@ void bind_plan(const struct view *seen, struct plan *plan)
             0)
                 return;
         measure(&binding);
+        plan->rest_ns = binding.bound * REST_PER_POD_NS;
         count_in_flight(&binding);
         cache_for_each_in(it, seen->cache, binding.context->index_pending, &kind_pod, STR_EMPTY,
                           STR_EMPTY)

@@ -51,6 +51,7 @@ struct pool_pass {
         const struct cache_entry *template; /* NULL: absent */
         enum generation generation;
         char template_ref_hash[NAME_HASH_SIZE], template_hash[BLUEPRINT_HASH_SIZE];
+        uint32_t template_digest; /* of both, as members' digests have it */
         struct member *members;
         size_t count, active, leaving, ready;
         size_t removals;
@@ -132,8 +133,6 @@ static bool is_stale(struct pool_pass *pass, struct member *member)
 
 static void add_member(struct pool_pass *pass, struct cache_iterator *it)
 {
-        uint32_t ours = member_digest_template(str_from(pass->template_hash),
-                                               str_from(pass->template_ref_hash));
         struct member_digest digest = member_digest_read(it->digest);
         struct member *member = &pass->members[pass->count];
 
@@ -160,7 +159,7 @@ static void add_member(struct pool_pass *pass, struct cache_iterator *it)
                 look_at_start(pass, member);
         /* Who keeps stale members need not know. */
         if (pass->template && pass->pool->recreate)
-                member->stale = digest.template != ours && is_stale(pass, member);
+                member->stale = digest.template != pass->template_digest && is_stale(pass, member);
         if (member->leaving) {
                 pass->leaving++;
                 return;
@@ -550,6 +549,8 @@ static void find_template(struct pool_pass *pass)
         template = pass->template->typed;
         name_hash(pass->template->meta.name, pass->template_ref_hash);
         blueprint_hash(&template->blueprint, pass->template_hash);
+        pass->template_digest = member_digest_template(str_from(pass->template_hash),
+                                                       str_from(pass->template_ref_hash));
 }
 
 void sandbox_warm_pool_plan(const struct view *seen, struct plan *plan)
