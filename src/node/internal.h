@@ -397,10 +397,7 @@ uint64_t files_memory_size(const struct pod_spec *spec, const struct pod_volume 
 /* Gives a volume to the Pod's fsGroup, if it has one. */
 int files_own(struct node_pod *pod, const struct pod_volume *volume);
 
-/* Writes /etc/hosts and alike, which have the Pod's address. */
-int files_write_etc(struct node_pod *pod, struct error *error);
-
-/* Mounts of a container, in order: volumes, /etc/hosts and alike, the image's files. */
+/* Mounts of a container, in order: volumes, the image's files; and its /etc/hosts and alike. */
 int files_mounts(struct node_pod *pod, const struct pod_container *container, size_t index,
                  uint32_t attempt, const struct image *image, struct container_spec *spec,
                  struct error *error);

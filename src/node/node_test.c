@@ -209,7 +209,8 @@ static void a_pod_lives_and_dies(void **state)
         assert_true(json_string_is(json_get(main_of(world, "p"), "containerID"),
                                    STR("cay://p-uid-0-1")));
         assert_true(world->api.status_patches <= 3);
-        assert_true(exists(world->data, "volumes/pods/p-uid/etc/hosts"));
+        assert_true(exists(world->data, "volumes/pods/p-uid/message-0-1"));
+        assert_non_null(strstr(test_runtime_last_launch()->etc, "\n10.1.0.2\tp\n"));
         test_run_until(&world->loop, test_api_count(&world->api, "/api/v1/nodes/here") == 1);
         test_run_until(&world->loop,
                        test_api_count(&world->api, "/api/v1/namespaces/n/events/p.") == 1);
@@ -285,18 +286,20 @@ static void what_is_not_here_is_said(void **state)
         test_run_until(&world->loop, is_ready(world, "never"));
 
         static const char absent[] =
-                "{\"metadata\":{\"name\":\"absent\",\"namespace\":\"n\",\"uid\":\"absent-uid\"},"
+                "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"n\",\"uid\":\"%s-uid\"},"
                 "\"spec\":{\"nodeName\":\"here\",\"containers\":[{\"name\":\"main\",\"image\":"
                 "\"nginx\",\"imagePullPolicy\":\"%s\"}]}}";
-        static const char *const reasons[][2] = { { "Never", "ErrImageNeverPull" },
-                                                  { "IfNotPresent", "ImagePullBackOff" } };
+        static const char *const reasons[][3] = { { "denied", "Never", "ErrImageNeverPull" },
+                                                  { "absent", "IfNotPresent",
+                                                    "ImagePullBackOff" } };
         for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
-                char json[512];
-                snprintf(json, sizeof(json), absent, reasons[i][0]);
-                test_api_put(&world->api, PATH_OF("absent"), json);
-                test_run_until(&world->loop, waits_with(world, "absent", reasons[i][1]));
-                test_api_remove(&world->api, PATH_OF("absent"));
-                test_run_until(&world->loop, !exists(world->data, "volumes/pods/absent-uid"));
+                const char *name = reasons[i][0];
+                char json[512], path[64];
+                snprintf(json, sizeof(json), absent, name, name, reasons[i][1]);
+                snprintf(path, sizeof(path), PATH_OF("%s"), name);
+                test_api_put(&world->api, path, json);
+                test_run_until(&world->loop, waits_with(world, name, reasons[i][2]));
+                test_api_remove(&world->api, path);
         }
 }
 
@@ -434,8 +437,9 @@ static void volumes_hold_what_they_name(void **state)
         assert_false(mount_at("/e")->read_only);
         assert_string_equal(mount_at("/d")->source, "claims/pv-1");
         assert_true(mount_at("/d")->read_only);
-        assert_non_null(mount_at("/etc/hosts"));
-        assert_non_null(mount_at("/dev/termination-log"));
+        assert_false(mount_at("/e")->plain);
+        assert_true(mount_at("/dev/termination-log")->plain);
+        assert_null(mount_at("/etc/hosts"));
         assert_false(exists(world->data, "volumes/pods/p-uid/vol-c/..x"));
 
         put_pod(world, "q", SLEEP,

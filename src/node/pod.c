@@ -238,7 +238,6 @@ static void create_sandbox(struct node_pod *pod)
 {
         struct node *node = pod->node;
         struct sandbox_spec spec = {};
-        struct error error = {};
         uint64_t call;
         int r = 0;
 
@@ -253,16 +252,13 @@ static void create_sandbox(struct node_pod *pod)
         fill_hostname(pod_spec_of(pod), spec.hostname);
         r = network_admit(pod);
         if (r >= 0)
-                r = files_write_etc(pod, &error);
-        if (r >= 0)
                 r = runtime_sandbox_create(node->runtime, &spec, &call);
         if (r >= 0)
                 r = node_expect(node, call,
                                 &(struct node_call){ .answered = sandbox_answered, .pod = pod });
         if (r < 0) {
                 drop_address(pod);
-                tell_simple(pod, POD_EVENT_SANDBOX_FAILED,
-                            error.code ? error.message : strerror(-r));
+                tell_simple(pod, POD_EVENT_SANDBOX_FAILED, strerror(-r));
         }
 }
 

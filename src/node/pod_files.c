@@ -19,7 +19,7 @@
  *
  *     images/FILE              executables that images bring along
  *     claims/VOLUME            persistent volumes
- *     pods/UID/etc/            hosts, hostname, resolv.conf, termination messages
+ *     pods/UID/message-I-N     termination message of container I's attempt N
  *     pods/UID/vol-NAME/       volumes; of objects as the kubelet writes them: ..data is a link to
  *                              the present version, each file a link through it, so that all
  *                              files of a volume change at once
@@ -27,6 +27,7 @@
 enum { PROGRAM_MAX = 64 * 1024 * 1024, LINK_SIZE = 32 };
 
 #define VERSION_PREFIX "..v"
+#define MESSAGE_PREFIX "message-"
 
 static void pod_path(const struct node_pod *pod, const char *rest, char path[static POD_PATH_SIZE])
 {
@@ -543,38 +544,12 @@ static int write_resolv(const struct node_pod *pod, struct buffer *out)
         return r;
 }
 
-int files_write_etc(struct node_pod *pod, struct error *error)
-{
-        const struct pod_spec *spec = pod_spec_of(pod);
-        _cleanup_buffer_ struct buffer hosts = {}, resolv = {}, hostname = {};
-        struct str name = spec->hostname.length > 0 ? spec->hostname : spec->name;
-        _cleanup_close_ int etc = -1;
-        char path[POD_PATH_SIZE];
-
-        pod_path(pod, "etc", path);
-        int r = make_folder(pod->node->volumes_fd, path, 0755, &etc);
-        if (r >= 0)
-                r = write_hosts(pod, &hosts);
-        if (r >= 0)
-                r = write_resolv(pod, &resolv);
-        if (r >= 0)
-                r = buffer_printf(&hostname, "%.*s\n", STR_FORMAT(name));
-        if (r >= 0)
-                r = write_file(etc, "hosts", buffer_str(&hosts), 0644);
-        if (r >= 0)
-                r = write_file(etc, "resolv.conf", buffer_str(&resolv), 0644);
-        if (r >= 0)
-                r = write_file(etc, "hostname", buffer_str(&hostname), 0644);
-        return r < 0 ? error_set(error, r, "cannot write the Pod's /etc files: %s", strerror(-r))
-                     : 0;
-}
-
 void files_message_path(const struct node_pod *pod, size_t index, uint32_t attempt,
                         char path[static POD_PATH_SIZE])
 {
         char name[64];
 
-        snprintf(name, sizeof(name), "etc/message-%zu-%u", index, attempt);
+        snprintf(name, sizeof(name), MESSAGE_PREFIX "%zu-%u", index, attempt);
         pod_path(pod, name, path);
 }
 
@@ -589,7 +564,7 @@ void files_remove_message(const struct node_pod *pod, size_t index, uint32_t att
 /* ---- mounts of a container ---- */
 
 static int add_mount(struct container_spec *spec, const char *source, struct str target,
-                     bool read_only)
+                     bool read_only, bool plain)
 {
         if (target.length > 1 && str_ends_with(target, STR("/")))
                 target.length--;
@@ -604,6 +579,7 @@ static int add_mount(struct container_spec *spec, const char *source, struct str
         snprintf(mount->source, sizeof(mount->source), "%s", source);
         snprintf(mount->target, sizeof(mount->target), "%.*s", STR_FORMAT(target));
         mount->read_only = read_only;
+        mount->plain = plain;
         return 0;
 }
 
@@ -648,7 +624,7 @@ static int add_volume(struct node_pod *pod, const struct pod_mount *mount,
         if (r < 0)
                 return r;
         return add_mount(spec, source, mount->path,
-                         mount->read_only || volume->read_only || !is_data);
+                         mount->read_only || volume->read_only || !is_data, false);
 }
 
 /* A mount stands behind those of the folders above it. */
@@ -663,32 +639,52 @@ static void sort_mounts(struct container_spec *spec)
                 }
 }
 
-static int add_etc(struct node_pod *pod, struct container_spec *spec)
+/* One file after the other, each with a NUL, as container_spec wants them. */
+static int add_etc(const struct node_pod *pod, struct container_spec *launch, struct error *error)
 {
-        static const char *const files[] = { "etc/hosts", "etc/hostname", "etc/resolv.conf" };
-        int r = 0;
+        const struct pod_spec *spec = pod_spec_of(pod);
+        struct str name = spec->hostname.length > 0 ? spec->hostname : spec->name;
+        _cleanup_buffer_ struct buffer texts = {};
+        int r = write_hosts(pod, &texts);
 
-        for (size_t i = 0; i < ARRAY_SIZE(files) && r >= 0; i++) {
-                char path[POD_PATH_SIZE], target[32];
-                pod_path(pod, files[i], path);
-                snprintf(target, sizeof(target), "/%s", files[i]);
-                r = add_mount(spec, path, str_from(target), true);
-        }
-        return r;
+        if (r >= 0)
+                r = buffer_append_char(&texts, '\0');
+        if (r >= 0)
+                r = buffer_printf(&texts, "%.*s\n", STR_FORMAT(name));
+        if (r >= 0)
+                r = buffer_append_char(&texts, '\0');
+        if (r >= 0)
+                r = write_resolv(pod, &texts);
+        if (r >= 0)
+                r = buffer_append_char(&texts, '\0');
+        if (r < 0)
+                return r;
+        if (texts.length > sizeof(launch->etc))
+                return error_set(error, -EFBIG,
+                                 "/etc/hosts, with hostAliases, and /etc/resolv.conf take %zu "
+                                 "bytes: %zu are possible",
+                                 texts.length, sizeof(launch->etc));
+        memcpy(launch->etc, texts.data, texts.length);
+        launch->etc_size = (uint32_t)texts.length;
+        return 0;
 }
 
 static int add_message(struct node_pod *pod, const struct pod_container *container, size_t index,
                        uint32_t attempt, struct container_spec *spec)
 {
+        _cleanup_close_ int folder = -1;
         char path[POD_PATH_SIZE];
 
         if (container->message_path.length < 2 || container->message_path.data[0] != '/' ||
             !pod_path_is_relative(
                     str_slice(container->message_path, 1, container->message_path.length)))
                 return 0;
+        pod_path(pod, "", path);
+        int r = make_folder(pod->node->volumes_fd, path, 0755, &folder);
         files_message_path(pod, index, attempt, path);
-        int r = write_file(pod->node->volumes_fd, path, STR_EMPTY, 0666);
-        return r < 0 ? r : add_mount(spec, path, container->message_path, false);
+        if (r >= 0)
+                r = write_file(pod->node->volumes_fd, path, STR_EMPTY, 0666);
+        return r < 0 ? r : add_mount(spec, path, container->message_path, false, true);
 }
 
 int files_mounts(struct node_pod *pod, const struct pod_container *container, size_t index,
@@ -700,20 +696,22 @@ int files_mounts(struct node_pod *pod, const struct pod_container *container, si
         for (size_t i = 0; i < container->mount_count && r >= 0; i++)
                 r = add_volume(pod, &container->mounts[i], spec);
         if (r >= 0)
-                r = add_etc(pod, spec);
+                r = add_etc(pod, spec, error);
         if (r >= 0)
                 r = add_message(pod, container, index, attempt, spec);
         for (size_t i = 0; i < image->file_count && r >= 0; i++) {
                 char path[POD_PATH_SIZE];
                 snprintf(path, sizeof(path), "images/%s",
                          image->files[i].source ? image->files[i].source : "cay");
-                r = add_mount(spec, path, str_from(image->files[i].target), true);
+                r = add_mount(spec, path, str_from(image->files[i].target), true, true);
         }
         if (r == -E2BIG)
                 return error_set(error, r, "more than %d mounts in one container", LIMIT_MOUNTS);
+        if (r < 0 && !error->code)
+                error_set(error, r, "cannot prepare the mounts of container %.*s: %s",
+                          STR_FORMAT(container->name), strerror(-r));
         if (r < 0)
-                return error_set(error, r, "cannot prepare the mounts of container %.*s: %s",
-                                 STR_FORMAT(container->name), strerror(-r));
+                return r;
         sort_mounts(spec);
         return 0;
 }
@@ -740,10 +738,21 @@ static void purged(struct node *node, const struct node_call *call, int result, 
 static bool remove_own_files(struct node *node, const char *uid)
 {
         char path[POD_PATH_SIZE];
+        struct dirent *entry;
 
-        snprintf(path, sizeof(path), "pods/%s/etc", uid);
-        remove_tree(node->volumes_fd, path);
         snprintf(path, sizeof(path), "pods/%s", uid);
+        int fd = openat(node->volumes_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT;
+        DIR *entries = fdopendir(fd);
+        if (!entries) {
+                fd_close(fd);
+                return false;
+        }
+        while ((entry = readdir(entries)))
+                if (strncmp(entry->d_name, MESSAGE_PREFIX, strlen(MESSAGE_PREFIX)) == 0)
+                        unlinkat(dirfd(entries), entry->d_name, 0);
+        closedir(entries);
         return unlinkat(node->volumes_fd, path, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 

@@ -88,6 +88,26 @@ static int place(int tree, const char *path)
         return 0;
 }
 
+/* In the order in which the order has their texts. */
+static const char *const etc_files[] = { "hosts", "hostname", "resolv.conf" };
+
+/* The files that are written when it is known what for: as long as there is no layer below, that
+ * costs no copies. */
+static int make_etc(void)
+{
+        if (mkdir(CONTAINER_UPPER "/u/etc", 0755) < 0)
+                return -errno;
+        for (size_t i = 0; i < ARRAY_SIZE(etc_files); i++) {
+                char path[64];
+                snprintf(path, sizeof(path), CONTAINER_UPPER "/u/etc/%s", etc_files[i]);
+                int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+                if (fd < 0)
+                        return -errno;
+                close(fd);
+        }
+        return 0;
+}
+
 /* The writable layer on a tmpfs (charged to whoever writes, so to the container) over the
  * skeleton; /usr on top. *ret_upper stays open so that its size can still be changed. */
 static int mount_layers(const int *trees, int *ret_upper)
@@ -95,7 +115,9 @@ static int mount_layers(const int *trees, int *ret_upper)
         if (mount("tmpfs", CONTAINER_UPPER, "tmpfs", MS_NODEV | MS_NOSUID, "mode=0755") < 0 ||
             mkdir(CONTAINER_UPPER "/u", 0755) < 0 || mkdir(CONTAINER_UPPER "/w", 0755) < 0)
                 return -errno;
-        int r = place(trees[CONTAINER_TREE_SKELETON], CONTAINER_LOWER);
+        int r = make_etc();
+        if (r == 0)
+                r = place(trees[CONTAINER_TREE_SKELETON], CONTAINER_LOWER);
         if (r < 0)
                 return r;
         if (mount("overlay", CONTAINER_ROOT, "overlay", MS_NODEV | MS_NOSUID,
@@ -249,6 +271,25 @@ static int make_target(const char *target, bool is_folder)
         return fd < 0 ? -errno : 0;
 }
 
+static int write_etc(const struct launcher_launch *launch)
+{
+        const char *text = launch->etc, *end = text + launch->etc_size;
+
+        for (size_t i = 0; i < ARRAY_SIZE(etc_files) && text < end; i++) {
+                char path[32];
+                size_t length = strlen(text);
+                snprintf(path, sizeof(path), "/etc/%s", etc_files[i]);
+                _cleanup_close_ int fd = open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC);
+                if (fd < 0)
+                        return -errno;
+                int r = fd_write_full(fd, text, length);
+                if (r < 0)
+                        return r;
+                text += length + 1;
+        }
+        return 0;
+}
+
 static int mount_volume(int tree, const struct launcher_mount *mount)
 {
         struct stat info;
@@ -320,6 +361,9 @@ static _Noreturn void finish(const struct container_child *child,
                 fail(SOCKET_FD, LAUNCHER_STAGE_LIMITS, r, 0);
         if (order->hostname[0] && sethostname(order->hostname, strlen(order->hostname)) < 0)
                 fail(SOCKET_FD, LAUNCHER_STAGE_NAMESPACES, -errno, 0);
+        r = write_etc(launch);
+        if (r < 0)
+                fail(SOCKET_FD, LAUNCHER_STAGE_ETC, r, 0);
         for (uint32_t i = 0; i < launch->mount_count; i++) {
                 r = mount_volume(fds[LAUNCHER_FIXED_FDS + i], &launch->mounts[i]);
                 if (r < 0)

@@ -337,10 +337,7 @@ static void fill_pool(struct launcher *launcher)
                 log_error("cannot prepare a sandbox: %s: %s", launcher_stage_name(stage),
                           strerror(-r));
                 launcher->pool_pause_until_ns = clock_monotonic_ns() + NS_PER_SECOND;
-                return;
         }
-        /* Nobody waits for it now; where it fails the launch will say so. */
-        rootfs_prepare_volumes(launcher, sandbox);
 }
 
 static int serve(struct launcher *launcher)

@@ -342,7 +342,8 @@ static int fill_launch(const struct container_spec *spec, struct launcher_reques
 
         if (r < 0)
                 return r;
-        if (spec->mount_count > LIMIT_MOUNTS || spec->group_count > RUNTIME_GROUPS)
+        if (spec->mount_count > LIMIT_MOUNTS || spec->group_count > RUNTIME_GROUPS ||
+            spec->etc_size > RUNTIME_ETC)
                 return -E2BIG;
         request->target.container = spec->container;
         request->target.attempt = spec->attempt;
@@ -352,9 +353,12 @@ static int fill_launch(const struct container_spec *spec, struct launcher_reques
         memcpy(launch->groups, spec->groups, sizeof(launch->groups));
         launch->read_only_root = spec->read_only_root;
         launch->limits = spec->limits;
+        launch->etc_size = spec->etc_size;
+        memcpy(launch->etc, spec->etc, spec->etc_size);
         launch->mount_count = spec->mount_count;
         for (uint32_t i = 0; r == 0 && i < spec->mount_count; i++) {
                 launch->mounts[i].read_only = spec->mounts[i].read_only;
+                launch->mounts[i].plain = spec->mounts[i].plain;
                 r = copy_text(launch->mounts[i].target, spec->mounts[i].target, RUNTIME_PATH);
         }
         return r;

@@ -21,6 +21,7 @@ static const char *const stage_names[LAUNCHER_STAGES] = {
         [LAUNCHER_STAGE_PROC] = "mounting /proc and /sys",
         [LAUNCHER_STAGE_DEV] = "mounting /dev",
         [LAUNCHER_STAGE_PIVOT] = "entering the root file system",
+        [LAUNCHER_STAGE_ETC] = "writing its files in /etc",
         [LAUNCHER_STAGE_VOLUME] = "taking a volume",
         [LAUNCHER_STAGE_TARGET] = "mounting a volume",
         [LAUNCHER_STAGE_PRIVILEGE] = "dropping privileges",
@@ -90,9 +91,13 @@ static bool is_launch(const struct launcher_launch *launch, size_t fd_count)
                         return false;
         }
         for (uint32_t i = 0; i < launch->mount_count; i++) {
-                if (!is_target(launch->mounts[i].target) || launch->mounts[i].read_only > 1)
+                if (!is_target(launch->mounts[i].target) || launch->mounts[i].read_only > 1 ||
+                    launch->mounts[i].plain > 1)
                         return false;
         }
+        if (launch->etc_size > RUNTIME_ETC ||
+            (launch->etc_size > 0 && launch->etc[launch->etc_size - 1] != '\0'))
+                return false;
         const struct container_limits *limits = &launch->limits;
         return limits->cpu_milli <= 1024 * 1000 && limits->cpu_weight_milli <= 1024 * 1000 &&
                limits->memory <= (uint64_t)INT64_MAX && limits->storage <= (uint64_t)INT64_MAX &&

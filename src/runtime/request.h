@@ -41,7 +41,7 @@ enum launcher_operation {
 
 struct launcher_mount {
         char target[RUNTIME_PATH];
-        uint32_t read_only;
+        uint32_t read_only, plain;
 };
 
 /* What the launcher needs of a container_spec. */
@@ -53,6 +53,8 @@ struct launcher_launch {
         struct container_limits limits;
         uint32_t mount_count;
         struct launcher_mount mounts[LIMIT_MOUNTS];
+        uint32_t etc_size;
+        char etc[RUNTIME_ETC];
 };
 
 struct launcher_request {
@@ -90,6 +92,7 @@ enum launcher_stage {
         LAUNCHER_STAGE_PROC,
         LAUNCHER_STAGE_DEV,
         LAUNCHER_STAGE_PIVOT,
+        LAUNCHER_STAGE_ETC,
         LAUNCHER_STAGE_VOLUME,
         LAUNCHER_STAGE_TARGET,
         LAUNCHER_STAGE_PRIVILEGE,

@@ -303,7 +303,7 @@ int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONT
 
 /* On disk the node's user is a container's root, and the first range of ids all its others: so a
  * volume outlives the slot of the sandbox that wrote it. */
-int rootfs_prepare_volumes(struct launcher *launcher, struct sandbox *sandbox)
+static int map_volumes(struct launcher *launcher, struct sandbox *sandbox)
 {
         uint32_t base = sandbox_id_base(launcher, sandbox);
         const struct id_range users[] = { { launcher->config.node_user, base, 1 },
@@ -318,16 +318,19 @@ int rootfs_prepare_volumes(struct launcher *launcher, struct sandbox *sandbox)
 }
 
 /* In the host's mount namespace, where the descriptor comes from. */
-static int clone_volume(struct sandbox *sandbox, int fd, bool is_read_only, int *ret_tree)
+static int clone_volume(struct sandbox *sandbox, int fd, const struct launcher_mount *mount,
+                        int *ret_tree)
 {
-        struct mount_attr set = { .attr_set =
-                                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP,
-                                  .propagation = MS_PRIVATE,
-                                  .userns_fd = (unsigned)sandbox->volume_users };
+        struct mount_attr set = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                                  .propagation = MS_PRIVATE };
         struct statfs info;
 
-        if (is_read_only)
+        if (mount->read_only)
                 set.attr_set |= MOUNT_ATTR_RDONLY;
+        if (!mount->plain) {
+                set.attr_set |= MOUNT_ATTR_IDMAP;
+                set.userns_fd = (unsigned)sandbox->volume_users;
+        }
         _cleanup_close_ int tree =
                 open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         if (tree < 0)
@@ -362,11 +365,14 @@ int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
                          const struct launcher_launch *launch, int *fds, uint32_t *ret_index)
 {
         uint32_t index = 0;
-        int r;
+        int r = 0;
 
         if (launch->mount_count == 0)
                 return 0;
-        r = rootfs_prepare_volumes(launcher, sandbox);
+        for (uint32_t i = 0; r == 0 && i < launch->mount_count; i++) {
+                if (!launch->mounts[i].plain)
+                        r = map_volumes(launcher, sandbox);
+        }
         if (r == 0)
                 r = namespace_enter_mount(launcher->host_mount);
         if (r < 0)
@@ -375,8 +381,7 @@ int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
                 int tree = -1;
                 r = check_volume(fds[index]);
                 if (r == 0)
-                        r = clone_volume(sandbox, fds[index], launch->mounts[index].read_only,
-                                         &tree);
+                        r = clone_volume(sandbox, fds[index], &launch->mounts[index], &tree);
                 if (r == 0) {
                         close(fds[index]);
                         fds[index] = tree;

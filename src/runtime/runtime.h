@@ -25,6 +25,7 @@ enum {
         RUNTIME_PATH = 256,    /* with NUL */
         RUNTIME_GROUPS = 32,   /* supplementary groups */
         RUNTIME_REASON = 160,  /* a sentence, with NUL */
+        RUNTIME_ETC = 8192,    /* bytes of a container's files in /etc, with their NULs */
 };
 
 struct sandbox_spec {
@@ -47,6 +48,7 @@ struct container_mount {
                                     */
         char target[RUNTIME_PATH]; /* absolute, inside the container; made if absent */
         bool read_only;
+        bool plain; /* a file that all may use as they shall: it belongs to nobody in there */
 };
 
 struct container_spec {
@@ -58,8 +60,12 @@ struct container_spec {
         uint32_t group_count;
         bool read_only_root;
         struct container_limits limits;
-        struct container_mount mounts[LIMIT_MOUNTS]; /* in this order; /etc/hosts and alike too */
+        struct container_mount mounts[LIMIT_MOUNTS]; /* in this order */
         uint32_t mount_count;
+        /* Texts of /etc/hosts, /etc/hostname and /etc/resolv.conf, each with its NUL. They become
+         * files of the container's own, beneath its mounts. */
+        char etc[RUNTIME_ETC];
+        uint32_t etc_size; /* 0: none */
 };
 
 struct container_key {

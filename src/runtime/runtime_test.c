@@ -306,6 +306,29 @@ static void users_and_groups_are_the_containers(void **state)
         assert_run(bed, &key, "su -c true", 1, NULL);
 }
 
+/* Also where the root is read-only, and beneath what is mounted there. */
+static void files_in_etc_are_the_containers_own(void **state)
+{
+        static const char texts[] = "10.0.0.1\tone\n\0one\n\0nameserver 10.0.0.2\n";
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0), other = testbed_key("one", 1);
+
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        memcpy(spec.etc, texts, sizeof(texts));
+        spec.etc_size = sizeof(texts);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "cat /etc/hosts /etc/hostname /etc/resolv.conf", 0,
+                   "10.0.0.1\tone\none\nnameserver 10.0.0.2\n");
+        assert_run(bed, &key, "stat -c %U:%a /etc /etc/hosts; echo x > /etc/hosts; cat /etc/hosts",
+                   0, "root:755\nroot:644\nx\n");
+        spec.container = 1;
+        spec.read_only_root = true;
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &other, "cat /etc/hosts", 0, "10.0.0.1\tone\n");
+        assert_run(bed, &other, "echo x 2>/dev/null > /etc/hosts", 2, NULL);
+}
+
 static void a_read_only_root_is_read_only(void **state)
 {
         struct testbed *bed = *state;
@@ -914,7 +937,7 @@ static void the_skeleton_may_stand_on_disk(void **state)
         assert_int_equal(runtime_recover(bed.runtime, &call), 0);
         testbed_dispatch_until(&bed, &bed.found_end);
         assert_int_equal(count_lines(list), 2);
-        assert_run(&bed, &key, "cat /etc/hosts", 0, "127.0.0.1 localhost\n");
+        assert_run(&bed, &key, "cat /etc/shells", 0, "/bin/sh\n/bin/bash\n");
         assert_int_equal(testbed_destroy(&bed, "one"), 0);
         testbed_launcher_end(&bed, SIGTERM);
         testbed_launcher_start(&bed);
@@ -967,6 +990,9 @@ static void requests_that_make_no_sense_are_refused(void **state)
                 { "mounts", offsetof(struct launcher_request, launch.mount_count), 25 },
                 { "mounts without descriptors",
                   offsetof(struct launcher_request, launch.mount_count), 1 },
+                { "too much for /etc", offsetof(struct launcher_request, launch.etc_size), 8193 },
+                { "an /etc file without end", offsetof(struct launcher_request, launch.etc[3]),
+                  'x' },
                 { "id with a slash", offsetof(struct launcher_request, target.sandbox),
                   '.' | '.' << 8 | '/' << 16 },
                 { "no id", offsetof(struct launcher_request, target.sandbox), 0 },
@@ -982,6 +1008,7 @@ static void requests_that_make_no_sense_are_refused(void **state)
                                                     .operation = LAUNCHER_LAUNCH };
                 memcpy(request.target.sandbox, "one", 4);
                 request.launch.group_count = 1;
+                request.launch.etc_size = 4;
                 if (i == ARRAY_SIZE(cases)) {
                         assert_int_equal(launcher_request_check(&request, sizeof(request), 2), 0);
                         assert_int_equal(launcher_request_check(&request, sizeof(request) - 1, 2),
@@ -1052,6 +1079,7 @@ int main(int argc, char **argv)
                 WITH_BED(the_host_is_out_of_sight),
                 WITH_BED(nothing_is_beneath_the_root),
                 WITH_BED(users_and_groups_are_the_containers),
+                WITH_BED(files_in_etc_are_the_containers_own),
                 WITH_BED(a_read_only_root_is_read_only),
                 WITH_BED(memory_is_limited),
                 WITH_BED(cpu_is_limited),

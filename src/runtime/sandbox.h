@@ -178,9 +178,6 @@ int state_adopt(struct launcher *launcher, struct error *error);
 
 /* Detached mounts for a new container's root, its ids mapped to the sandbox's. */
 int rootfs_clone(struct launcher *launcher, int users, int ret_trees[static CONTAINER_TREES]);
-/* What mounting volumes takes and does not depend on them; done by rootfs_clone_volumes() if not
- * before. */
-int rootfs_prepare_volumes(struct launcher *launcher, struct sandbox *sandbox);
 /* Detached mounts of the volumes, whose descriptors they replace. */
 int rootfs_clone_volumes(struct launcher *launcher, struct sandbox *sandbox,
                          const struct launcher_launch *launch, int *fds, uint32_t *ret_index);

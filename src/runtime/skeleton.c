@@ -50,9 +50,6 @@ static const struct {
                        "agent:x:1000:\nnogroup:x:65534:\n" },
         { "etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"
                                "networks: files\nprotocols: files\nservices: files\n" },
-        { "etc/hosts", "127.0.0.1 localhost\n" },
-        { "etc/hostname", "localhost\n" },
-        { "etc/resolv.conf", "" },
         { "etc/shells", "/bin/sh\n/bin/bash\n" },
         { "etc/host.conf", "multi on\n" },
 };

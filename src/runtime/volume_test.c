@@ -97,6 +97,34 @@ static void volumes_are_shared_and_outlive_containers(void **state)
         assert_run(bed, &key, "ls -A /data/deep/down", 0, "");
 }
 
+/* As the file for termination messages: what its mode allows everybody is allowed, and no more. */
+static void plain_files_belong_to_nobody(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_spec spec = testbed_spec("one", 0);
+        struct container_key key = testbed_key("one", 0);
+        char path[200];
+
+        write_volume_file(bed, "message", "");
+        write_volume_file(bed, "program", "#!/bin/sh\necho ran\n");
+        snprintf(path, sizeof(path), "%s/message", bed->volumes);
+        assert_int_equal(chmod(path, 0666), 0);
+        snprintf(path, sizeof(path), "%s/program", bed->volumes);
+        assert_int_equal(chmod(path, 0755), 0);
+        add_mount(&spec, "message", "/dev/termination-log", false);
+        add_mount(&spec, "program", "/app/bin/program", true);
+        spec.mounts[0].plain = spec.mounts[1].plain = true;
+        spec.user = spec.group = 1000;
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+        assert_int_equal(testbed_launch(bed, &spec), 0);
+        assert_run(bed, &key, "/app/bin/program; echo done > /dev/termination-log", 0, "ran\n");
+        assert_run(bed, &key, "stat -c %u:%a /dev/termination-log", 0, "65534:666\n");
+        assert_run(bed, &key, "chmod 600 /dev/termination-log 2>/dev/null", 1, "");
+        assert_run(bed, &key, "echo x 2>/dev/null > /app/bin/program", 2, "");
+        snprintf(path, sizeof(path), "grep -c done %s/message", bed->volumes);
+        assert_int_equal(count_lines(path), 1);
+}
+
 static void volumes_in_memory_are_bounded_and_go_with_their_folder(void **state)
 {
         struct testbed *bed = *state;
@@ -224,6 +252,7 @@ int main(int argc, char **argv)
 #define WITH_BED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 WITH_BED(volumes_are_shared_and_outlive_containers),
+                WITH_BED(plain_files_belong_to_nobody),
                 WITH_BED(volumes_in_memory_are_bounded_and_go_with_their_folder),
                 WITH_BED(volumes_are_measured),
                 WITH_BED(bad_volumes_are_refused),
