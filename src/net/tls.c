@@ -166,7 +166,10 @@ static void fail(struct tls_stream *t)
         const char *text = ERR_reason_error_string(code);
 
         if (t->context->verifies && verdict != X509_V_OK)
-                text = X509_verify_cert_error_string(verdict);
+                text = t->context->has_no_authorities
+                               ? "there are no certificate authorities here: install "
+                                 "ca-certificates, or let SSL_CERT_FILE name a file of them"
+                               : X509_verify_cert_error_string(verdict);
         if (t->spoke_http)
                 text = "the server speaks HTTP, not HTTPS: is the port right?";
         note_error(t, text ? text : "protocol error");

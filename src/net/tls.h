@@ -36,7 +36,7 @@ int tls_server_reload(struct tls_context *context, struct str certificate, struc
                       struct str client_ca, struct error *error);
 
 struct tls_client_options {
-        struct str ca;          /* PEM of those to trust; empty: the system's */
+        struct str ca;          /* PEM of those to trust; empty: the system's, or SSL_CERT_FILE's */
         struct str certificate; /* PEM; empty: none */
         struct str key;
         bool insecure; /* no verification at all */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/tls_context.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const unsigned char protocols_http2[] = "\x02h2\x08http/1.1";
 static const unsigned char protocols_http1[] = "\x08http/1.1";
@@ -228,6 +230,31 @@ int tls_server_reload(struct tls_context *context, struct str certificate, struc
         return 0;
 }
 
+static const char *path_of(const char *variable, const char *otherwise)
+{
+        const char *set = getenv(variable);
+
+        return set && set[0] ? set : otherwise;
+}
+
+/* OpenSSL says nothing of a bundle that is not there, as in an image without that package. */
+static bool has_system_authorities(void)
+{
+        struct dirent *entry;
+        bool found = false;
+
+        if (access(path_of(X509_get_default_cert_file_env(), X509_get_default_cert_file()), R_OK) ==
+            0)
+                return true;
+        DIR *folder =
+                opendir(path_of(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()));
+        while (folder && !found && (entry = readdir(folder)))
+                found = entry->d_name[0] != '.';
+        if (folder)
+                closedir(folder);
+        return found;
+}
+
 int tls_client_new(const struct tls_client_options *options, struct error *error,
                    struct tls_context **ret_context)
 {
@@ -247,6 +274,7 @@ int tls_client_new(const struct tls_client_options *options, struct error *error
                         r = trust(context->ssl, options->ca, false, error);
                 else if (SSL_CTX_set_default_verify_paths(context->ssl) != 1)
                         r = ssl_error(error, "The system's certificate authorities");
+                context->has_no_authorities = options->ca.length == 0 && !has_system_authorities();
         }
         if (r == 0 && options->certificate.length > 0) {
                 r = use_chain(context->ssl, options->certificate, error);

@@ -14,6 +14,7 @@ struct tls_context {
         BIO_METHOD *bio;
         bool is_server;
         bool verifies;
+        bool has_no_authorities; /* the system's were to be trusted, and there are none */
         char last_error[256];
 
         /* Kept for tls_server_reload(). */

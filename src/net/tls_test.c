@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fd.h"
+#include "base/test_folder.h"
 #include "net/test_certificates.h"
 #include "net/test_end.h"
 #include "net/tls.h"
@@ -141,6 +145,45 @@ static void names_and_authorities_are_verified(void **state)
         connect_to(&f, STR_EMPTY);
         test_run_until(&f.t, f.client.opened);
         tear_down(&f);
+}
+
+static void the_systems_authorities_are_asked_for_or_missed(void **state)
+{
+        struct test_folder folder;
+        char path[64], nothing[64];
+        struct fixture f;
+
+        (void)state;
+        test_folder_make(&folder);
+        snprintf(path, sizeof(path), "%s/bundle", folder.path);
+        snprintf(nothing, sizeof(nothing), "%s/nothing", folder.path);
+        set_up(&f, TLS_CLIENT_OFF, false, false);
+        setenv("SSL_CERT_DIR", nothing, 1);
+        for (int known = 0; known < 3; known++) {
+                struct test_certificates other;
+
+                test_certificates_set_up(&other);
+                /* None, those of others, the right one. */
+                struct str pem = ca_certificate(known == 2 ? f.certificates.ca : other.ca);
+                setenv("SSL_CERT_FILE", known ? path : nothing, 1);
+                assert_int_equal(file_write_atomic(AT_FDCWD, path, pem, 0600), 0);
+                test_certificates_tear_down(&other);
+                tls_context_free(f.client_context);
+                assert_int_equal(
+                        tls_client_new(&(struct tls_client_options){}, NULL, &f.client_context), 0);
+                connect_to(&f, STR("localhost"));
+                test_run_until(&f.t, f.client.opened || f.client.closed);
+                assert_int_equal(f.client.opened, known == 2);
+                struct str said = tls_context_last_error(f.client_context);
+                const char *way_out = strstr(said.data, "SSL_CERT_FILE");
+                assert_int_equal(way_out != NULL, known == 0);
+                if (known < 2)
+                        f.client = (struct test_end){};
+        }
+        unsetenv("SSL_CERT_FILE");
+        unsetenv("SSL_CERT_DIR");
+        tear_down(&f);
+        test_folder_remove(&folder);
 }
 
 static void client_certificates_name_the_client(void **state)
@@ -294,6 +337,7 @@ int main(void)
                 cmocka_unit_test(bytes_travel_encrypted),
                 cmocka_unit_test(large_transfers_obey_the_reader),
                 cmocka_unit_test(names_and_authorities_are_verified),
+                cmocka_unit_test(the_systems_authorities_are_asked_for_or_missed),
                 cmocka_unit_test(client_certificates_name_the_client),
                 cmocka_unit_test(another_authoritys_client_is_refused),
                 cmocka_unit_test(protocols_are_agreed_on),

@@ -108,6 +108,8 @@ def test_router_with_tls_and_tokens():
 def test_the_image_fits():
     text = (ROOT / "deploy/Containerfile").read_text(encoding="utf-8")
     assert 'ENTRYPOINT ["/usr/bin/cay"]' in text and "USER 65532:65532" in text
+    bundle = re.search(r"^ENV SSL_CERT_FILE=(\S+)$", text, re.MULTILINE)[1]
+    assert f"COPY --from=build {bundle} {bundle}\n" in text, text
     chart = yaml.safe_load((MAKE.CHART / "Chart.yaml").read_text(encoding="utf-8"))
     version = re.search(r"version: '([\d.]+)'", (ROOT / "meson.build").read_text(encoding="utf-8"))
     same((version[1], version[1]), (chart["version"], chart["appVersion"]))
@@ -128,7 +130,20 @@ def test_traces():
     assert "--enable-tracing" in controller["args"], controller
     same([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
          controller["env"])
+    assert "volumeMounts" not in controller, controller
     assert "env" not in container(objects, "sandbox-router")
+
+
+def test_authorities_of_ones_own():
+    values = {"controller__volumes[0]__name": "ca", "controller__volumes[0]__configMap__name": "ca",
+              "controller__volumeMounts[0]__name": "ca",
+              "controller__volumeMounts[0]__mountPath": "/etc/cay-ca",
+              "controller__env[0]__name": "SSL_CERT_FILE",
+              "controller__env[0]__value": "/etc/cay-ca/ca.crt"}
+    objects = render(crds="none", **values)
+    pod = named(objects, "Deployment", "agent-sandbox-controller")["spec"]["template"]["spec"]
+    same([{"name": "ca", "configMap": {"name": "ca"}}], pod["volumes"])
+    same([{"name": "ca", "mountPath": "/etc/cay-ca"}], pod["containers"][0]["volumeMounts"])
 
 
 def test_an_image_by_digest():
