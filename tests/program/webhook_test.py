@@ -363,7 +363,9 @@ def test_a_wrong_address_is_complained_of_once_and_corrected(plane):
     config = json.loads(pathlib.Path(plane.controller_kubeconfig).read_text(encoding="utf-8"))
     cluster, path = config["clusters"][0]["cluster"], plane.folder / "corrected"
     right = cluster["server"]
-    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    handler = type("Silent", (http.server.BaseHTTPRequestHandler,),
+                   {"log_message": lambda *_: None})
+    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=plain.serve_forever, args=(0.05,), daemon=True).start()
 
     def write(server):
