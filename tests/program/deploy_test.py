@@ -266,6 +266,17 @@ def test_helm_installs_it_in_a_namespace_of_any_name(plane):
     plane.kubectl("create", "-f", "-", stdin=json.dumps({
         "apiVersion": "agents.x-k8s.io/v1beta1", "kind": "Sandbox", "metadata": {"name": "kept"},
         "spec": {"podTemplate": TEMPLATE["podTemplate"]}}))
+    for release, namespace in (("second", "boxes"), ("second", "others"), ("cay", "others")):
+        for part in ("router.enabled=false", "controller.enabled=false"):
+            try:
+                helm(plane, "install", release, CHART, "-n", namespace, "--create-namespace", "--set",
+                     f"crds=none,{part}")
+            except AssertionError as error:
+                told = "is in this cluster already, of the release cay in the namespace boxes"
+                assert told in str(error), error
+            else:
+                raise AssertionError(f"{release} was installed in {namespace}, too")
+    helm(plane, "upgrade", "cay", CHART, "-n", "boxes", "--reset-values")
     helm(plane, "uninstall", "cay", "-n", "boxes", "--wait")
     same("", plane.kubectl("get", "deployments,services,serviceaccounts,networkpolicies,pdb", "-n",
                            "boxes", "-l", "app.kubernetes.io/part-of=agent-sandbox", "-o", "name"))

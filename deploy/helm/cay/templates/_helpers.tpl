@@ -14,6 +14,21 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
+{{/*
+Fails if another release has brought what .name names, which is one for the whole cluster. Without a
+cluster, as in `helm template`, nothing is known.
+*/}}
+{{- define "cay.once" -}}
+{{- $role := lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" .name }}
+{{- $owner := dig "metadata" "annotations" dict $role }}
+{{- $release := index $owner "meta.helm.sh/release-name" | default "" }}
+{{- $namespace := index $owner "meta.helm.sh/release-namespace" | default "" }}
+{{- $ours := and (eq $release .root.Release.Name) (eq $namespace .root.Release.Namespace) }}
+{{- if and $release (not $ours) }}
+{{- fail (printf "%s is in this cluster already, of the release %s in the namespace %s, and two would fight over the same objects: upgrade that one, or uninstall it first" .name $release $namespace) }}
+{{- end }}
+{{- end }}
+
 {{/* What the admission of `restricted` wants, and a root file system that nobody writes to. */}}
 {{- define "cay.podSecurity" -}}
 runAsNonRoot: true
