@@ -11,6 +11,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import sys
@@ -240,6 +241,38 @@ def test_deleting_leaves_nothing(plane):
     for kind in ("clusterroles", "clusterrolebindings"):
         same([], [name for name in plane.kubectl("get", kind, "-o", "name").split("\n")
                   if "agent-sandbox" in name or "sandbox-router" in name])
+
+
+def test_the_monitors_are_what_prometheus_operator_takes(plane):
+    """By a CRD of our own: its schema says of the fields that we use what the operator's says."""
+    plane.kubectl("apply", "-f", ROOT / "tests/lib/servicemonitors.yaml")
+    monitors = f"/apis/monitoring.coreos.com/v1/namespaces/{SYSTEM}/servicemonitors"
+    wait_for(lambda: plane.api().get(monitors)[0] == 200, 30, "ServiceMonitors to be served")
+    plane.kubectl("create", "namespace", SYSTEM)
+    strictly = ("apply", "--server-side", "--validate=strict", "-f")
+    text = (ROOT / "deploy/servicemonitor.yaml").read_text(encoding="utf-8")
+    of_chart = load_tool("make-manifests").documents({
+        "serviceMonitor.enabled": "true", "serviceMonitor.interval": "1m",
+        "serviceMonitor.labels.release": "prometheus", "crds": "none"}, SYSTEM)
+    of_chart = "---\n".join(each for each in of_chart if "kind: ServiceMonitor" in each)
+    for documents, interval in ((text, "30s"), (of_chart, "1m")):
+        plane.kubectl(*strictly, "-", stdin=documents)
+        found = plane.api().get(monitors)[1]["items"]
+        same({"agent-sandbox-controller", "sandbox-router"},
+             {each["metadata"]["name"] for each in found})
+        same([[{"port": "metrics", "path": "/metrics", "interval": interval}]] * 2,
+             [each["spec"]["endpoints"] for each in found])
+    for wrong, told in ((text.replace("interval:", "intervals:"), "spec.endpoints[0].intervals"),
+                        (text.replace("30s", "30 s"), "should match"),
+                        (re.sub(r"  endpoints:\n.*\n", "", text), "spec.endpoints: Required value")):
+        try:
+            plane.kubectl(*strictly, "-", stdin=wrong)
+        except AssertionError as error:
+            assert told in str(error), error
+        else:
+            raise AssertionError(f"taken: {told}")
+    plane.kubectl("delete", "namespace", SYSTEM)
+    plane.kubectl("delete", "crd", "servicemonitors.monitoring.coreos.com")
 
 
 def helm(plane, *arguments):
