@@ -4,7 +4,10 @@
 
 import pathlib
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 
 import yaml
 
@@ -103,6 +106,24 @@ def test_router_with_tls_and_tokens():
     assert ("ClusterRole", "sandbox-router-tokenreview") not in kinds(objects)
     objects = render(crds="none", router__authz__mode="tokenreview")
     assert ("ClusterRoleBinding", "sandbox-router-tokenreview") in kinds(objects)
+
+
+def test_the_image_has_all_that_its_build_reads():
+    build = (ROOT / "deploy/Containerfile").read_text(encoding="utf-8").split("\nFROM ")[1]
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "source"
+        for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE):
+            *names, to = line.split()
+            for name in names:
+                into = source / (f"{to}{name}" if to.endswith("/") else to)
+                into.parent.mkdir(parents=True, exist_ok=True)
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, into)
+                else:
+                    shutil.copy(ROOT / name, into)
+        done = subprocess.run(["meson", "setup", "-Droles=controller,router", "build"], cwd=source,
+                              text=True, capture_output=True, check=False)
+        same((0, ""), (done.returncode, done.stdout[-500:] if done.returncode else ""))
 
 
 def test_the_image_fits():
