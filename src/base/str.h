@@ -29,7 +29,8 @@ static inline struct str str_from(const char *text)
 static inline struct str str_slice(struct str s, size_t from, size_t to)
 {
         assert(from <= to && to <= s.length);
-        return (struct str){ s.data + from, to - from };
+        /* Of the empty one, whose data may be NULL, there is nothing to step over. */
+        return (struct str){ from > 0 ? s.data + from : s.data, to - from };
 }
 
 static inline bool str_equal(struct str a, struct str b)

@@ -795,7 +795,7 @@ static void rewrite_value(const struct parser *p, uint32_t at, struct buffer *ou
 static int parser_init(struct parser *p, struct str text)
 {
         p->start = p->at = text.data;
-        p->end = text.data + text.length;
+        p->end = text.length > 0 ? text.data + text.length : text.data;
         p->text_capacity = text.length + 1;
         p->text = malloc(p->text_capacity);
         p->slot_capacity = (uint32_t)(text.length / 6 + 16);

@@ -111,7 +111,7 @@ static int append_value(struct buffer *out, struct str value)
                         r = buffer_append_char(out, c == '\n' ? 'n' : c);
                 done = i + 1;
         }
-        return r < 0 ? r : buffer_append(out, value.data + done, value.length - done);
+        return r < 0 ? r : buffer_append_str(out, str_slice(value, done, value.length));
 }
 
 static int append_labels(const struct metric_family *family, const struct str *values,
