@@ -460,7 +460,7 @@ static void wait_for_room(uint64_t seed, uint64_t pause_ns)
                "{'metadata':{'name':'late','namespace':'n'},'spec':{'containers':[{'resources':{"
                "'limits':{'memory':'2Gi'}}}]}}");
         world_pass(&world, 3 * SECOND);
-        /* 4 GiB four times over hold the first; the second waits and says why. */
+        /* 16 GiB hold the first; the second waits and says why. */
         assert_true(is_true(&world, &kind_pod, "big", "Ready"));
         assert_false(is_true(&world, &kind_pod, "late", "PodScheduled"));
         assert_int_equal(

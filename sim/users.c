@@ -263,8 +263,8 @@ void users_prepare(struct world *world)
         done(api_create(
                 world->api, &kind_node,
                 STR("{\"metadata\":{\"name\":\"node\"},\"status\":{\"conditions\":[{\"type\":"
-                    "\"Ready\",\"status\":\"True\"}],\"allocatable\":{\"cpu\":\"2\",\"memory\":"
-                    "\"4Gi\",\"pods\":\"1000\"}}}")));
+                    "\"Ready\",\"status\":\"True\"}],\"allocatable\":{\"cpu\":\"100\",\"memory\":"
+                    "\"16Gi\",\"pods\":\"1000\"}}}")));
 }
 
 void users_begin(struct world *world)

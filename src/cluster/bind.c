@@ -31,15 +31,13 @@ struct binding {
 
 static void measure(struct binding *binding)
 {
-        const struct cluster_options *options = &binding->context->options;
-
         cache_for_each(it, binding->seen->cache, &kind_node, STR_EMPTY)
         {
                 const struct node *node = it.entry->typed;
                 struct room room = {
                         .node = it.entry,
-                        .cpu_milli = node->cpu_milli * (int64_t)options->cpu_overcommit,
-                        .memory = node->memory * (int64_t)options->memory_overcommit,
+                        .cpu_milli = node->cpu_milli,
+                        .memory = node->memory,
                         .pods = node->pods,
                 };
 

@@ -217,10 +217,6 @@ static const struct controller controllers[] = {
 
 static void fill_options(struct cluster_options *options)
 {
-        if (options->cpu_overcommit == 0)
-                options->cpu_overcommit = 50;
-        if (options->memory_overcommit == 0)
-                options->memory_overcommit = 4;
         if (options->mirror_annotation.length == 0)
                 options->mirror_annotation = STR("cay.dev/mirror");
 }

@@ -10,8 +10,6 @@
  */
 
 struct cluster_options {
-        unsigned cpu_overcommit;    /* allocatable is multiplied by it; 0: 50 */
-        unsigned memory_overcommit; /* 0: 4 */
         struct str
                 ca_certificate; /* PEM, for the ConfigMap kube-root-ca.crt; empty: none is made */
         /* Workloads with this annotation stand for something that runs elsewhere: left alone. */

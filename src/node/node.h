@@ -8,8 +8,8 @@ struct runtime;
 struct runtime_events;
 
 enum {
-        NODE_OVERCOMMIT_CPU = 50,
-        NODE_OVERCOMMIT_MEMORY = 4,
+        NODE_OVERCOMMIT_CPU = 500,
+        NODE_OVERCOMMIT_MEMORY = 16,
         NODE_OVERCOMMIT_MOST = 1000,
 };
 

@@ -5,7 +5,7 @@
 Mutations that must fail here: supervisor.c reports no failing role (damaged data); machine.c's
 has_capabilities() always true (container); up.c without add_cure for -ENOSPC (full disk), without is_port(), name_node() copying the host's
 name; instance.c's is_foreign() always false; options_parse_alone() that is content with operands; check_overcommit() that lets 0 pass;
-find_late() that names the last role; node.c that opens its signals before its runtime.
+find_late() that names the last role; bind.c that multiplies what the Node offers; node.c that opens its signals before its runtime.
 """
 
 import glob
@@ -229,6 +229,24 @@ def test_doctor():
                            os.environ["CAY"], "doctor"], text=True, capture_output=True, check=False)
     assert done.returncode == 1 and "missing  root's capabilities" in done.stdout, done
     assert "--privileged" in done.stdout, done
+
+
+def test_the_node_has_the_room_that_it_says():
+    cpus = 2 * os.cpu_count()
+    with Instance(options=["--overcommit-cpu", "2"]) as instance:
+        api, pods = instance.api(), "/api/v1/namespaces/default/pods"
+
+        def scheduled(name):
+            conditions = api.get(f"{pods}/{name}")[1].get("status", {}).get("conditions", [])
+            return [each.get("reason", each["status"]) for each in conditions
+                    if each["type"] == "PodScheduled"]
+        for name, cpu in (("all", cpus), ("more", cpus + 1)):
+            api.create(pods, {
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+                "spec": {"containers": [{"name": "c", "image": "busybox:latest",
+                                         "resources": {"requests": {"cpu": str(cpu)}}}]}})
+        wait_for(lambda: scheduled("all") == ["True"], what="a Pod that takes all")
+        wait_for(lambda: scheduled("more") == ["Unschedulable"], what="one that wants more")
 
 
 def test_map_of_images():
