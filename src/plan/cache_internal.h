@@ -28,14 +28,15 @@ struct space {
 
 /* One object. */
 struct stored {
+        /* First what cache_peek() reads, which goes through thousands. */
+        struct space *space;
+        uint64_t digest;
         struct awake *awake;   /* NULL: at rest */
         struct packed *packed; /* NULL: not packed since it changed */
-        struct space *space;
         struct table_node by_name, by_uid;
         struct list of_kind;
         struct link *links;
         uint64_t list_round; /* the kind's list round in which it was last reported */
-        uint64_t digest;
         uint64_t version, seen_ns, owners_version; /* as in the entry */
 };
 

@@ -133,6 +133,9 @@ bool cache_peek(struct cache_iterator *iterator)
                 else
                         stored = list_entry(iterator->next, struct stored, of_kind);
                 iterator->next = iterator->next->next;
+                if (iterator->by_index && iterator->next != iterator->head)
+                        __builtin_prefetch(
+                                list_entry(iterator->next, struct link, in_bucket)->object);
                 if ((iterator->kind && stored->space->kind != iterator->kind) ||
                     (iterator->namespace.data && !stored_is_in(stored, iterator->namespace)))
                         continue;
