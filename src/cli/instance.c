@@ -144,6 +144,7 @@ static int copy_programs(const struct instance *instance, struct error *error)
 {
         static const struct private_program programs[] = { { "init", "init" },
                                                            { "sandboxd", "sandboxd" },
+                                                           { "socket-activate", "sandboxd" },
                                                            { "launcher", "runtime" } };
         char program[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
         ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);

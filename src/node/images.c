@@ -5,24 +5,26 @@
 
 enum { REFERENCE_MAX = 512, DIGEST_MAX = 128, TAG_MAX = 128, ALIASES_MAX = 4096 };
 
-#define SANDBOXD_PATH "/opt/cay/sandboxd"
-#define CAY_PATH      "/opt/cay/cay"
-#define PATH_ENV      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PROGRAMS "/opt/cay"
+#define CAY_PATH PROGRAMS "/cay"
+#define PATH_ENV "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 const char *const image_base_env[] = { PATH_ENV, NULL };
 
 /*
- * The names under which the guides build and load them. Both servers of the sandbox run in one
- * process: 8888 with /app as its folder, 8080 and 9090 with the same.
+ * The names under which the guides build and load them. All servers of the sandbox run in one
+ * process, which begins with the first connection: 8888 with /app as its folder, 8080 and 9090 with
+ * the same.
  */
 static const struct image builtins[] = {
         {
                 .name = "docker.io/library/python-runtime-sandbox:latest",
-                .argv = (const char *const[]){ SANDBOXD_PATH, "--root-dir", "/app", NULL },
+                .argv = (const char *const[]){ PROGRAMS "/socket-activate", "8888,8080,9090",
+                                               PROGRAMS "/sandboxd", "--root-dir", "/app", NULL },
                 .env = (const char *const[]){ PATH_ENV, "LANG=C.UTF-8", "HOME=/root",
                                               "SANDBOX_BASE_DIR=/app", "PYTHONUNBUFFERED=1", NULL },
                 .working_dir = "/app",
-                .files = (const struct image_file[]){ { "sandboxd", SANDBOXD_PATH } },
+                .files = (const struct image_file[]){ { "runtime", PROGRAMS } },
                 .file_count = 1,
         },
         {

@@ -17,7 +17,7 @@
 /*
  * Below the folder of volumes:
  *
- *     images/FILE              executables that images bring along
+ *     images/FILE              executables, or folders of them, that images bring along
  *     claims/VOLUME            persistent volumes
  *     pods/UID/message-I-N     termination message of container I's attempt N
  *     pods/UID/vol-NAME/       volumes; of objects as the kubelet writes them: ..data is a link to
@@ -118,7 +118,8 @@ static int copy_program(int images, const char *source, const char *name, struct
 int files_open(struct node *node, struct error *error)
 {
         const struct node_config *config = node->config;
-        _cleanup_close_ int data = -1, images = -1, other = -1;
+        static const char *const programs[] = { "sandboxd", "socket-activate" };
+        _cleanup_close_ int data = -1, images = -1, runtime = -1, other = -1;
         char path[PATH_MAX];
 
         if (mkdir(config->data_folder, 0700) < 0 && errno != EEXIST)
@@ -146,9 +147,17 @@ int files_open(struct node *node, struct error *error)
                                  strerror(-r));
         if (!config->libexec_folder)
                 return 0;
-        snprintf(path, sizeof(path), "%s/sandboxd", config->libexec_folder);
-        r = copy_program(images, path, "sandboxd", error);
-        return r < 0 ? r : copy_program(images, "/proc/self/exe", "cay", error);
+        r = make_folder(images, "runtime", 0755, &runtime);
+        if (r < 0)
+                return error_set(error, r, "cannot make folders in %s: %s", config->data_folder,
+                                 strerror(-r));
+        for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+                snprintf(path, sizeof(path), "%s/%s", config->libexec_folder, programs[i]);
+                r = copy_program(runtime, path, programs[i], error);
+                if (r < 0)
+                        return r;
+        }
+        return copy_program(images, "/proc/self/exe", "cay", error);
 }
 
 /* ---- volumes made of objects ---- */

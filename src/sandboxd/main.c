@@ -146,10 +146,25 @@ static int run(const struct sandboxd_options *options, struct error *error)
         return r;
 }
 
+/* How many listening sockets were handed over, sd_listen_fds(3); commands need not know. */
+static int count_inherited(void)
+{
+        const char *pid = getenv("LISTEN_PID"), *text = getenv("LISTEN_FDS");
+        uint64_t whose, count;
+        bool ours = pid && text && str_to_u64(str_from(pid), INT32_MAX, &whose) == 0 &&
+                    whose == (uint64_t)getpid() &&
+                    str_to_u64(str_from(text), INHERITED_MAX, &count) == 0;
+
+        unsetenv("LISTEN_PID");
+        unsetenv("LISTEN_FDS");
+        return ours ? (int)count : 0;
+}
+
 int main(int argc, char **argv)
 {
         struct settings settings = {
                 .server = {
+                        .inherited = count_inherited(),
                         .listen_host = "0.0.0.0",
                         .legacy_port = 8888,
                         .rest_port = 8080,

@@ -47,6 +47,20 @@ static struct str render_error(void *user, unsigned status, struct str reason, s
         return STR("application/json");
 }
 
+/* Of the sockets that were handed over the one that listens on the port; -1: none. */
+static int find_inherited(const struct sandboxd_options *options, int64_t port)
+{
+        struct net_address address;
+
+        for (int fd = INHERITED_FIRST; fd < INHERITED_FIRST + options->inherited; fd++) {
+                socklen_t length = sizeof(address.in6);
+                if (getsockname(fd, &address.generic, &length) == 0 &&
+                    net_address_port(&address) == port)
+                        return fd;
+        }
+        return -1;
+}
+
 /* Adds to `said` what is served where. */
 static int listen_on(struct sandboxd *sandboxd, int64_t port, enum api api, const char *name,
                      struct buffer *said, struct error *error)
@@ -67,7 +81,10 @@ static int listen_on(struct sandboxd *sandboxd, int64_t port, enum api api, cons
         if (r < 0)
                 return error_set(error, r, "--listen-host %s is no IP address",
                                  sandboxd->options->listen_host);
-        r = http_server_listen(sandboxd->server, &address, NULL, (int)api, error, &listener);
+        int fd = find_inherited(sandboxd->options, port);
+        r = fd >= 0 ? http_server_adopt(sandboxd->server, fd, NULL, (int)api, error, &listener)
+                    : http_server_listen(sandboxd->server, &address, NULL, (int)api, error,
+                                         &listener);
         if (r < 0)
                 return r;
         net_address_format(listener_address(listener), text);

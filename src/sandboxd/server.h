@@ -14,8 +14,12 @@
 
 enum { PORT_OFF = -1, PORT_ANY = 0 };
 
+/* Listening sockets that were handed over: from this descriptor on, at most so many. */
+enum { INHERITED_FIRST = 3, INHERITED_MAX = 8 };
+
 struct sandboxd_options {
         const char *listen_host;
+        int inherited; /* sockets: each is used for the API of its port, if there is one */
         int64_t legacy_port, rest_port, grpc_port; /* PORT_OFF, PORT_ANY or 1 … 65535 */
         const char *base_dir;                      /* of the legacy API */
         const char *root_dir;                      /* of the sandboxd API */

@@ -259,7 +259,7 @@ def attack_init_descriptors():
 
 
 def attack_processes_of_others():
-    known = ("init", "sandboxd", "sh", "python3", "sleep")
+    known = ("init", "sandboxd", "socket-activate", "sh", "python3", "sleep")
     others = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:

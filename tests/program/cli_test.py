@@ -147,10 +147,10 @@ def test_what_is_kept_is_used_by_its_name(instance, api):
     assert "box" in instance.run("ls").stdout
     done = instance.run("exec", "box", "--", "cat", "/tmp/file")
     assert done.stdout == "kept\n", done
-    assert "serving" in instance.run("logs", "box").stdout
+    assert "will serve" in instance.run("logs", "box").stdout
     assert len(instance.run("logs", "box", "--tail", "1").stdout.splitlines()) == 1
     following = start(instance, "logs", "-f", "box", stdout=subprocess.PIPE)
-    assert b"serving" in following.stdout.readline()
+    assert b"will serve" in following.stdout.readline()
     following.send_signal(signal.SIGINT)
     assert following.wait(10) == 130
     following.stdout.close()

@@ -67,7 +67,7 @@ def test_a_terminal(_):
 def test_logs(_):
     done = run(KUBECTL, "logs", NAME)
     same(0, done.returncode)
-    assert "serving the runtime API" in done.stdout, done.stdout
+    assert "will serve the ports 8888,8080,9090" in done.stdout, done.stdout
     one = run(KUBECTL, "logs", NAME, "--tail=1", "--timestamps").stdout.splitlines()
     same(1, len(one))
     assert re.match(r"\d{4}-\d\d-\d\dT\S+Z ", one[0]), one
@@ -114,7 +114,7 @@ def test_cay_ls(_):
 def test_cay_exec_and_logs(_):
     done = run(CAY, "exec", NAME, "--", "sh", "-c", "echo inside; exit 3")
     same((3, "inside\n"), (done.returncode, done.stdout))
-    assert "serving" in run(CAY, "logs", NAME).stdout
+    assert "will serve" in run(CAY, "logs", NAME).stdout
 
 
 def test_cay_run_is_one_command_in_a_fresh_sandbox(api):

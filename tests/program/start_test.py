@@ -157,8 +157,8 @@ def test_not_root():
 def test_full_disk():
     with Folder() as folder:
         os.mkdir(folder.data)
-        programs = [os.environ["CAY"], *(f"{os.path.dirname(os.environ['CAY'])}/src/{name}/{name}"
-                                         for name in ("init", "sandboxd"))]
+        programs = [os.environ["CAY"], *(f"{os.path.dirname(os.environ['CAY'])}/src/{name}" for name in
+                                         ("init/init", "sandboxd/sandboxd", "sandboxd/socket-activate"))]
         room = sum(-(-os.path.getsize(program) // 4096) * 4 for program in programs)
         for kilobytes in (1024, room + 24, room + 64, room + 200):
             script = f"mount -t tmpfs -o size={kilobytes}k none {folder.data} && exec \"$@\""
