@@ -8,7 +8,7 @@
  * Each client POSTs, waits for Ready=True, and goes on to the next. The clients share one watch and
  * keep their connections, made before the clock starts. With a pool it then waits until as many
  * members are ready as before, which it begins to watch only now: the refill's rate is taken from
- * the first POST to there. What was made stays.
+ * the first POST to there, and from the last claim's Ready. What was made stays.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +172,8 @@ static void print_result(struct burst *burst)
                 return;
         seconds = (double)(burst->whole - burst->first) / (double)NS_PER_SECOND;
         figure_print("refill", (double)burst->count / seconds, "/s");
+        seconds = (double)(burst->whole - burst->last) / (double)NS_PER_SECOND;
+        figure_print("refill_after", (double)burst->count / seconds, "/s");
 }
 
 int main(int argc, char **argv)

@@ -196,7 +196,7 @@ static int setup_controllers(void *user, struct controllers *set)
 {
         struct control *control = user;
         /* A plan is one piece of work for the loop here. */
-        const struct sandbox_options options = { .pool_batch = 16 };
+        const struct sandbox_options options = { .pool_batch = 16, .pool_coming = 128 };
         const struct cluster_options cluster = {
                 .ca_certificate = buffer_str(&control->authority),
         };

@@ -10,8 +10,9 @@
  */
 
 struct sandbox_options {
-        struct str cluster_domain;        /* empty: "cluster.local" */
-        unsigned pool_batch;              /* members made in one plan; 0: 300 */
+        struct str cluster_domain; /* empty: "cluster.local" */
+        unsigned pool_batch;       /* members made in one plan; 0: 300 */
+        unsigned pool_coming;      /* new members of a pool that start at a time; 0: any number */
         uint64_t pool_readiness_grace_ns; /* 0: 5 min; a member not Ready for longer is replaced */
         uint64_t pool_replenish_delay_ns; /* members are not made sooner after the last one left */
         double pool_refill_rate; /* members a second and pool, 1e-6 at least; 0: no limit */

@@ -452,6 +452,34 @@ static void refills_as_fast_as_it_may(void **state)
         }
 }
 
+static void starts_a_few_at_a_time(void **state)
+{
+        const struct sandbox_options options = { .pool_coming = 3 };
+        _cleanup_bed_ struct bed bed;
+
+        (void)state;
+        bed_begin_with(&bed, &options);
+        bed.now_ns -= 59 * NS_PER_SECOND; /* a second after the bed's objects were made */
+        put_template(&bed);
+        put_pool(&bed, ",'replicas':10");
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create Sandbox p-"), 3);
+        put_member(&bed, "ready", MEMBER);
+        put_member(&bed, "a", "'spec':{" BLUEPRINT "}");
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create Sandbox p-"), 2);
+        put_member(&bed, "b", "'spec':{" BLUEPRINT "}");
+        put_member(&bed, "c", "'spec':{" BLUEPRINT "}");
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create"), 0);
+        assert_true(bed.plan.come_back_ns > 0 &&
+                    bed.plan.come_back_ns <= bed.now_ns + 5 * NS_PER_SECOND);
+        /* Those that take too long do not keep others from being made. */
+        bed.now_ns += 5 * NS_PER_SECOND;
+        bed_plan(&bed, sandbox_warm_pool_plan, "p");
+        assert_int_equal(bed_count(&bed, "create Sandbox p-"), 3);
+}
+
 static void waits_before_it_replenishes(void **state)
 {
         const struct sandbox_options options = { .pool_replenish_delay_ns = 5 * NS_PER_SECOND };
@@ -1040,6 +1068,7 @@ int main(void)
                 cmocka_unit_test(keeps_what_upstreams_controller_made),
                 cmocka_unit_test(replaces_stuck_members_unless_there_is_no_room),
                 cmocka_unit_test(refills_as_fast_as_it_may),
+                cmocka_unit_test(starts_a_few_at_a_time),
                 cmocka_unit_test(waits_before_it_replenishes),
                 cmocka_unit_test(members_are_evictable_if_asked_for),
                 cmocka_unit_test(what_is_claimed_is_not_evictable),

@@ -30,6 +30,10 @@ enum {
 #define BURST_QUIET_NS (100 * NS_PER_MS)
 #define BURST_MOST_NS  (2 * NS_PER_SECOND)
 
+/* Where members that start at a time are limited, one that takes longer counts no more: it may
+ * never be Ready. */
+#define COMING_MOST_NS (5 * NS_PER_SECOND)
+
 /* A pass looks at every member. So that large pools do not keep the processor busy with the changes
  * of single ones, a pool rests this long for each member: some two hundred times what it costs. */
 #define REST_PER_MEMBER_NS UINT64_C(10000)
@@ -53,7 +57,7 @@ struct pool_pass {
         char template_ref_hash[NAME_HASH_SIZE], template_hash[BLUEPRINT_HASH_SIZE];
         uint32_t template_digest; /* of both, as members' digests have it */
         struct member *members;
-        size_t count, active, leaving, ready;
+        size_t count, active, leaving, ready, coming;
         size_t removals;
         bool held; /* a member waits for room on the nodes */
 };
@@ -166,6 +170,8 @@ static void add_member(struct pool_pass *pass, struct cache_iterator *it)
         }
         pass->active++;
         pass->ready += member->ready;
+        pass->coming += !member->ready && (member->created_at * NS_PER_SECOND) + COMING_MOST_NS >
+                                                  pass->seen->now.realtime_ns;
 }
 
 static int find_members(struct pool_pass *pass)
@@ -390,13 +396,20 @@ static void plan_additions(struct pool_pass *pass, size_t wanted)
         uint64_t now = pass->seen->now.monotonic_ns, at_ns = not_before(pass);
         double rate = pass->context->options.pool_refill_rate;
         size_t missing = wanted - pass->active - pass->leaving;
+        size_t most = pass->context->options.pool_coming;
         size_t count;
 
         if (at_ns) {
                 plan_come_back(pass->plan, pass->seen->now.realtime_ns + (at_ns - now));
                 return;
         }
+        if (most > 0 && pass->coming >= most) {
+                plan_come_back(pass->plan, pass->seen->now.realtime_ns + COMING_MOST_NS);
+                return;
+        }
         count = MIN(next_part(pass, missing), batch_limit(pass));
+        if (most > 0)
+                count = MIN(count, most - pass->coming);
         if (rate > 0) {
                 count = MIN(count, rate < 1 ? (size_t)1 : (size_t)rate);
                 pass->plan->memory[NEXT_MEMBER] =
