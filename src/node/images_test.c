@@ -63,7 +63,8 @@ static void finds_the_built_in_ones(void **state)
         assert_string_equal(image->argv[0], "sh");
         assert_int_equal(images_find(&images, STR("python-runtime-sandbox:latest"), &image), 0);
         assert_string_equal(image->working_dir, "/app");
-        assert_string_equal(image->argv[0], image->files[0].target);
+        /* What is run is in the folder that it brings along. */
+        assert_true(str_starts_with(str_from(image->argv[0]), str_from(image->files[0].target)));
         assert_int_equal(images_find(&images, STR("sandbox-router:local"), &image), 0);
         assert_string_equal(image->argv[1], "router");
         assert_int_equal(images_find(&images, STR("sandbox-router"), &image), -ENOENT);
