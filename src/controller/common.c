@@ -13,6 +13,14 @@ bool controlled_by_kind(const struct object_meta *meta, const struct kind *kind,
         return true;
 }
 
+bool is_held_back(const struct view *seen, uint64_t creation_ns, uint64_t *ret_until_ns)
+{
+        uint64_t now_ns = seen->now.realtime_ns, until_ns = creation_ns + PROGRESS_HOLD_NS;
+
+        *ret_until_ns = until_ns;
+        return until_ns > now_ns && until_ns - now_ns <= PROGRESS_HOLD_NS;
+}
+
 bool controlled_by_uid(const struct cache_entry *entry, struct str uid)
 {
         return uid.length && str_equal(entry->controller, uid);

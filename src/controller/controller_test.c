@@ -860,6 +860,31 @@ static void mirrors_no_sandbox_that_is_being_written(void **state)
         assert_plan(&bed, "status SandboxClaim c", "SandboxNotReady");
 }
 
+/* While its Sandbox starts, but not by another clock, on which it will only be made. */
+static void tells_a_claim_not_of_every_step(void **state)
+{
+        static const struct {
+                int age_s;
+                bool told;
+        } cases[] = { { 1, false }, { 2, true }, { -1, true } };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_bed_ struct bed bed;
+
+                bed_begin(&bed);
+                bed.now_ns -= (uint64_t)(60 - cases[i].age_s) * NS_PER_SECOND;
+                put_claim(&bed, "",
+                          "'status':{'sandbox':{'name':'c'},'conditions':[{'type':'Ready',"
+                          "'status':'False','reason':'SandboxNotReady','observedGeneration':1}]}");
+                bed_put(&bed, &kind_sandbox, "c", OWNED_BY_CLAIM("c"),
+                        "'spec':{" BLUEPRINT "},'status':{'conditions':[{'type':'Ready','status':"
+                        "'False','reason':'DependenciesNotReady','message':'it starts'}]}");
+                bed_plan(&bed, sandbox_claim_plan, "c");
+                assert_int_equal(bed_count(&bed, "status SandboxClaim c"), cases[i].told);
+        }
+}
+
 static void judges_what_claims_ask_for(void **state)
 {
         static const struct {
@@ -1082,6 +1107,7 @@ int main(void)
                 cmocka_unit_test(gives_each_claim_its_own),
                 cmocka_unit_test(waits_for_a_member_that_is_being_written),
                 cmocka_unit_test(mirrors_no_sandbox_that_is_being_written),
+                cmocka_unit_test(tells_a_claim_not_of_every_step),
                 cmocka_unit_test(judges_what_claims_ask_for),
                 cmocka_unit_test(injects_what_is_allowed),
                 cmocka_unit_test(ends_after_its_time),

@@ -11,6 +11,10 @@
  * held back, so that a start costs two status writes, not five. */
 #define PROGRESS_HOLD_NS UINT64_C(2000000000)
 
+/* Whether that time is not over for what was made then, and when it will be. What was made in the
+ * future was made by another clock, and is not waited for. */
+bool is_held_back(const struct view *seen, uint64_t creation_ns, uint64_t *ret_until_ns);
+
 /* What every plan function here is given beside the cache. */
 struct sandbox_context {
         struct sandbox_options options;

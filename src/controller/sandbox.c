@@ -327,16 +327,11 @@ static bool may_wait(const struct pass *pass, const struct sandbox_status *statu
                      const struct condition_list *list, uint64_t *ret_until_ns)
 {
         if (is_coming(pass, list))
-                *ret_until_ns = pass->entry->meta.creation_ns + PROGRESS_HOLD_NS;
-        else if (pass->pod && same_condition(list, STR("Ready")) &&
-                 same_condition(list, STR("Suspended")) && same_condition(list, STR("Finished")) &&
-                 sandbox_status_ips_are(status, pass->sandbox->status))
-                *ret_until_ns = pass->pod->meta.creation_ns + PROGRESS_HOLD_NS;
-        else
-                return false;
-        /* What was made in the future was made by another clock, and would wait for long. */
-        return *ret_until_ns > pass->seen->now.realtime_ns &&
-               *ret_until_ns - pass->seen->now.realtime_ns <= PROGRESS_HOLD_NS;
+                return is_held_back(pass->seen, pass->entry->meta.creation_ns, ret_until_ns);
+        return pass->pod && same_condition(list, STR("Ready")) &&
+               same_condition(list, STR("Suspended")) && same_condition(list, STR("Finished")) &&
+               sandbox_status_ips_are(status, pass->sandbox->status) &&
+               is_held_back(pass->seen, pass->pod->meta.creation_ns, ret_until_ns);
 }
 
 static void patch_status(struct pass *pass, const struct sandbox_status *status,

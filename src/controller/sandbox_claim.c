@@ -186,15 +186,15 @@ static bool is_on_the_way(struct str status, struct str reason)
 /* While a Sandbox starts, the claim is not told of every step: it knows that it is on the way. */
 static bool may_wait(struct claim_pass *pass, const struct claim_status *wanted)
 {
-        uint64_t until_ns = pass->sandbox->meta.creation_ns + PROGRESS_HOLD_NS;
         struct condition ready;
+        uint64_t until_ns;
 
         if (!is_on_the_way(wanted->status, wanted->reason) ||
             !condition_find(pass->claim->conditions, STR("Ready"), &ready) ||
             !is_on_the_way(ready.status, ready.reason) ||
             ready.observed_generation != pass->entry->meta.generation ||
             !str_equal(pass->claim->sandbox_name, wanted->sandbox_name) ||
-            until_ns <= pass->seen->now.realtime_ns)
+            !is_held_back(pass->seen, pass->sandbox->meta.creation_ns, &until_ns))
                 return false;
         plan_come_back(pass->plan, until_ns);
         return true;
