@@ -6,7 +6,7 @@
 #include "base/protowire.h"
 #include "builtin/builtin.h"
 #include "client/fake_api.h"
-#include "client/reflector.h"
+#include "client/heard_test.h"
 #include "client/watch_decoder.h"
 
 static struct protobuf_fields *fields;
@@ -229,34 +229,6 @@ static void what_is_no_frame_is_refused(void **state _unused_)
 
 /* ---- the reflector ---- */
 
-struct heard {
-        struct buffer text;
-        enum kube_reflector_state state;
-        char message[128];
-};
-
-static void on_event(void *user, const struct kube_event *event)
-{
-        static const char marks[] = {
-                [KUBE_LIST_BEGIN] = '[', [KUBE_ADDED] = '+',    [KUBE_MODIFIED] = '~',
-                [KUBE_DELETED] = '-',    [KUBE_LIST_END] = ']', [KUBE_BOOKMARK] = '='
-        };
-        struct heard *heard = user;
-
-        assert_int_equal(buffer_printf(&heard->text, "%c%.*s%lu ", marks[event->type],
-                                       STR_FORMAT(event->name), event->resource_version),
-                         0);
-}
-
-static void on_state(void *user, enum kube_reflector_state state, struct str message)
-{
-        struct heard *heard = user;
-
-        heard->state = state;
-        if (message.length > 0)
-                snprintf(heard->message, sizeof(heard->message), "%.*s", STR_FORMAT(message));
-}
-
 #define FRAMES "application/vnd.kubernetes.protobuf;stream=watch"
 
 struct fixture {
@@ -281,8 +253,8 @@ static void begin(struct fixture *f, const struct fake_reply *replies, size_t co
                                                         .kind = kind,
                                                         .protobuf = true,
                                                         .tell_bookmarks = true,
-                                                        .handler = on_event,
-                                                        .on_state = on_state,
+                                                        .handler = heard_event,
+                                                        .on_state = heard_state,
                                                         .user = &f->heard };
         assert_int_equal(kube_reflector_new(&options, &f->reflector), 0);
         test_run_until(&f->api.t, f->api.held_count == 1);

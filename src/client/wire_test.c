@@ -6,7 +6,7 @@
 
 #include "client/executor.h"
 #include "client/fake_api.h"
-#include "client/reflector.h"
+#include "client/heard_test.h"
 
 static const struct kind things = { .group = STR("example.com"),
                                     .version = STR("v1"),
@@ -20,39 +20,6 @@ static const struct kind things = { .group = STR("example.com"),
         "\"}}"
 
 /* ---- the reflector ---- */
-
-struct heard {
-        struct buffer text;
-        enum kube_reflector_state state;
-        char message[128];
-};
-
-static void on_event(void *user, const struct kube_event *event)
-{
-        static const char marks[] = { [KUBE_LIST_BEGIN] = '[',
-                                      [KUBE_ADDED] = '+',
-                                      [KUBE_MODIFIED] = '~',
-                                      [KUBE_DELETED] = '-',
-                                      [KUBE_LIST_END] = ']' };
-        struct heard *heard = user;
-
-        assert_int_equal(buffer_printf(&heard->text, "%c%.*s%lu ", marks[event->type],
-                                       STR_FORMAT(event->name), event->resource_version),
-                         0);
-}
-
-static void on_state(void *user, enum kube_reflector_state state, struct str message)
-{
-        struct heard *heard = user;
-
-        heard->state = state;
-        snprintf(heard->message, sizeof(heard->message), "%.*s", STR_FORMAT(message));
-}
-
-static bool heard_is(struct heard *heard, const char *expected)
-{
-        return str_equal(buffer_str(&heard->text), str_from(expected));
-}
 
 static void say(struct fake_api *api, const char *text)
 {
@@ -104,8 +71,8 @@ static void a_watch_survives_what_happens_to_it(void **state)
         struct kube_reflector *reflector = NULL;
         const struct kube_reflector_options options = { .kind = &things,
                                                         .tell_vanished = true,
-                                                        .handler = on_event,
-                                                        .on_state = on_state,
+                                                        .handler = heard_event,
+                                                        .on_state = heard_state,
                                                         .user = &heard };
 
         (void)state;
@@ -156,8 +123,8 @@ static void a_handler_may_ask_for_it_all_again(void **state)
         struct kube_reflector *reflector = NULL;
         struct kube_reflector_options options = { .kind = &things,
                                                   .no_watch_list = true,
-                                                  .handler = on_event,
-                                                  .on_state = on_state,
+                                                  .handler = heard_event,
+                                                  .on_state = heard_state,
                                                   .user = &heard };
 
         (void)state;
@@ -187,8 +154,8 @@ static void a_streamed_list_becomes_the_watch(void **state)
         fake_expect(&api, replies);
         const struct kube_reflector_options options = { .client = api.client,
                                                         .kind = &things,
-                                                        .handler = on_event,
-                                                        .on_state = on_state,
+                                                        .handler = heard_event,
+                                                        .on_state = heard_state,
                                                         .user = &heard };
         assert_int_equal(kube_reflector_new(&options, &reflector), 0);
         test_run_until(&api.t, api.held_count == 1);
@@ -236,7 +203,7 @@ static void only_an_unfinished_list_must_not_be_silent(void **state)
                 const struct kube_reflector_options options = { .client = api.client,
                                                                 .kind = &things,
                                                                 .list_silence_ms = 20,
-                                                                .handler = on_event,
+                                                                .handler = heard_event,
                                                                 .user = &heard };
                 assert_int_equal(kube_reflector_new(&options, &reflector), 0);
                 test_run_until(&api.t, api.held_count == 1);
@@ -467,7 +434,7 @@ static void a_kind_that_is_not_served_is_named(void **state)
         fake_expect(&api, replies);
         const struct kube_reflector_options options = { .client = api.client,
                                                         .kind = &things,
-                                                        .handler = on_event,
+                                                        .handler = heard_event,
                                                         .on_state = note_complaint };
         assert_int_equal(kube_reflector_new(&options, &reflector), 0);
         test_run_until(&api.t, api.held_count == 1);

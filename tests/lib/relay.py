@@ -5,13 +5,14 @@ import http.client
 import http.server
 import json
 import pathlib
-import threading
+
+from lib.serving import Serving
 
 PODS = "/api/v1/pods?"
 LAST = b"k8s.io/initial-events-end"
 
 
-class Relay:
+class Relay(Serving):
     """A context manager; clients come with `kubeconfig`.
 
     `accept` is asked for in place of what the client does; `spoiled` is put into the first watch of
@@ -23,24 +24,13 @@ class Relay:
         self.accept, self.spoiled = accept, spoiled
         self.pods = []  # (Accept of the client, Content-Type of the server), a watch each
         self.others = set()  # Accept of the other watches
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        super().__init__(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
         self.server.relay = self
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         config = json.loads(pathlib.Path(plane.controller_kubeconfig).read_text(encoding="utf-8"))
         config["clusters"][0]["cluster"] = {
             "server": f"http://127.0.0.1:{self.server.server_address[1]}"}
         self.kubeconfig = plane.folder / "relay.kubeconfig"
         self.kubeconfig.write_text(json.dumps(config), encoding="utf-8")
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
     def note(self, path, accept, content_type):
         """Notes a request; what to put into its answer."""

@@ -11,7 +11,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import threading
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -20,6 +19,7 @@ from lib.control_plane import ROOT, ControlPlane  # noqa: E402
 from lib.controller import Controller  # noqa: E402
 from lib.instance import wait_for  # noqa: E402
 from lib.scene import Scene, blueprint, same  # noqa: E402
+from lib.serving import Serving  # noqa: E402
 
 # Longer than any fault below: a leader that cannot renew in time ends, by design.
 PATIENT = ("--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=40s",
@@ -154,15 +154,14 @@ class Html(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Impostor:
+class Impostor(Serving):
     """A TLS server on kube-apiserver's port while that one does not run."""
 
     def __init__(self, port, certificate, key):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Html,
-                                                      bind_and_activate=False)
-        self.server.daemon_threads = True
+        super().__init__(http.server.ThreadingHTTPServer(("127.0.0.1", port), Html,
+                                                         bind_and_activate=False))
         self.server.allow_reuse_address = True
         # The handshake is each connection's own affair.
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
@@ -170,16 +169,6 @@ class Impostor:
         self.server.server_bind()
         self.server.server_activate()
         self.server.handle_error = lambda *_: None
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 def openssl(folder, *arguments):
