@@ -286,7 +286,8 @@ def attack_memory_of_the_neighbour():
 # ---- files ----
 
 def attack_private_files():
-    found = [path for path in ("/etc/shadow", "/etc/ssh", "/root/.ssh", "/etc/ssl/private",
+    keys = os.path.expanduser("~root/.ssh")
+    found = [path for path in ("/etc/shadow", "/etc/ssh", keys, "/etc/ssl/private",
                                "/var/run/docker.sock", "/var/lib/cay", TARGETS["data"])
              if os.path.exists(path)]
     return some(found)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One claim through every layer, on a real instance: from the POST to Python run inside."""
 
+import os
 import pathlib
 import statistics
 import sys
@@ -68,7 +69,8 @@ def test_a_file_is_written_and_read_back(instance, api):
 def test_the_host_is_out_of_sight(instance, api):
     _, claim = api.get(objects.path("sandboxclaims", name="first"))
     sandbox = router.Sandbox(instance.router, claim["status"]["sandbox"]["name"])
-    for secret in ("/etc/shadow", "/root/.bashrc", f"{instance.data}/kubeconfig"):
+    settings = os.path.expanduser("~root/.bashrc")
+    for secret in ("/etc/shadow", settings, f"{instance.data}/kubeconfig"):
         result = sandbox.execute(f"cat {secret}")
         assert result["exit_code"] != 0, f"{secret} can be read"
     processes = sandbox.execute("sh -c 'ls -d /proc/[0-9]* | wc -l'")
