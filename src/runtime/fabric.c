@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "runtime/namespace.h"
 
 static const uint8_t host_mac[NETLINK_MAC] = { 0x02, 0xca, 0x79, 0xff, 0xff, 0x01 };
@@ -334,6 +336,8 @@ int fabric_open(struct fabric *fabric, const char *pin, const struct launcher_co
                 if (r < 0)
                         fabric_remove(pin, config);
         }
+        if (r == 0)
+                tcp_metrics_open(&fabric->host_metrics);
         if (r < 0) {
                 fabric_close(fabric);
                 return error && error->code ? r
@@ -349,11 +353,38 @@ void fabric_close(struct fabric *fabric)
         fabric->netns = fd_close(fabric->netns);
         fabric->netlink = fd_close(fabric->netlink);
         fabric->proc = fd_close(fabric->proc);
+        tcp_metrics_close(&fabric->host_metrics);
+}
+
+/* The host's address on its wire to the fabric; 0 if there is none. */
+static uint32_t find_host_address(const struct launcher_config *config)
+{
+        struct ifreq request = { .ifr_addr.sa_family = AF_INET };
+        struct sockaddr_in address = {};
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", config->interface);
+        if (fd >= 0 && ioctl(fd, SIOCGIFADDR, &request) == 0)
+                memcpy(&address, &request.ifr_addr, sizeof(address));
+        return ntohl(address.sin_addr.s_addr);
+}
+
+static void forget_all(uint32_t host_address)
+{
+        struct tcp_metrics metrics;
+
+        if (!host_address || tcp_metrics_open(&metrics) < 0)
+                return;
+        int r = tcp_metrics_forget_all(&metrics, host_address);
+        if (r < 0)
+                log_debug("what TCP remembers of Pods stays: %s", strerror(-r));
+        tcp_metrics_close(&metrics);
 }
 
 int fabric_remove(const char *pin, const struct launcher_config *config)
 {
         struct netlink_batch batch;
+        uint32_t host_address = find_host_address(config);
         _cleanup_close_ int netlink = -1;
         int r = netlink_open(&netlink);
 
@@ -364,6 +395,7 @@ int fabric_remove(const char *pin, const struct launcher_config *config)
         r = netlink_commit(netlink, &batch);
         if (r == -ENODEV)
                 r = 0;
+        forget_all(host_address);
         while (is_pinned(pin)) {
                 if (umount2(pin, MNT_DETACH) < 0)
                         return -errno;
@@ -474,6 +506,15 @@ int fabric_take_address(struct fabric *fabric, uint32_t slot, uint32_t address)
         netlink_route_delete(&batch, FABRIC_INDEX_BASE + slot, address, 32);
         int r = netlink_commit(fabric->netlink, &batch);
         return r == -ESRCH || r == -ENODEV ? 0 : r;
+}
+
+void fabric_forget_address(struct fabric *fabric, uint32_t address)
+{
+        if (!fabric->host_metrics.socket)
+                return;
+        int r = tcp_metrics_forget(&fabric->host_metrics, fabric->host_address, address);
+        if (r < 0)
+                log_debug("what TCP remembers of a Pod stays: %s", strerror(-r));
 }
 
 static int bind_dns(int type, int *ret_fd)

@@ -5,6 +5,7 @@
 #include "runtime/launcher.h"
 #include "runtime/native.h"
 #include "runtime/netlink.h"
+#include "runtime/tcp_metrics.h"
 
 /*
  * The fabric: a network namespace in which the Pods' wires meet, joined to the host by one more.
@@ -21,6 +22,7 @@ struct fabric {
         int netlink; /* rtnetlink inside the fabric */
         int proc;    /* for the settings of some Pods; -1: none yet, or none to be had */
         unsigned proc_uses;
+        struct tcp_metrics host_metrics;
         uint32_t pod_network, pod_prefix, host_address;
 };
 
@@ -48,6 +50,8 @@ int fabric_wire(struct fabric *fabric, int pod_netns, uint32_t slot, uint32_t id
 int fabric_give_address(struct fabric *fabric, int pod_netlink, uint32_t slot, uint32_t address);
 /* Nothing reaches the address any more. */
 int fabric_take_address(struct fabric *fabric, uint32_t slot, uint32_t address);
+/* Removes what the host remembers of connections with an address that nobody has any more. */
+void fabric_forget_address(struct fabric *fabric, uint32_t address);
 
 /* A socket inside the fabric for the node. */
 int fabric_socket(struct fabric *fabric, enum native_socket kind, int *ret_fd);

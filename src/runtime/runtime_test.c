@@ -22,6 +22,7 @@
 #include "runtime/policy.h"
 #include "runtime/request.h"
 #include "runtime/runtime_test.h"
+#include "runtime/tcp_metrics.h"
 
 /* A sandbox "one" at address 1 with a container 0 that runs init. */
 static struct container_key launched(struct testbed *bed)
@@ -595,6 +596,39 @@ static void the_host_reaches_pods_and_pods_reach_nobody(void **state)
         assert_int_equal(testbed_create(bed, "three", 0x7f000001), -EINVAL);
 }
 
+static void talk_to(uint32_t address)
+{
+        char text[2];
+        int fd = connect_to(address, 80);
+
+        assert_true(fd >= 0);
+        assert_int_equal(recv(fd, text, sizeof(text), MSG_WAITALL), sizeof(text));
+        assert_int_equal(recv(fd, text, sizeof(text), 0), 0);
+        close(fd);
+}
+
+static void what_tcp_remembers_of_a_pod_ends_with_it(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key one = launched(bed);
+        uint32_t host = bed->config.host_address, pod = testbed_address(bed, 1);
+        struct tcp_metrics metrics;
+        struct session session;
+
+        assert_int_equal(tcp_metrics_open(&metrics), 0);
+        serve_hi(&session, bed, &one);
+        talk_to(pod);
+        while (tcp_metrics_forget(&metrics, host, pod) == 0)
+                poll(NULL, 0, 1);
+        assert_int_equal(tcp_metrics_forget(&metrics, host, pod), 0);
+
+        talk_to(pod);
+        session_close(&session);
+        assert_int_equal(testbed_destroy(bed, "one"), 0);
+        assert_int_equal(tcp_metrics_forget(&metrics, host, pod), 0);
+        tcp_metrics_close(&metrics);
+}
+
 /* As the node does it: its user, no capability of the host, the socket that the launcher gave. */
 static int change_as_node(struct testbed *bed, int netfilter, const struct policy_rule *rule,
                           bool removes)
@@ -1087,6 +1121,7 @@ int main(int argc, char **argv)
                 WITH_BED(a_fork_bomb_stays_inside),
                 WITH_BED(the_main_process_is_logged_and_its_exit_known),
                 WITH_BED(the_host_reaches_pods_and_pods_reach_nobody),
+                WITH_BED(what_tcp_remembers_of_a_pod_ends_with_it),
                 WITH_BED(rules_open_what_they_name),
                 WITH_BED(the_node_gets_sockets_in_the_fabric),
                 WITH_BED(restarts_leave_sandboxes_running),

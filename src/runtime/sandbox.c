@@ -609,6 +609,8 @@ void sandbox_reap(struct launcher *launcher)
                         continue;
                 }
                 state_remove(launcher, sandbox->slot);
+                if (sandbox->spec.address)
+                        fabric_forget_address(&launcher->fabric, sandbox->spec.address);
                 if (sandbox->answers_destroy)
                         launcher_answer_result(launcher, sandbox->destroy_call, 0,
                                                LAUNCHER_STAGE_REQUEST, 0);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an instance that was stopped has left on the machine: nothing, if all is well."""
 
+import ipaddress
 import os
 import subprocess
 
@@ -31,6 +32,15 @@ def processes(identity, data):
         if f"cay-{identity}" in told or data in told:
             found.append(f"process {pid} {read(f'/proc/{pid}/comm').strip()}")
     return found
+
+
+def remembered(pod_cidr):
+    """What the kernel remembers of TCP connections with Pods of this network."""
+    network = ipaddress.ip_network(pod_cidr)
+    shown = subprocess.run(["ip", "-4", "tcp_metrics", "show"], capture_output=True, text=True,
+                           check=True).stdout
+    return [f"TCP metrics: {line}" for line in shown.splitlines()
+            if ipaddress.ip_address(line.split()[0]) in network]
 
 
 def of(data):

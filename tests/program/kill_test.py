@@ -227,6 +227,8 @@ def main():
             give_back(api, 0)
             wait_for_pods(api, 3, "the pods of the claims to go, and the pool to be whole")
             assert leftovers.of(instance.data), "what runs is not seen, so what is left would not be"
+        left = leftovers.remembered(instance.pod_cidr)
+        assert not left, left
 
     def test_down_ends_what_a_killed_supervisor_left():
         with Instance() as instance:
