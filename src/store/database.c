@@ -13,7 +13,16 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-enum { LOG_SIZE = 16 * 1024 * 1024, LOG_CHUNK = 1024 * 1024 };
+enum {
+        PAGE_SIZE = 4096,
+        LOG_SIZE = 16 * 1024 * 1024,
+        LOG_CHUNK = 1024 * 1024,
+        LOG_HEAD = 32, /* of the file, and of each frame: SQLite's file format, section 4.1 */
+        LOG_FRAME = 24 + PAGE_SIZE,
+};
+
+static_assert(LOG_HEAD + DATABASE_LOG_FRAMES * LOG_FRAME <= LOG_SIZE,
+              "what is prepared of the log holds what is let into it");
 
 static int errno_of(int code)
 {
@@ -95,25 +104,31 @@ static int on_commit(void *user, sqlite3 *handle _unused_, const char *name _unu
 }
 
 /*
- * The log as a file of zeros, which SQLite takes for an empty one: from then on a commit writes in
- * place, and its fdatasync need not wait for the file system to enlarge a file. Only for speed:
- * without it everything works.
+ * Enlarges the log by zeros, which end it for SQLite as the end of the file does: from then on a
+ * commit writes in place, and its fdatasync need not write the file's length and blocks too. Not
+ * before the database has a page: SQLite removes the log of an empty one. Only for speed: without
+ * it everything works.
  */
 static void prepare_log(const char *database_path)
 {
         _cleanup_free_ char *path = NULL, *zeros = calloc(1, LOG_CHUNK);
         _cleanup_close_ int fd = -1;
+        struct stat status;
         int r = 0;
 
         if (!zeros || asprintf(&path, "%s-wal", database_path) < 0)
                 return;
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0)
+        fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &status) < 0)
                 return;
-        for (int i = 0; r == 0 && i < LOG_SIZE / LOG_CHUNK; i++)
+        for (off_t end = status.st_size; r == 0 && end < LOG_SIZE; end += LOG_CHUNK)
                 r = fd_write_full(fd, zeros, LOG_CHUNK);
-        if (r < 0 || fsync(fd) < 0)
-                unlink(path);
+        if (r < 0)
+                r = ftruncate(fd, status.st_size);
+        else if (status.st_size < LOG_SIZE)
+                r = fsync(fd);
+        if (r < 0)
+                log_warning("store: cannot prepare %s: %s", path, strerror(errno));
 }
 
 static int configure(struct database *db)
@@ -270,7 +285,6 @@ int database_open(struct database *db, const struct store_config *config, struct
         if (asprintf(&path, "%s/cay.db", config->directory) < 0)
                 return -ENOMEM;
 
-        prepare_log(path);
         r = errno_of(sqlite3_open_v2(path, &db->handle,
                                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                                              SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
@@ -279,8 +293,10 @@ int database_open(struct database *db, const struct store_config *config, struct
                 r = configure(db);
         if (r == 0)
                 r = check_schema(db, &reason);
-        if (r == 0)
+        if (r == 0) {
+                prepare_log(path);
                 r = query_integer(db, "SELECT value FROM meta WHERE name='revision'", &mark);
+        }
         revision = (uint64_t)mark;
         if (r == 0)
                 r = load_rows(db, config, &revision);

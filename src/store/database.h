@@ -5,6 +5,9 @@
 
 #include "store/store.h"
 
+/* Pages that the log may hold without its file being enlarged. */
+enum { DATABASE_LOG_FRAMES = 4000 };
+
 /* The SQLite side of the store. Used by one thread at a time: the opener, then the writer. */
 struct database {
         struct sqlite3 *handle;

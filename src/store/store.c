@@ -11,11 +11,12 @@
 #include "store/database.h"
 
 enum {
-        CHECKPOINT_IDLE_MS = 50,          /* nothing was written for so long */
-        CHECKPOINT_RETRY_MS = 1000,       /* after one that found no space */
-        CHECKPOINT_IDLE_FRAMES = 1000,    /* pages worth a checkpoint when idle */
-        CHECKPOINT_FORCED_FRAMES = 65536, /* 256 MiB of log: now, idle or not */
-        DELIVERY_NS = 500 * 1000,         /* outcomes delivered in one turn of the loop */
+        CHECKPOINT_IDLE_MS = 10,       /* nothing was written for so long */
+        CHECKPOINT_RETRY_MS = 1000,    /* after one that found no space */
+        CHECKPOINT_IDLE_FRAMES = 1000, /* pages worth a checkpoint when idle, some 1 ms */
+        /* Now, idle or not: it takes some 20 ms, later ones more, and the log would grow. */
+        CHECKPOINT_FORCED_FRAMES = DATABASE_LOG_FRAMES,
+        DELIVERY_NS = 500 * 1000, /* outcomes delivered in one turn of the loop */
 };
 
 struct write_list {

@@ -7,11 +7,14 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/limit.h"
 #include "base/test_folder.h"
+#include "store/database.h"
 #include "store/fault_vfs.h"
 
 enum { ROWS = 64 };
@@ -175,6 +178,45 @@ static void test_rows_come_back(void **state)
         assert_int_equal(f->loaded, 2);
         assert_string_equal(f->rows[1], "{\"a\":3}");
         assert_string_equal(f->rows[4], "{\"a\":4}");
+}
+
+static off_t log_size(const struct fixture *f)
+{
+        struct stat status;
+        char path[300];
+
+        snprintf(path, sizeof(path), "%s/cay.db-wal", f->folder.path);
+        assert_int_equal(stat(path, &status), 0);
+        return status.st_size;
+}
+
+/* A commit must not wait for the file system to enlarge a file. */
+static void test_log_is_written_in_place(void **state)
+{
+        enum { TEXT = 300 * 1024 };
+        struct fixture *f = *state;
+        _cleanup_free_ char *text = malloc(TEXT + 1);
+
+        assert_int_equal(open_store(f, NULL), 0);
+        off_t size = log_size(f);
+        assert_true(size >= (off_t)DATABASE_LOG_FRAMES * 4096);
+        for (unsigned i = 1; i < ROWS; i++) {
+                memset(text, ' ' + (int)i % 2, TEXT); /* SQLite writes no page that is unchanged */
+                memcpy(text, "{\"a\":\"", 6);
+                memcpy(text + TEXT - 2, "\"}", 3);
+                assert_int_equal(submit(f, i, 1, text), 0);
+                wait_done(f, i);
+                assert_int_equal(f->results[i], 0);
+        }
+        struct store_counters counters = store_counters(f->store);
+        assert_int_equal(counters.checkpoints, 1);
+        assert_true(counters.log_frames < DATABASE_LOG_FRAMES);
+        assert_in_range(log_size(f), size, size + 2 * TEXT);
+        close_store(f);
+
+        assert_int_equal(open_store(f, NULL), 0);
+        assert_int_equal(strlen(f->rows[1]), TEXT);
+        assert_in_range(log_size(f), size, size + 2 * TEXT);
 }
 
 static void test_second_process_is_refused(void **state)
@@ -377,6 +419,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_rows_come_back, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_log_is_written_in_place, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_second_process_is_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_foreign_data_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full_disk_aborts_what_follows_and_passes,
