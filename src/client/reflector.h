@@ -46,8 +46,10 @@ struct kube_reflector_options {
         const struct kind *kind;    /* borrowed */
         struct str name_space;      /* empty: all, or a cluster's resource */
         struct str label_selector, field_selector;
-        unsigned chunk;     /* objects per LIST page; 0: 500 */
-        bool no_watch_list; /* never ask for sendInitialEvents */
+        unsigned chunk; /* objects per LIST page; 0: 500 */
+        /* Never ask for sendInitialEvents: for thousands of objects in JSON, each of which costs
+         * kube-apiserver nearly twice as much as in a page. */
+        bool no_watch_list;
         /* A list that streams in and is silent so long is asked for in chunks; 0: 10 s. */
         uint64_t list_silence_ms;
         /* Keep the names of what was told, and before KUBE_LIST_END tell what has vanished as

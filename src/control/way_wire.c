@@ -4,6 +4,8 @@
 #include "client/executor.h"
 #include "control/way.h"
 
+enum { LIST_PAGE = 1000 };
+
 static int wire_executor_begin(const struct controller_host_options *options,
                                void (*on_answer)(void *user), void *user, void **ret_executor,
                                const struct executor_backend **ret_backend)
@@ -30,6 +32,13 @@ static bool wire_is_allowed(const void *executor, char why[static 256])
         return wire_executor_is_allowed(executor, why);
 }
 
+/* Of what there may be as many as Sandboxes, and in JSON. */
+static bool comes_by_thousands(const struct kind *kind)
+{
+        return kind == &kind_sandbox || kind == &kind_sandbox_claim || kind == &kind_service ||
+               kind == &kind_persistent_volume_claim;
+}
+
 static int wire_feed_begin(const struct controller_host_options *options, const struct kind *kind,
                            const struct feed_hooks *hooks, void **ret_feed)
 {
@@ -38,6 +47,8 @@ static int wire_feed_begin(const struct controller_host_options *options, const 
                 .kind = kind,
                 .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
                 .tell_bookmarks = true,
+                .no_watch_list = comes_by_thousands(kind),
+                .chunk = LIST_PAGE,
                 /* There are as many Pods as Sandboxes; and of a Pod controllers read, and patch,
                  * what any version knows. */
                 .protobuf = kind == &kind_pod,

@@ -175,6 +175,7 @@ static int start(struct source *source, struct kube_client *client, struct str l
                 .name_space = source->watch->name_space,
                 .label_selector = label_selector,
                 .tell_vanished = true,
+                .no_watch_list = true,
                 .handler = on_event,
                 .on_state = on_state,
                 .user = source,

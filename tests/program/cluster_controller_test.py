@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -386,6 +387,20 @@ def test_the_steps_of_the_guide(plane):
     finally:
         process.terminate()
         same(0, process.wait(10))
+
+
+def test_what_there_is_much_of_comes_in_pages(plane):
+    """After all others: WatchList, but for what it costs the server most."""
+    lists = {}
+    for entry in audit(plane):
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(entry["requestURI"]).query)
+        if entry["verb"] == "list" or "sendInitialEvents" in query:
+            way = query["limit"][0] if entry["verb"] == "list" else "WatchList"
+            lists.setdefault(entry["objectRef"]["resource"], set()).add(way)
+    same({"sandboxes": {"1000"}, "sandboxclaims": {"1000"}, "services": {"1000"},
+          "persistentvolumeclaims": {"1000"}, "pods": {"WatchList"},
+          "sandboxtemplates": {"WatchList"}, "sandboxwarmpools": {"WatchList"},
+          "networkpolicies": {"WatchList"}, "customresourcedefinitions": {"WatchList"}}, lists)
 
 
 def test_nothing_was_forbidden_but_on_purpose(plane):
