@@ -15,7 +15,7 @@ help:
 	@echo 'make test     install what tests need, build, run all tests (root)'
 	@echo 'make build    build into $(BUILD)/'
 	@echo 'make bench    measure, beside what is replaced or the physical limit (ten minutes)'
-	@echo 'make bench-cluster  measure cay controller on a real kube-apiserver (twelve minutes)'
+	@echo 'make bench-cluster  measure cay controller on a real kube-apiserver (a quarter of an hour)'
 	@echo 'make fuzz     fuzz every parser for a minute each (clang)'
 	@echo 'make install  install under /usr/local (DESTDIR and PREFIX are honoured)'
 	@echo 'make clean    remove $(BUILD)/ and build-fuzz/'
