@@ -220,6 +220,7 @@ static void on_synced(void *user)
 {
         struct control *control = user;
         const struct mirror_options options = {
+                .loop = control->loop,
                 .server = control->server,
                 .node_name = str_from(control->config->node_name),
                 .address = str_from(control->config->host_address),

@@ -9,13 +9,18 @@
 #include "apiserver/local_feed.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "kinds/mirrored.h"
 #include "json/writer.h"
+#include "kinds/mirrored.h"
+#include "net/loop.h"
+
+enum { SHOW_AGAIN_MS = 500 };
 
 struct mirror {
         struct mirror_options options; /* `done` is NULL once it was called */
         size_t waiting;                /* for answers, and for the end of mirror_new() */
         struct local_feed *feeds[4];   /* of the kinds of objects that are made */
+        struct net_timer again;
+        bool lacks_namespace, lacks[MIRRORED_PROGRAMS]; /* until `again` */
 };
 
 /* ---- objects ---- */
@@ -290,33 +295,52 @@ static int show(struct mirror *mirror, const struct mirrored_program *program, c
         return r;
 }
 
+static void show_again(struct net_timer *timer)
+{
+        struct mirror *mirror = container_of(timer, struct mirror, again);
+        char now[RFC3339_SECONDS_SIZE];
+
+        if (mirror->lacks_namespace &&
+            create(mirror, STR_EMPTY, STR("namespaces"), write_namespace, NULL) < 0)
+                log_warning("cannot make the namespace " MIRRORED_NAMESPACE " again");
+        mirror->lacks_namespace = false;
+        rfc3339_format_seconds(clock_realtime_ns(), now);
+        for (size_t i = 0; i < MIRRORED_PROGRAMS; i++) {
+                if (!mirror->lacks[i])
+                        continue;
+                mirror->lacks[i] = false;
+                int r = show(mirror, &mirrored_programs[i], now);
+                if (r < 0)
+                        log_warning("cannot show cay %s again: %s", mirrored_programs[i].role,
+                                    strerror(-r));
+        }
+}
+
 /*
  * Whoever deletes one gets it again, as with the mirror Pods of a kubelet; so does who deletes the
- * namespace, as the manifests of upstream's releases do when they are taken back.
+ * namespace, as the manifests of upstream's releases do when they are taken back. But not at once:
+ * a client that waits for the deletion would take the new one for the old (kubectl does).
  */
 static void on_event(void *user, const struct kube_event *event)
 {
         struct mirror *mirror = user;
-        char now[RFC3339_SECONDS_SIZE];
 
         if (event->type != KUBE_DELETED)
                 return;
         bool is_namespace = event->name_space.length == 0;
         if (is_namespace && !str_equal(event->name, STR(MIRRORED_NAMESPACE)))
                 return;
-        if (is_namespace && create(mirror, STR_EMPTY, STR("namespaces"), write_namespace, NULL) < 0)
-                log_warning("cannot make the namespace " MIRRORED_NAMESPACE " again");
-        rfc3339_format_seconds(clock_realtime_ns(), now);
+        bool is_ours = is_namespace;
+        mirror->lacks_namespace = mirror->lacks_namespace || is_namespace;
         for (size_t i = 0; i < MIRRORED_PROGRAMS; i++) {
                 const struct mirrored_program *program = &mirrored_programs[i];
-                if (!is_namespace && !str_equal(event->name, str_from(program->deployment)) &&
-                    !str_equal(event->name, str_from(program->pod)) &&
-                    (!program->service || !str_equal(event->name, str_from(program->service))))
-                        continue;
-                int r = show(mirror, program, now);
-                if (r < 0)
-                        log_warning("cannot show cay %s again: %s", program->role, strerror(-r));
+                if (is_namespace || str_equal(event->name, str_from(program->deployment)) ||
+                    str_equal(event->name, str_from(program->pod)) ||
+                    (program->service && str_equal(event->name, str_from(program->service))))
+                        is_ours = mirror->lacks[i] = true;
         }
+        if (is_ours)
+                net_timer_start(mirror->options.loop, &mirror->again, SHOW_AGAIN_MS, show_again);
 }
 
 static int start_feeds(struct mirror *mirror)
@@ -362,7 +386,10 @@ int mirror_new(const struct mirror_options *options, struct mirror **ret_mirror)
 
 void mirror_free(struct mirror *mirror)
 {
-        for (size_t i = 0; mirror && i < ARRAY_SIZE(mirror->feeds); i++)
+        if (!mirror)
+                return;
+        net_timer_stop(&mirror->again);
+        for (size_t i = 0; i < ARRAY_SIZE(mirror->feeds); i++)
                 if (mirror->feeds[i])
                         local_feed_free(mirror->feeds[i]);
         free(mirror);

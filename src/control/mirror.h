@@ -7,11 +7,12 @@
  * Shows this process and the router as what they stand for: a Deployment and a Pod each in
  * agent-sandbox-system, and the router's Service, so that guides and tools that look for the
  * controller there find it. The Pods are mirrors: no node runs them, and the Deployments are marked
- * so that no controller of ours acts on them. What is deleted is made again.
+ * so that no controller of ours acts on them. What is deleted is made again in a moment.
  */
 struct mirror;
 
 struct mirror_options {
+        struct net_loop *loop;    /* borrowed */
         struct apiserver *server; /* borrowed */
         struct str node_name;     /* borrowed; of this machine's Node */
         struct str address;       /* borrowed; the Node's, which its Pods have too; empty: none */
