@@ -9,9 +9,9 @@
 #include "apiserver/local_feed.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "json/writer.h"
 #include "kinds/mirrored.h"
 #include "net/loop.h"
+#include "json/writer.h"
 
 enum { SHOW_AGAIN_MS = 500 };
 
