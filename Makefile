@@ -28,7 +28,7 @@ $(BUILD)/build.ninja:
 	@told=$$(meson setup $(BUILD) $(MESON_OPTIONS) 2>&1) || { echo "$$told" >&2; exit 1; }
 
 # What runs; tests and benches, half of all there is to compile, can wait.
-PROGRAMS = cay src/init/init src/runtime/launcher src/sandboxd/sandboxd
+PROGRAMS = cay src/init/init src/runtime/launcher src/sandboxd/sandboxd src/sandboxd/socket-activate
 
 run: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) $(PROGRAMS)

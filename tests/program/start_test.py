@@ -267,5 +267,15 @@ def test_map_of_images():
             assert instance.run(*run).stdout == "mapped\n"  # the map is kept
 
 
+def test_make_run_builds_every_program_that_runs():
+    """It builds less than all; in a folder that is built whole nothing would be missed."""
+    makefile = pathlib.Path(__file__).resolve().parents[2] / "Makefile"
+    built = next(line.split("=")[1].split() for line in makefile.read_text("utf-8").splitlines()
+                 if line.startswith("PROGRAMS ="))
+    with Instance() as instance:
+        needed = set(os.listdir(os.path.join(instance.data, "libexec")))
+    assert needed and needed <= {os.path.basename(path) for path in built}, (needed, built)
+
+
 if __name__ == "__main__":
     tap.main(globals())
