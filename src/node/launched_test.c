@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,9 +12,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/macro.h"
 #include "node/address.h"
 #include "node/node.h"
 #include "node/test_api.h"
+#include "runtime/request.h"
 #include "runtime/testbed.h"
 
 /*
@@ -30,13 +34,17 @@ struct machine {
 
 static const char *init_path, *libexec_folder;
 
-static void start_node(struct machine *machine)
+static void start_node_with(struct machine *machine, int launcher)
 {
         machine->node = fork();
         assert_true(machine->node >= 0);
         if (machine->node == 0) {
+                static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS };
                 struct error error = {};
-                machine->config.launcher_fd = dup(machine->bed.sockets[0]);
+                /* cmocka's handlers would go on with the test in this process. */
+                for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
+                        signal(crashes[i], SIG_DFL);
+                machine->config.launcher_fd = dup(launcher);
                 if (setresgid(machine->bed.config.node_group, machine->bed.config.node_group,
                               machine->bed.config.node_group) < 0 ||
                     setresuid(machine->bed.config.node_user, machine->bed.config.node_user,
@@ -47,6 +55,11 @@ static void start_node(struct machine *machine)
                         fprintf(stderr, "node: %s\n", error.message);
                 _exit(r < 0);
         }
+}
+
+static void start_node(struct machine *machine)
+{
+        start_node_with(machine, machine->bed.sockets[0]);
 }
 
 static void stop_node(struct machine *machine, int signal)
@@ -251,6 +264,36 @@ static void everything_may_be_killed(void **state)
                                                !json_exists(status_of(machine, "q")));
 }
 
+static void answer_as_launcher(int socket, enum launcher_operation expected, int result)
+{
+        static struct launcher_request request;
+
+        assert_int_equal(recv(socket, &request, sizeof(request), 0), sizeof(request));
+        assert_int_equal(request.operation, expected);
+        const struct launcher_reply reply = {
+                .version = LAUNCHER_PROTOCOL, .result = result, .id = request.id, .epoch = 1
+        };
+        assert_int_equal(send(socket, &reply, sizeof(reply), 0), sizeof(reply));
+}
+
+static void without_a_network_it_ends_with_a_sentence(void **state)
+{
+        struct machine *machine = *state;
+        int sockets[2], status;
+
+        stop_node(machine, SIGKILL);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+        start_node_with(machine, sockets[0]);
+        answer_as_launcher(sockets[1], LAUNCHER_PING, 0);
+        answer_as_launcher(sockets[1], LAUNCHER_SOCKET, -EPERM);
+        assert_int_equal(waitpid(machine->node, &status, 0), machine->node);
+        machine->node = 0;
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 1);
+        close(sockets[0]);
+        close(sockets[1]);
+}
+
 static void it_is_ready_soon(void **state)
 {
         enum { ROUNDS = 15 };
@@ -287,6 +330,8 @@ int main(int argc, char **argv)
                 cmocka_unit_test_setup_teardown(a_pod_runs_in_its_sandbox, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(ends_are_told_as_they_were, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(everything_may_be_killed, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(without_a_network_it_ends_with_a_sentence, set_up,
+                                                tear_down),
                 cmocka_unit_test_setup_teardown(it_is_ready_soon, set_up, tear_down),
         };
 

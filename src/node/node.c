@@ -405,7 +405,7 @@ static void close_all(struct node *node)
         struct node_found *found, *next_found;
         struct node_call *call, *next_call;
 
-        if (node->runtime)
+        if (node->runtime_poll.data)
                 uv_poll_stop(&node->runtime_poll);
         if (node->reflector)
                 kube_reflector_free(node->reflector);

@@ -524,7 +524,7 @@ static int begin(struct launcher *launcher, struct error *error)
         sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
         r = keep_capabilities();
         if (r == 0)
-                launcher_answer_result(launcher, 0, 0, 0, 0);
+                launcher_answer_result(launcher, LAUNCHER_UNASKED, 0, 0, 0);
         return r;
 }
 

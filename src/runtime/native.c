@@ -70,8 +70,7 @@ struct native {
         /* The same, to be found among thousands. */
         struct list calls_by_id[BUCKETS], calls_by_key[BUCKETS], watched_by_key[BUCKETS];
         unsigned call_count;
-        struct list replies; /* read while waiting for another */
-        struct list unsent;  /* the socket is full: sent as answers come */
+        struct list unsent; /* the socket is full: sent as answers come */
         unsigned unsent_count;
 };
 
@@ -81,12 +80,6 @@ struct unsent {
         struct launcher_request request;
         int fds[LAUNCHER_FDS];
         size_t fd_count;
-};
-
-struct kept_reply {
-        struct list in_native;
-        struct launcher_reply reply;
-        int fd;
 };
 
 static struct native *native_of(struct runtime *runtime)
@@ -771,16 +764,8 @@ static int receive(struct native *native, struct launcher_reply *ret_reply, int 
 static int dispatch_replies(struct native *native)
 {
         struct launcher_reply reply;
-        struct kept_reply *kept;
         int fd, r;
 
-        while (!list_is_empty(&native->replies)) {
-                kept = list_entry(native->replies.next, struct kept_reply, in_native);
-                list_remove(&kept->in_native);
-                on_reply(native, &kept->reply, kept->fd);
-                fd_close(kept->fd);
-                free(kept);
-        }
         while ((r = receive(native, &reply, &fd)) > 0) {
                 on_reply(native, &reply, fd);
                 fd_close(fd);
@@ -819,7 +804,6 @@ static void native_free(struct runtime *runtime)
 {
         struct native *native = native_of(runtime);
         struct watched *watched;
-        struct kept_reply *kept;
         struct call *call;
 
         list_for_each (call, &native->calls, in_native)
@@ -827,10 +811,6 @@ static void native_free(struct runtime *runtime)
         drop_unsent(native);
         list_for_each (watched, &native->watched, in_native)
                 watched_free(native, watched);
-        list_for_each (kept, &native->replies, in_native) {
-                fd_close(kept->fd);
-                free(kept);
-        }
         fd_close(native->volumes);
         fd_close(native->state);
         fd_close(native->epoll);
@@ -856,62 +836,68 @@ static const struct runtime_ops native_ops = {
         .free = native_free,
 };
 
-/* Waits for the answer to the call made last; keeps other replies for runtime_dispatch(). */
+/*
+ * Waits for the answer to the only call there is. Returns 0, 1 when another launcher has begun
+ * meanwhile, which was not asked, or a negative errno.
+ */
 static int wait_reply(struct native *native, struct launcher_reply *ret_reply, int *ret_fd)
 {
         enum { TIMEOUT_MS = 10000 };
         struct call *asked = list_entry(native->calls.previous, struct call, in_native);
         struct pollfd wait = { .fd = native->launcher, .events = POLLIN };
-        int r;
+        int r = 0;
 
-        for (;;) {
-                struct kept_reply *kept = calloc(1, sizeof(*kept));
-                r = kept ? receive(native, &kept->reply, &kept->fd) : -ENOMEM;
-                if (r > 0 && kept->reply.id != asked->id) {
-                        list_append(&native->replies, &kept->in_native);
+        while (r == 0) {
+                r = receive(native, ret_reply, ret_fd);
+                /* Anything else was for an earlier node. */
+                if (r > 0 && ret_reply->id != asked->id && ret_reply->id != LAUNCHER_UNASKED) {
+                        fd_close(*ret_fd);
+                        r = 0;
                         continue;
                 }
-                if (r > 0) {
-                        *ret_reply = kept->reply;
-                        *ret_fd = kept->fd;
-                }
-                free(kept);
                 if (r != 0)
                         break;
                 r = poll(&wait, 1, TIMEOUT_MS);
                 if (r == 0)
                         r = -ETIMEDOUT;
-                else if (r < 0 && errno != EINTR)
-                        r = -errno;
                 else
-                        continue;
-                break;
+                        r = r < 0 && errno != EINTR ? -errno : 0;
         }
         take_call(native, asked);
         free(asked);
+        if (r > 0 && ret_reply->id == LAUNCHER_UNASKED) {
+                native->epoch = ret_reply->epoch;
+                return 1;
+        }
         return MIN(r, 0);
 }
 
-/* Learns which launcher there is. What came before was for an earlier node. */
+/* Asks until a launcher lives long enough to answer. */
+static int ask(struct native *native, struct launcher_request *request,
+               struct launcher_reply *ret_reply, int *ret_fd)
+{
+        int r;
+
+        do {
+                r = send_request(native, request, NULL, 0, CALL_DONE, NULL);
+                if (r == 0)
+                        r = wait_reply(native, ret_reply, ret_fd);
+        } while (r > 0);
+        return r;
+}
+
+/* Learns which launcher there is. */
 static int greet(struct native *native)
 {
         struct launcher_request request = { .operation = LAUNCHER_PING };
         struct launcher_reply reply;
-        struct kept_reply *kept;
         int fd;
-        int r = send_request(native, &request, NULL, 0, CALL_DONE, NULL);
+        int r = ask(native, &request, &reply, &fd);
 
-        if (r == 0)
-                r = wait_reply(native, &reply, &fd);
         if (r < 0)
                 return r;
         fd_close(fd);
         native->epoch = reply.epoch;
-        list_for_each (kept, &native->replies, in_native) {
-                list_remove(&kept->in_native);
-                fd_close(kept->fd);
-                free(kept);
-        }
         return 0;
 }
 
@@ -933,7 +919,6 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
                 list_init(&native->calls_by_key[i]);
                 list_init(&native->watched_by_key[i]);
         }
-        list_init(&native->replies);
         list_init(&native->unsent);
         /* Answers to an earlier node may still be on their way. */
         random_bytes(&start, sizeof(start));
@@ -965,9 +950,7 @@ int native_runtime_socket(struct runtime *runtime, enum native_socket kind, int 
         int fd;
 
         request.socket = kind;
-        int r = send_request(native, &request, NULL, 0, CALL_DONE, NULL);
-        if (r == 0)
-                r = wait_reply(native, &reply, &fd);
+        int r = ask(native, &request, &reply, &fd);
         if (r < 0)
                 return r;
         if (reply.result < 0 || fd < 0) {

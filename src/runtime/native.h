@@ -26,8 +26,8 @@ int native_runtime_new(const struct native_config *config, const struct runtime_
 /*
  * A socket that the launcher makes in the fabric, where Pods reach it; needs a round trip, so ask
  * at the start. DNS: bound to the fabric's gateway, port 53. NETFILTER: a netlink socket over which
- * the node may change sets of the fabric's rules. Blocks until the launcher answers; other answers
- * are kept: call runtime_dispatch() afterwards. Returns 0 or a negative errno.
+ * the node may change sets of the fabric's rules. Blocks until a launcher answers (ten seconds at
+ * most), so nothing else may be under way. Returns 0 or a negative errno.
  */
 enum native_socket { NATIVE_SOCKET_DNS_UDP = 1, NATIVE_SOCKET_DNS_TCP, NATIVE_SOCKET_NETFILTER };
 

@@ -19,6 +19,7 @@
  */
 enum {
         LAUNCHER_PROTOCOL = 1,
+        LAUNCHER_UNASKED = 0, /* in place of a request's number: a launcher has just begun */
         LAUNCHER_FIXED_FDS = 2,
         LAUNCHER_FDS = LIMIT_MOUNTS + LAUNCHER_FIXED_FDS
 };
@@ -107,7 +108,7 @@ const char *launcher_stage_name(enum launcher_stage stage);
 struct launcher_reply {
         uint32_t version;
         int32_t result; /* 0 or a negative errno */
-        uint64_t id;    /* 0: unasked, the first word of a launcher that has just begun */
+        uint64_t id;    /* of the request, or LAUNCHER_UNASKED */
         uint64_t epoch; /* changes with each launcher */
         uint32_t stage; /* enum launcher_stage, of a failure */
         uint32_t index; /* of the mount that failed */

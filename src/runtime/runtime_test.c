@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -805,7 +806,44 @@ static void lost_calls_are_told(void **state)
         testbed_wait_exit(bed, 0, 1);
 }
 
-/* What ends while nobody looks is told to the next node. */
+/* Takes the next request as a launcher does that dies of it, and begins another launcher. */
+static void *die_of_a_request(void *user)
+{
+        static char request[sizeof(struct launcher_request)];
+        struct testbed *bed = user;
+        struct pollfd wait = { .fd = bed->sockets[1], .events = POLLIN };
+        bool was_taken = poll(&wait, 1, 10000) == 1 &&
+                         recv(bed->sockets[1], request, sizeof(request), 0) == sizeof(request);
+
+        testbed_launcher_end(bed, SIGKILL);
+        testbed_launcher_start(bed);
+        return was_taken ? bed : NULL;
+}
+
+static void a_node_that_starts_asks_the_next_launcher(void **state)
+{
+        struct testbed *bed = *state;
+        pthread_t thread;
+        void *taken;
+        int netfilter = -1;
+
+        kill(bed->launcher, SIGSTOP);
+        assert_int_equal(pthread_create(&thread, NULL, die_of_a_request, bed), 0);
+        testbed_node_restart(bed);
+        assert_int_equal(pthread_join(thread, &taken), 0);
+        assert_ptr_equal(taken, bed);
+
+        kill(bed->launcher, SIGSTOP);
+        assert_int_equal(pthread_create(&thread, NULL, die_of_a_request, bed), 0);
+        assert_int_equal(native_runtime_socket(bed->runtime, NATIVE_SOCKET_NETFILTER, &netfilter),
+                         0);
+        assert_int_equal(pthread_join(thread, &taken), 0);
+        assert_ptr_equal(taken, bed);
+        assert_true(netfilter >= 0);
+        close(netfilter);
+        assert_int_equal(testbed_create(bed, "one", testbed_address(bed, 1)), 0);
+}
+
 /* A launch that its sandbox's end overtakes, at whatever stage it is, is answered too. */
 static void what_is_destroyed_while_it_starts_is_answered(void **state)
 {
@@ -824,6 +862,7 @@ static void what_is_destroyed_while_it_starts_is_answered(void **state)
         }
 }
 
+/* What ends while nobody looks is told to the next node. */
 static void ends_are_told_after_a_restart(void **state)
 {
         struct testbed *bed = *state;
@@ -1126,6 +1165,7 @@ int main(int argc, char **argv)
                 WITH_BED(the_node_gets_sockets_in_the_fabric),
                 WITH_BED(restarts_leave_sandboxes_running),
                 WITH_BED(lost_calls_are_told),
+                WITH_BED(a_node_that_starts_asks_the_next_launcher),
                 WITH_BED(what_is_destroyed_while_it_starts_is_answered),
                 WITH_BED(ends_are_told_after_a_restart),
                 WITH_BED(the_launcher_survives_a_bad_node),
