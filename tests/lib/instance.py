@@ -2,9 +2,11 @@
 """A real `cay up` in a folder of its own, and a small client for its API, for tests."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
+import pathlib
 import random
 import re
 import select
@@ -20,9 +22,13 @@ ROLES = ("launcher", "control", "node", "router")
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that no outgoing connection is given: it stays free while its server starts again."""
+    span = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    while True:
+        port = random.randrange(10_000, max(int(span.split()[0]), 20_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def free_network():
