@@ -97,6 +97,7 @@ static int open_storage(struct apiserver *server, struct error *error)
 
         if (r < 0)
                 return r;
+        commit_hold_init(&server->hold, server->loop, server->storage);
         server->namespaces = storage_type(server->storage, STR_EMPTY, STR("namespaces"));
         server->pods = storage_type(server->storage, STR_EMPTY, STR("pods"));
         server->secrets = storage_type(server->storage, STR_EMPTY, STR("secrets"));
@@ -176,6 +177,7 @@ void apiserver_free(struct apiserver *server)
         if (server->crds)
                 definitions_free(server->crds);
         lag_close(server->lag);
+        commit_hold_deinit(&server->hold);
         storage_close(server->storage);
         authorizer_free(server->authorizer);
         token_cache_free(server->tokens);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "apiserver/local_feed.h"
 #include "apiserver/test_api.h"
 #include "store/fault_vfs.h"
 
@@ -35,6 +36,52 @@ static void test_a_full_disk(void **state)
         assert_int_equal(get(api, MAPS "/a"), 200);
         assert_string_equal(answer_text(api, "data", "k"), "1");
         assert_int_equal(get(api, MAPS "/b"), 200);
+}
+
+static char fed[512];
+
+static void on_event(void *user _unused_, const struct kube_event *event)
+{
+        static const char *const words[] = { "begin", "+", "~", "-", "end", "bookmark" };
+        size_t length = strlen(fed);
+
+        snprintf(fed + length, sizeof(fed) - length, "%s%.*s ", words[event->type],
+                 STR_FORMAT(event->name));
+}
+
+static void on_aborted(void *user _unused_)
+{
+        strcat(fed, "aborted ");
+}
+
+/* A feed has told of what is not so: it says so, and a second later tells all of it anew. */
+static void test_a_feed_on_a_full_disk(void **state)
+{
+        struct test_api *api = *state;
+        struct local_feed_options options = { .server = api->server,
+                                              .kind = &kind_config_map,
+                                              .name_space = STR("default"),
+                                              .handler = on_event,
+                                              .aborted = on_aborted };
+        struct local_feed *feed;
+
+        fed[0] = '\0';
+        assert_int_equal(post(api, MAPS, "{'metadata':{'name':'a'}}"), 201);
+        assert_int_equal(local_feed_new(&options, &feed), 0);
+        while (!strstr(fed, "end"))
+                uv_run(&api->uv, UV_RUN_ONCE);
+        fault_vfs.full = true;
+        fault_vfs.countdown = 1;
+        post(api, MAPS, "{'metadata':{'name':'b'}}");
+        assert_refused(api, 500, "InternalError");
+        assert_int_equal(local_feed_position(feed), 0);
+        delete_it(api, MAPS "/a", NULL);
+        assert_int_equal(post(api, MAPS, "{'metadata':{'name':'c'}}"), 201);
+        while (local_feed_position(feed) == 0)
+                uv_run(&api->uv, UV_RUN_ONCE);
+        assert_int_equal(post(api, MAPS, "{'metadata':{'name':'d'}}"), 201);
+        assert_string_equal(fed, "begin +a end +b aborted begin +c end +d ");
+        local_feed_free(feed);
 }
 
 static void test_a_failing_disk(void **state)
@@ -78,6 +125,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_api_setup_faulty, test_api_teardown)
         const struct CMUnitTest tests[] = {
                 TEST(test_a_full_disk),
+                TEST(test_a_feed_on_a_full_disk),
                 TEST(test_a_failing_disk),
                 TEST(test_versions_are_never_given_twice),
         };

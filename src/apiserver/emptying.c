@@ -31,24 +31,14 @@ static bool has_objects_of_its_own(const struct api_resource *resource)
         return resource->namespaced && resource->storage && !resource->target;
 }
 
-int namespace_is_empty(struct apiserver *server, struct str name)
+bool namespace_is_empty(struct apiserver *server, struct str name)
 {
         const struct api_resource *resource;
 
-        list_for_each (resource, registry_resources(server->registry), in_registry) {
-                struct storage_list list;
-                struct json_doc *doc;
-                if (!has_objects_of_its_own(resource))
-                        continue;
-                int r = storage_list_begin(&list, resource->storage, name, 0, STR_EMPTY, STR_EMPTY);
-                if (r < 0)
-                        return r;
-                r = storage_list_next(&list, &doc);
-                storage_list_end(&list);
-                if (r != 0)
-                        return r < 0 ? r : 0;
-        }
-        return 1;
+        list_for_each (resource, registry_resources(server->registry), in_registry)
+                if (has_objects_of_its_own(resource) && storage_head_has(resource->storage, name))
+                        return false;
+        return true;
 }
 
 static void end(struct emptying *emptying)

@@ -12,8 +12,8 @@
  * and those kinds that are only stored.
  */
 
-/* Whether nothing is in the namespace. Returns 1, 0, or -ENOMEM. */
-int namespace_is_empty(struct apiserver *server, struct str name);
+/* Whether nothing is in the namespace, nor on its way into it. */
+bool namespace_is_empty(struct apiserver *server, struct str name);
 
 /*
  * Deletes what is in it, as by anybody, finalizers and all, piece by piece, until everything is on

@@ -248,6 +248,11 @@ int local_executor_new(struct apiserver *server, struct str manager, void (*on_a
         return 0;
 }
 
+void local_executor_commit(struct local_executor *executor)
+{
+        commit_hold_end(&executor->server->hold);
+}
+
 void local_executor_free(struct local_executor *executor)
 {
         if (!executor)

@@ -18,6 +18,9 @@ struct local_executor;
 int local_executor_new(struct apiserver *server, struct str manager, void (*on_answer)(void *user),
                        void *user, struct local_executor **ret_executor);
 
+/* Lets what was told to feeds, and what was submitted upon it, go to the disk (commit_hold.h). */
+void local_executor_commit(struct local_executor *executor);
+
 /* Withdraws what is on its way, without answers. Before apiserver_free(). */
 void local_executor_free(struct local_executor *executor);
 

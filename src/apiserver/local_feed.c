@@ -10,14 +10,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { PIECE_NS = 500 * 1000 };
+enum { PIECE_NS = 500 * 1000, ABORTED_MS = 1000 };
 
 struct local_feed {
         struct local_feed_options options;
         const struct api_resource *resource;
-        struct storage_watch watch;
+        struct storage_follower follower;
         struct storage_list list;
-        struct net_task task; /* the list goes on */
+        struct net_task task;   /* the list goes on */
+        struct net_timer later; /* it begins again */
         bool listing;
         bool anew; /* what was told is not to be relied on */
 };
@@ -64,18 +65,18 @@ static int tell(struct local_feed *feed, enum kube_event_type type, struct json_
         return 0;
 }
 
-static bool on_event(struct storage_watch *watch, const struct storage_event *event)
+static void on_accepted(struct storage_follower *follower, const struct storage_event *event)
 {
-        struct local_feed *feed = container_of(watch, struct local_feed, watch);
+        struct local_feed *feed = container_of(follower, struct local_feed, follower);
 
         if (feed->anew)
-                return true;
+                return;
         tell(feed,
              !event->after    ? KUBE_DELETED
              : !event->before ? KUBE_ADDED
                               : KUBE_MODIFIED,
              event->last);
-        return true;
+        commit_hold_begin(&feed->options.server->hold);
 }
 
 static void begin_list(struct local_feed *feed)
@@ -83,12 +84,29 @@ static void begin_list(struct local_feed *feed)
         net_loop_defer(feed->options.server->loop, &feed->task);
 }
 
-static void on_end(struct storage_watch *watch, enum storage_watch_end why)
+static void on_later(struct net_timer *timer)
 {
-        struct local_feed *feed = container_of(watch, struct local_feed, watch);
+        begin_list(container_of(timer, struct local_feed, later));
+}
 
-        if (why == STORAGE_WATCH_EXPIRED)
-                begin_list(feed);
+static void drop_list(struct local_feed *feed)
+{
+        if (feed->listing)
+                storage_list_end(&feed->list);
+        feed->listing = false;
+}
+
+static void on_aborted(struct storage_follower *follower)
+{
+        struct local_feed *feed = container_of(follower, struct local_feed, follower);
+
+        drop_list(feed);
+        net_task_cancel(&feed->task);
+        feed->anew = false;
+        if (feed->options.aborted)
+                feed->options.aborted(feed->options.user);
+        /* Where there is no space the next write would be aborted too: not at once. */
+        net_timer_start(feed->options.server->loop, &feed->later, ABORTED_MS, on_later);
 }
 
 static void end_list(struct local_feed *feed)
@@ -96,13 +114,24 @@ static void end_list(struct local_feed *feed)
         struct kube_event event = { .type = KUBE_LIST_END,
                                     .resource_version = feed->list.revision };
 
-        storage_list_end(&feed->list);
-        feed->listing = false;
-        if (storage_watch_start(&feed->watch, event.resource_version) < 0) {
-                begin_list(feed);
-                return;
-        }
+        drop_list(feed);
         feed->options.handler(feed->options.user, &event);
+}
+
+/* What changes during the list is told meanwhile; the list is of what is on disk now. */
+static bool start_list(struct local_feed *feed)
+{
+        struct kube_event event = { .type = KUBE_LIST_BEGIN };
+
+        /* To be told anew what is on its way. */
+        storage_unfollow(&feed->follower);
+        if (storage_list_begin(&feed->list, feed->follower.type, feed->options.name_space, 0,
+                               STR_EMPTY, STR_EMPTY) < 0)
+                return false;
+        feed->listing = true;
+        feed->options.handler(feed->options.user, &event);
+        storage_follow(&feed->follower);
+        return true;
 }
 
 static void on_task(struct net_task *task)
@@ -112,22 +141,12 @@ static void on_task(struct net_task *task)
         struct json_doc *doc;
         int r;
 
-        if (feed->anew) {
-                storage_watch_stop(&feed->watch);
-                if (feed->listing)
-                        storage_list_end(&feed->list);
-                feed->anew = feed->listing = false;
-        }
-        if (!feed->listing) {
-                struct kube_event event = { .type = KUBE_LIST_BEGIN };
-                r = storage_list_begin(&feed->list, feed->watch.type, feed->options.name_space, 0,
-                                       STR_EMPTY, STR_EMPTY);
-                if (r < 0) {
-                        begin_list(feed);
-                        return;
-                }
-                feed->listing = true;
-                feed->options.handler(feed->options.user, &event);
+        if (feed->anew)
+                drop_list(feed);
+        feed->anew = false;
+        if (!feed->listing && !start_list(feed)) {
+                begin_list(feed);
+                return;
         }
         do {
                 r = storage_list_next(&feed->list, &doc);
@@ -140,10 +159,8 @@ static void on_task(struct net_task *task)
                 end_list(feed);
                 return;
         }
-        if (r < 0) {
-                storage_list_end(&feed->list);
-                feed->listing = false;
-        }
+        if (r < 0)
+                drop_list(feed);
         begin_list(feed);
 }
 
@@ -161,10 +178,10 @@ int local_feed_new(const struct local_feed_options *options, struct local_feed *
         feed->options = *options;
         feed->resource = api_resource_ref(resource);
         feed->task.run = on_task;
-        feed->watch.type = resource->storage;
-        feed->watch.name_space = options->name_space;
-        feed->watch.event = on_event;
-        feed->watch.end = on_end;
+        feed->follower.type = resource->storage;
+        feed->follower.name_space = options->name_space;
+        feed->follower.accepted = on_accepted;
+        feed->follower.aborted = on_aborted;
         begin_list(feed);
         *ret_feed = feed;
         return 0;
@@ -172,7 +189,9 @@ int local_feed_new(const struct local_feed_options *options, struct local_feed *
 
 uint64_t local_feed_position(const struct local_feed *feed)
 {
-        return feed->watch.active && !feed->anew ? storage_watch_position(&feed->watch) : 0;
+        return feed->follower.active && !feed->listing && !feed->anew
+                       ? storage_head_revision(feed->options.server->storage)
+                       : 0;
 }
 
 void local_feed_free(struct local_feed *feed)
@@ -180,9 +199,9 @@ void local_feed_free(struct local_feed *feed)
         if (!feed)
                 return;
         net_task_cancel(&feed->task);
-        storage_watch_stop(&feed->watch);
-        if (feed->listing)
-                storage_list_end(&feed->list);
+        net_timer_stop(&feed->later);
+        storage_unfollow(&feed->follower);
+        drop_list(feed);
         api_resource_unref(feed->resource);
         free(feed);
 }

@@ -7,7 +7,9 @@
 /*
  * Keeps a handler up to date with one kind in the same process, as kube_reflector does over the
  * wire: what is there between KUBE_LIST_BEGIN and KUBE_LIST_END, then every change as soon as it is
- * on disk. Never told: KUBE_BOOKMARK, for no event is ever missing.
+ * accepted, which is before it is on disk; the commit waits a moment for what the handler's side
+ * writes upon it (commit_hold.h). So nothing else may come of what is told. Changes are told during
+ * the list too. Never told: KUBE_BOOKMARK, for no event is ever missing.
  */
 struct local_feed;
 
@@ -16,6 +18,9 @@ struct local_feed_options {
         const struct kind *kind; /* borrowed */
         struct str name_space;   /* borrowed; empty: all */
         kube_event_fn handler;
+        /* Writes were aborted, and what was told may never have been: a second later all of it is
+         * listed anew. NULL: nothing is kept of it. */
+        void (*aborted)(void *user);
         void *user;
 };
 

@@ -277,6 +277,72 @@ static void test_a_feed(void **state)
         local_feed_free(feed);
 }
 
+static struct net_task answering;
+
+static void answer_it(struct net_task *task _unused_)
+{
+        const struct executor_backend *backend = local_executor_backend(scene.executor);
+
+        scene.submission.actions = scene.actions;
+        backend->submit(backend->context, &scene.submission);
+        local_executor_commit(scene.executor);
+}
+
+static void on_event_answered(void *user, const struct kube_event *event)
+{
+        on_event(user, event);
+        if (event->type == KUBE_ADDED && str_equal(event->name, STR("a")))
+                net_loop_defer(scene.api->loop, &answering);
+}
+
+/* As a claim and its adoption: the POST's answer comes with what was made of it. */
+static void test_what_a_feed_tells_is_committed_with_its_answer(void **state)
+{
+        struct test_api *api = *state;
+        struct storage *storage = apiserver_storage(api->server);
+        struct local_feed_options options = { .server = api->server,
+                                              .kind = &kind_config_map,
+                                              .name_space = STR("default"),
+                                              .handler = on_event_answered };
+        struct local_feed *feed;
+
+        fed[0] = '\0';
+        answering = (struct net_task){ .run = answer_it };
+        wait_for_definitions(api);
+        assert_int_equal(local_feed_new(&options, &feed), 0);
+        while (!strstr(fed, "end"))
+                uv_run(&api->uv, UV_RUN_ONCE);
+        add(ACTION_CREATE, &kind_config_map, "b", "{'metadata':{'name':'b'}}", ACTION_NONE);
+        add(ACTION_PATCH, &kind_config_map, "a", "{'data':{'k':'v'}}", 0);
+        uint64_t before = storage_counters(storage).transactions;
+        assert_int_equal(
+                post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}"),
+                201);
+        assert_int_equal(scene.answered, 2);
+        assert_int_equal(scene.status[0], 201);
+        assert_int_equal(scene.status[1], 200);
+        assert_int_equal(storage_counters(storage).transactions, before + 1);
+        assert_string_equal(fed, "begin end +a +b ~a ");
+        local_feed_free(feed);
+}
+
+/* Nobody answers: the write goes to the disk when the loop has turned. */
+static void test_a_write_that_nobody_answers_is_not_held(void **state)
+{
+        struct test_api *api = *state;
+        struct local_feed_options options = { .server = api->server,
+                                              .kind = &kind_config_map,
+                                              .handler = on_event };
+        struct local_feed *feed;
+
+        assert_int_equal(local_feed_new(&options, &feed), 0);
+        get(api, "/version");
+        assert_int_equal(
+                post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}"),
+                201);
+        local_feed_free(feed);
+}
+
 /* ---- kinds ---- */
 
 static const struct kind *thing;
@@ -393,6 +459,8 @@ int main(void)
                 TEST(test_a_plan_waits_where_it_must),
                 TEST(test_other_actions),
                 TEST(test_a_feed),
+                TEST(test_what_a_feed_tells_is_committed_with_its_answer),
+                TEST(test_a_write_that_nobody_answers_is_not_held),
                 TEST(test_kinds_come_and_go),
         };
 

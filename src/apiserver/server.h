@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/call.h"
+#include "apiserver/commit_hold.h"
 #include "apiserver/registry.h"
 #include "apiserver/storage.h"
 #include "json/writer.h"
@@ -13,6 +14,7 @@ struct apiserver {
         struct arena memory;
         struct net_loop *loop;
         struct storage *storage;
+        struct commit_hold hold;
         struct registry *registry;
         struct http_server *http;
         struct protobuf_fields *protobuf_fields;

@@ -89,6 +89,7 @@ struct storage_type *storage_type(struct storage *storage, struct str group, str
         type->storage = storage;
         type->floor = storage->revision;
         list_init(&type->watches);
+        list_init(&type->followers);
         list_append(&storage->types, &type->in_storage);
         return type;
 }
@@ -161,9 +162,99 @@ struct json_doc *storage_get(const struct storage_type *type, struct str name_sp
         return object ? object->committed : NULL;
 }
 
+uint64_t storage_head_revision(const struct storage *storage)
+{
+        return storage->head;
+}
+
+struct json_doc *storage_peek_head(const struct storage_type *type, struct str name_space,
+                                   struct str name)
+{
+        struct storage_object *object = find(type, name_space, name);
+
+        return object ? object->head : NULL;
+}
+
+bool storage_head_has(const struct storage_type *type, struct str name_space)
+{
+        struct storage_object *object = storage_object_after((struct storage_type *)(uintptr_t)type,
+                                                             name_space, STR_EMPTY, true);
+
+        while (object && str_equal(object->name_space, name_space) && !object->head)
+                object = storage_index_RB_NEXT(object);
+        return object && str_equal(object->name_space, name_space);
+}
+
 size_t storage_count(const struct storage_type *type)
 {
         return type->count;
+}
+
+/* ---- following ---- */
+
+static void tell_follower(struct storage_follower *follower, const struct storage_event *event)
+{
+        if (follower->name_space.length == 0 || str_equal(follower->name_space, event->name_space))
+                follower->accepted(follower, event);
+}
+
+/* `before` is the head that it takes the place of. */
+static struct storage_event event_of(const struct storage_write *write, struct json_doc *before)
+{
+        return (struct storage_event){
+                .revision = write->row.revision,
+                .name_space = write->object->name_space,
+                .name = write->object->name,
+                .before = before,
+                .after = write->after,
+                .last = write->last,
+        };
+}
+
+void storage_follow(struct storage_follower *follower)
+{
+        struct storage *storage = follower->type->storage;
+        struct storage_write *write;
+
+        follower->active = true;
+        list_append(&follower->type->followers, &follower->in_type);
+        list_for_each (write, &storage->in_flight, in_flight) {
+                if (write->object->type != follower->type)
+                        continue;
+                struct storage_event event = event_of(write, write->object->committed);
+                tell_follower(follower, &event);
+        }
+}
+
+void storage_unfollow(struct storage_follower *follower)
+{
+        if (!follower->active)
+                return;
+        follower->active = false;
+        list_remove(&follower->in_type);
+}
+
+static void tell_accepted(const struct storage_write *write, struct json_doc *before)
+{
+        struct storage_event event = event_of(write, before);
+        struct storage_follower *follower;
+
+        list_for_each (follower, &write->object->type->followers, in_type)
+                tell_follower(follower, &event);
+}
+
+static void tell_aborted(struct storage *storage)
+{
+        struct storage_type *type;
+
+        list_for_each (type, &storage->types, in_storage) {
+                while (!list_is_empty(&type->followers)) {
+                        struct storage_follower *follower =
+                                list_entry(type->followers.next, struct storage_follower, in_type);
+                        storage_unfollow(follower);
+                        follower->aborted(follower);
+                }
+        }
 }
 
 /* ---- judging ---- */
@@ -287,6 +378,7 @@ static int accept_change(struct storage_request *request, const struct storage_c
                 return r;
         }
 
+        _cleanup_doc_ struct json_doc *before = ref(object->head);
         storage->head = revision;
         storage->waiting++;
         list_append(&storage->in_flight, &write->in_flight);
@@ -299,6 +391,7 @@ static int accept_change(struct storage_request *request, const struct storage_c
         replace(&request->outcome, write->last);
         request->depends = write;
         list_append(&write->waiters, &request->waiting);
+        tell_accepted(write, before);
         return 0;
 }
 
@@ -348,13 +441,16 @@ static void judge(struct storage_request *request)
                 json_doc_unref(change.doc);
 }
 
-void storage_submit(struct storage *storage _unused_, struct storage_request *request)
+void storage_submit(struct storage *storage, struct storage_request *request)
 {
         list_init(&request->waiting);
         request->depends = NULL;
         request->outcome = NULL;
         request->accepted = false;
+        /* Who is told of it may have something to add to the transaction. */
+        storage_cork(storage);
         judge(request);
+        storage_uncork(storage);
 }
 
 void storage_request_cancel(struct storage_request *request)
@@ -385,14 +481,7 @@ void storage_uncork(struct storage *storage)
 static void committed(struct storage *storage, struct storage_write *write)
 {
         struct storage_object *object = write->object;
-        struct storage_event event = {
-                .revision = write->row.revision,
-                .name_space = object->name_space,
-                .name = object->name,
-                .before = object->committed,
-                .after = write->after,
-                .last = write->last,
-        };
+        struct storage_event event = event_of(write, object->committed);
 
         storage->revision = write->row.revision;
         storage_log_append(object->type, &event);
@@ -469,6 +558,7 @@ static void on_store_aborted(void *user, int reason, bool fatal)
         list_for_each (write, &storage->in_flight, in_flight)
                 write_abort(write, &again);
         storage->failed = fatal;
+        tell_aborted(storage);
         while (!list_is_empty(&again)) {
                 struct storage_request *request =
                         list_entry(again.next, struct storage_request, waiting);

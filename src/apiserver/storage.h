@@ -154,6 +154,44 @@ void storage_watch_resume(struct storage_watch *watch);
 /* Everything up to this revision was passed on or did not concern the watch: for bookmarks. */
 uint64_t storage_watch_position(const struct storage_watch *watch);
 
+/* ---- following what is accepted ---- */
+
+/*
+ * Is told of every change of a type when it is accepted, before it is on disk. So nothing may come
+ * of it but writes to the same storage: they are on disk with it or after it, or never. Embedded in
+ * the caller's struct.
+ */
+struct storage_follower {
+        /* From within storage_submit(), where nothing else may be submitted. */
+        void (*accepted)(struct storage_follower *follower, const struct storage_event *event);
+        /* Writes were aborted: what was told may never have been. It follows no more. */
+        void (*aborted)(struct storage_follower *follower);
+
+        struct storage_type *type;
+        struct str name_space; /* only of this namespace, if not empty; borrowed until the end */
+
+        /* private */
+        struct list in_type;
+        bool active;
+};
+
+/* From now on, what is on its way included: that is told from within. */
+void storage_follow(struct storage_follower *follower);
+
+/* Does nothing if it does not follow. */
+void storage_unfollow(struct storage_follower *follower);
+
+/* The newest revision that was given: followers were told up to it. */
+uint64_t storage_head_revision(const struct storage *storage);
+
+/*
+ * The newest state, which may not be on disk yet: the object (borrowed), and whether a namespace
+ * has any. Only to hold back what it forbids.
+ */
+struct json_doc *storage_peek_head(const struct storage_type *type, struct str name_space,
+                                   struct str name);
+bool storage_head_has(const struct storage_type *type, struct str name_space);
+
 /* ---- writing ---- */
 
 enum storage_change_kind {

@@ -55,6 +55,7 @@ struct storage_type {
         struct storage_log_event *first, *last;
         uint64_t floor; /* events up to here are no longer, or never were, in the log */
         struct list watches;
+        struct list followers;
         char bytes[];
 };
 
@@ -66,7 +67,6 @@ struct storage {
         uint64_t revision; /* committed */
         uint64_t head;     /* given */
         struct list in_flight;
-        unsigned corks;
         unsigned waiting;
         bool failed, closing;
         size_t objects;

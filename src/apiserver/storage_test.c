@@ -322,6 +322,98 @@ static void test_cancelled_requests_are_not_answered(void **state)
         assert_int_equal(value_of(f, "x"), 1); /* what was accepted stays */
 }
 
+/* ---- followers ---- */
+
+struct follower {
+        struct storage_follower base;
+        struct fixture *f;
+};
+
+static void on_accepted(struct storage_follower *base, const struct storage_event *event)
+{
+        struct follower *follower = container_of(base, struct follower, base);
+        const char *what = !event->after ? "-" : !event->before ? "+" : "~";
+
+        note(follower->f, "%s%.*s%llu ", what, STR_FORMAT(event->name),
+             (unsigned long long)event->revision);
+}
+
+static void on_aborted(struct storage_follower *base)
+{
+        note(container_of(base, struct follower, base)->f, "aborted ");
+}
+
+static void follow(struct fixture *f, struct follower *follower)
+{
+        *follower = (struct follower){ .f = f,
+                                       .base = { .accepted = on_accepted,
+                                                 .aborted = on_aborted,
+                                                 .type = f->type,
+                                                 .name_space = STR("ns") } };
+        storage_follow(&follower->base);
+}
+
+static void test_followers_are_told_before_the_disk(void **state)
+{
+        struct fixture *f = *state;
+        struct follower follower;
+        struct request r[3];
+
+        open_storage(f, NULL, true, 0);
+        storage_cork(f->storage);
+        submit(f, &r[0], CREATE, "a", "x", 1);
+        assert_noted(f, "");
+        follow(f, &follower); /* what is on its way is told */
+        assert_noted(f, "+x2 ");
+        submit(f, &r[1], UPDATE, "b", "x", 2);
+        assert_true(storage_head_has(f->type, STR("ns")));
+        assert_non_null(storage_peek_head(f->type, STR("ns"), STR("x")));
+        submit(f, &r[2], REMOVE, "c", "x", 0);
+        assert_noted(f, "~x3 -x4 ");
+        assert_false(storage_head_has(f->type, STR("ns")));
+        assert_null(storage_peek_head(f->type, STR("ns"), STR("x")));
+        assert_int_equal(storage_head_revision(f->storage), 4);
+        assert_int_equal(storage_revision(f->storage), 1);
+        storage_uncork(f->storage);
+        settle(f);
+        assert_noted(f, "a=2 b=3 c=4 ");
+
+        follower.base.name_space = STR("elsewhere");
+        submit(f, &r[0], CREATE, "d", "y", 1);
+        settle(f);
+        storage_unfollow(&follower.base);
+        follower.base.name_space = STR_EMPTY;
+        submit(f, &r[0], CREATE, "e", "z", 1);
+        settle(f);
+        assert_noted(f, "d=5 e=6 ");
+}
+
+static void test_followers_are_told_of_an_abort_once(void **state)
+{
+        struct fixture *f = *state;
+        struct follower follower;
+        struct request r[3];
+
+        open_storage(f, FAULT_VFS, true, 0);
+        follow(f, &follower);
+        fault_vfs.full = true;
+        fault_vfs.countdown = 1;
+        storage_cork(f->storage);
+        submit(f, &r[0], CREATE, "a", "x", 1);
+        submit(f, &r[1], CREATE, "b", "x", 2); /* exists: not so in the end, and not told */
+        storage_uncork(f->storage);
+        settle(f);
+        assert_noted(f, "+x2 aborted a:full b=3 ");
+        submit(f, &r[2], CREATE, "c", "y", 1);
+        settle(f);
+        assert_noted(f, "c=4 ");
+        follow(f, &follower);
+        submit(f, &r[2], UPDATE, "d", "y", 2);
+        settle(f);
+        assert_noted(f, "~y5 d=5 ");
+        storage_unfollow(&follower.base);
+}
+
 /* ---- watches ---- */
 
 struct watcher {
@@ -551,6 +643,8 @@ int main(void)
                 TEST(test_answers_wait_for_the_disk),
                 TEST(test_verdicts_on_other_keys_wait_too),
                 TEST(test_aborted_writes_are_judged_again),
+                TEST(test_followers_are_told_before_the_disk),
+                TEST(test_followers_are_told_of_an_abort_once),
                 TEST(test_failed_fsync_stops_everything),
                 TEST(test_cancelled_requests_are_not_answered),
                 TEST(test_watches_resume_and_filter),

@@ -314,20 +314,17 @@ static void answer(struct api_call *call, struct json_doc *doc)
 static int hold_namespace(struct api_call *call)
 {
         struct json_doc *namespace;
-        int r;
 
         if (call->resource->storage != call->server->namespaces || !call->subresource ||
             !str_equal(call->subresource->name, STR("finalize")))
                 return 0;
-        namespace = storage_get(call->server->namespaces, STR_EMPTY, call->path.name);
+        namespace = storage_peek_head(call->server->namespaces, STR_EMPTY, call->path.name);
         if (!namespace ||
             !json_exists(json_get(json_root(namespace), "metadata", "deletionTimestamp")))
                 return 0;
-        r = namespace_is_empty(call->server, call->path.name);
-        if (r == 0)
-                r = emptying_start(call->server, call->path.name);
-        else if (r > 0)
+        if (namespace_is_empty(call->server, call->path.name))
                 return 0;
+        int r = emptying_start(call->server, call->path.name);
         if (r < 0)
                 return r;
         struct kube_status status = kube_status_conflict(

@@ -126,6 +126,8 @@ static void run_host(struct controller_host *host)
         do {
                 now = now_of_both();
                 wake = controllers_run(host->set, now);
+                if (host->way->executor_planned)
+                        host->way->executor_planned(host->executor);
         } while (wake <= now.monotonic_ns && now.monotonic_ns < began + PIECE_NS);
 
         if (wake == UINT64_MAX)
@@ -203,6 +205,15 @@ static void on_event(void *user, const struct kube_event *event)
         net_loop_defer(host->loop, &host->run);
 }
 
+/* All feeds are told so, one after the other. */
+static void on_aborted(void *user)
+{
+        struct feed *feed = user;
+
+        controllers_tell_time(feed->host->set, now_of_both());
+        controllers_forget(feed->host->set);
+}
+
 static void complain(struct feed *feed, struct str message)
 {
         if (controller_host_may_say(feed->host, message))
@@ -269,7 +280,7 @@ static int start_feed(struct controller_host *host, const struct controller_host
 
         *feed = (struct feed){ .host = host, .kind = kind };
         list_init(&feed->link);
-        const struct feed_hooks hooks = { on_event, on_state, feed };
+        const struct feed_hooks hooks = { on_event, on_aborted, on_state, feed };
         int r = host->way->feed_new(options, kind, &hooks, &feed->source);
         if (r < 0)
                 return r;
@@ -295,7 +306,7 @@ static int on_kind_added(void *user, const struct kind *kind)
                 return -ENOMEM;
         feed->host = host;
         feed->kind = kind;
-        const struct feed_hooks hooks = { on_event, on_state, feed };
+        const struct feed_hooks hooks = { on_event, on_aborted, on_state, feed };
         int r = controllers_add_kind(host->set, kind);
         if (r == 0)
                 r = host->way->feed_new(&host->options, kind, &hooks, &feed->source);

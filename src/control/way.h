@@ -13,6 +13,9 @@
 /* What a feed calls. */
 struct feed_hooks {
         kube_event_fn on_event;
+        /* What was told may never have been, and all of it is listed anew. Not over the wire,
+         * where nothing is told before it is so. */
+        void (*on_aborted)(void *user);
         void (*on_state)(void *user, enum kube_reflector_state state, struct str message);
         void *user;
 };
@@ -30,6 +33,10 @@ struct controller_way {
                             void (*on_answer)(void *user), void *user, void **ret_executor,
                             const struct executor_backend **ret_backend);
         void (*executor_free)(void *executor);
+
+        /* The most urgent plans upon the last events were submitted. NULL: nothing waits for
+         * them. */
+        void (*executor_planned)(void *executor);
 
         /* Whether it has all rights that it needed, or why not; NULL: always. */
         bool (*executor_is_allowed)(const void *executor, char why[static 256]);

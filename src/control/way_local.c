@@ -19,6 +19,11 @@ static int local_executor_begin(const struct controller_host_options *options,
         return 0;
 }
 
+static void local_executor_go(void *executor)
+{
+        local_executor_commit(executor);
+}
+
 static void local_executor_end(void *executor)
 {
         local_executor_free(executor);
@@ -32,6 +37,7 @@ static int local_feed_begin(const struct controller_host_options *options, const
                 .kind = kind,
                 .name_space = kind->namespaced ? options->name_space : STR_EMPTY,
                 .handler = hooks->on_event,
+                .aborted = hooks->on_aborted,
                 .user = hooks->user,
         };
         struct local_feed *feed;
@@ -83,6 +89,7 @@ static void local_kinds_end(void *kinds)
 const struct controller_way controller_way_local = {
         .executor_new = local_executor_begin,
         .executor_free = local_executor_end,
+        .executor_planned = local_executor_go,
         .feed_new = local_feed_begin,
         .feed_free = local_feed_end,
         .feed_relist = local_feed_again,

@@ -70,6 +70,13 @@ int cache_add_kind(struct cache *cache, const struct kind *kind)
         return get_kind(cache, kind) ? 0 : -ENOMEM;
 }
 
+/* As before it was told anything. */
+static void reset_kind(struct kind_state *state)
+{
+        state->synced = state->listing = state->lost = false;
+        state->progress = 0;
+}
+
 void cache_drop_kind(struct cache *cache, const struct kind *kind)
 {
         struct kind_state *state = kind_state_find(cache, kind);
@@ -78,8 +85,7 @@ void cache_drop_kind(struct cache *cache, const struct kind *kind)
                 return;
         assert(state->count == 0);
         state->dropped = true;
-        state->synced = state->listing = state->lost = false;
-        state->progress = 0;
+        reset_kind(state);
 }
 
 bool cache_is_fed(const struct cache *cache, const struct kind *kind)
@@ -491,6 +497,22 @@ int cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resour
         state->synced = true;
         state->progress = MAX(state->progress, resource_version);
         return 0;
+}
+
+void cache_forget(struct cache *cache)
+{
+        for (size_t i = 0; i < cache->kind_count; i++) {
+                struct kind_state *state = cache->kinds[i];
+                struct stored *stored;
+
+                list_for_each (stored, &state->objects, of_kind) {
+                        (void)stored_wake(cache, stored);
+                        remove_stored(cache, state, stored);
+                }
+                reset_kind(state);
+        }
+        cache->common_progress = 0;
+        tombstones_clear(&cache->tombstones);
 }
 
 void cache_advance(struct cache *cache, const struct kind *kind, uint64_t resource_version)

@@ -186,6 +186,12 @@ int cache_list_end(struct cache *cache, const struct kind *kind, uint64_t resour
 void cache_lose(struct cache *cache, const struct kind *kind);
 
 /*
+ * What was told may never have been: everything is gone, without having been deleted, and every
+ * kind is to be listed.
+ */
+void cache_forget(struct cache *cache);
+
+/*
  * The watch of a kind (NULL: of every synced kind) has come so far: by an event, or a bookmark.
  * What was written before, and is not in the cache, is gone.
  */

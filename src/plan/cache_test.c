@@ -60,6 +60,12 @@ static uint64_t version_of(struct cache *cache, const char *name)
         return entry ? entry->meta.resource_version : 0;
 }
 
+static void count_gone(void *context, const struct cache_entry *before,
+                       const struct cache_entry *after)
+{
+        *(unsigned *)context += before && !after;
+}
+
 static void newer_wins(void **state)
 {
         static const struct {
@@ -93,6 +99,34 @@ static void newer_wins(void **state)
                                  (unsigned long long)version_of(cache, "a"));
         }
         assert_int_equal(cache_count(cache, &kind_pod), 0);
+}
+
+static void forgets_as_if_never_told(void **state)
+{
+        static const char owned[] = ",\"ownerReferences\":[{\"uid\":\"o\"}]";
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        unsigned gone = 0;
+
+        (void)state;
+        begin(&cache);
+        cache_list_begin(cache, &kind_pod);
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "u1", 5, owned), 1);
+        assert_int_equal(apply(cache, CACHE_ADDED, "b", "u2", 6, owned), 1);
+        assert_int_equal(apply(cache, CACHE_ADDED, "c", "u3", 7, ""), 1);
+        assert_int_equal(apply(cache, CACHE_DELETED, "c", "u3", 8, ""), 1);
+        assert_int_equal(cache_list_end(cache, &kind_pod, 8), 0);
+        cache_on_change(cache, count_gone, &gone);
+        cache_forget(cache);
+        assert_int_equal(gone, 2);
+        assert_int_equal(cache_count(cache, &kind_pod), 0);
+        assert_false(cache_is_synced(cache, &kind_pod));
+        assert_int_equal(cache_progress(cache, &kind_pod), 0);
+        cache_for_each_owned(it, cache, &kind_pod, STR("o"))
+                fail_msg("%.*s is left", STR_FORMAT(it.entry->meta.name));
+        /* Versions begin anew, and what was deleted may be there. */
+        assert_int_equal(apply(cache, CACHE_ADDED, "a", "u1", 4, ""), 1);
+        assert_int_equal(apply(cache, CACHE_ADDED, "c", "u3", 7, ""), 1);
+        assert_int_equal(version_of(cache, "a"), 4);
 }
 
 static void refuses_what_has_no_identity(void **state)
@@ -500,6 +534,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 WHOLE_AND_PACKED(newer_wins),
+                WHOLE_AND_PACKED(forgets_as_if_never_told),
                 WHOLE_AND_PACKED(refuses_what_has_no_identity),
                 WHOLE_AND_PACKED(lists_replace),
                 WHOLE_AND_PACKED(kinds_come_and_go),

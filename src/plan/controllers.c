@@ -215,6 +215,12 @@ int controllers_list_end(struct controllers *set, const struct kind *kind,
         return 0;
 }
 
+void controllers_forget(struct controllers *set)
+{
+        cache_forget(set->cache);
+        memset(set->synced, 0, sizeof(set->synced));
+}
+
 static size_t controller_index(const struct controllers *set, const struct controller *controller)
 {
         size_t i = 0;

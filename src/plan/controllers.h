@@ -112,6 +112,9 @@ void controllers_list_begin(struct controllers *set, const struct kind *kind);
 int controllers_list_end(struct controllers *set, const struct kind *kind,
                          uint64_t resource_version);
 
+/* What was fed may never have been: as before the first list, which is due for every kind. */
+void controllers_forget(struct controllers *set);
+
 /*
  * Plans and submits everything that is due. Returns the monotonic time at which to call again if
  * nothing else happens, or UINT64_MAX. An answer or a feed may make keys due: call again after.

@@ -596,6 +596,28 @@ static void names_are_like_kubernetes(void **state)
         }
 }
 
+/* What was told may never have been: nothing is planned before it was told anew. */
+static void forgotten_is_as_never_told(void **state)
+{
+        struct bed bed;
+
+        (void)state;
+        begin(&bed, true, plan_nothing);
+        feed(&bed, "a", 2, "");
+        run(&bed);
+        assert_int_equal(bed.plans, 1);
+        controllers_forget(bed.set);
+        assert_int_equal(cache_count(controllers_cache(bed.set), &kind_config_map), 0);
+        feed(&bed, "b", 3, "");
+        run(&bed);
+        assert_int_equal(bed.plans, 1);
+        controllers_list_begin(bed.set, &kind_config_map);
+        controllers_list_end(bed.set, &kind_config_map, 3);
+        run(&bed);
+        assert_int_equal(bed.plans, 3); /* one finds that `a` is gone */
+        end(&bed);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -612,6 +634,7 @@ int main(void)
                 cmocka_unit_test(comes_back_and_tells_why),
                 cmocka_unit_test(rests),
                 cmocka_unit_test(waits_until_all_is_listed),
+                cmocka_unit_test(forgotten_is_as_never_told),
                 cmocka_unit_test(refuses_too_much),
                 cmocka_unit_test(names_are_like_kubernetes),
         };

@@ -60,9 +60,14 @@ int tombstones_add(struct tombstones *tombstones, struct str uid)
         return 0;
 }
 
-void tombstones_deinit(struct tombstones *tombstones)
+void tombstones_clear(struct tombstones *tombstones)
 {
         while (!list_is_empty(&tombstones->order))
                 drop_oldest(tombstones);
+}
+
+void tombstones_deinit(struct tombstones *tombstones)
+{
+        tombstones_clear(tombstones);
         table_deinit(&tombstones->table);
 }

@@ -17,6 +17,8 @@ struct tombstones {
 void tombstones_init(struct tombstones *tombstones, uint64_t seed);
 void tombstones_deinit(struct tombstones *tombstones);
 
+void tombstones_clear(struct tombstones *tombstones);
+
 bool tombstones_have(const struct tombstones *tombstones, struct str uid);
 
 /* Returns 0, also if it is there already, or -ENOMEM. */
