@@ -177,7 +177,7 @@ void apiserver_free(struct apiserver *server)
         if (server->crds)
                 definitions_free(server->crds);
         lag_close(server->lag);
-        commit_hold_deinit(&server->hold);
+        commit_hold_end(&server->hold);
         storage_close(server->storage);
         authorizer_free(server->authorizer);
         token_cache_free(server->tokens);

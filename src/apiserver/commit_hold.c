@@ -11,11 +11,6 @@ void commit_hold_init(struct commit_hold *hold, struct net_loop *loop, struct st
         *hold = (struct commit_hold){ .loop = loop, .storage = storage, .task.run = on_task };
 }
 
-void commit_hold_deinit(struct commit_hold *hold)
-{
-        commit_hold_end(hold);
-}
-
 void commit_hold_begin(struct commit_hold *hold)
 {
         if (hold->holds)

@@ -18,12 +18,11 @@ struct commit_hold {
 };
 
 void commit_hold_init(struct commit_hold *hold, struct net_loop *loop, struct storage *storage);
-/* Before storage_close(). */
-void commit_hold_deinit(struct commit_hold *hold);
 
 /* From within storage_submit(), when a controller was told of the write: its turn to plan is asked
  * for already, and comes before the end of the hold. */
 void commit_hold_begin(struct commit_hold *hold);
 
-/* The first plans are submitted. Does nothing if it does not hold. */
+/* The first plans are submitted, or the storage is to be closed. Does nothing if it does not hold.
+ */
 void commit_hold_end(struct commit_hold *hold);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "apiserver/local_feed.h"
 #include "apiserver/test_api.h"
 #include "store/fault_vfs.h"
 
@@ -38,38 +37,13 @@ static void test_a_full_disk(void **state)
         assert_int_equal(get(api, MAPS "/b"), 200);
 }
 
-static char fed[512];
-
-static void on_event(void *user _unused_, const struct kube_event *event)
-{
-        static const char *const words[] = { "begin", "+", "~", "-", "end", "bookmark" };
-        size_t length = strlen(fed);
-
-        snprintf(fed + length, sizeof(fed) - length, "%s%.*s ", words[event->type],
-                 STR_FORMAT(event->name));
-}
-
-static void on_aborted(void *user _unused_)
-{
-        strcat(fed, "aborted ");
-}
-
 /* A feed has told of what is not so: it says so, and a second later tells all of it anew. */
 static void test_a_feed_on_a_full_disk(void **state)
 {
         struct test_api *api = *state;
-        struct local_feed_options options = { .server = api->server,
-                                              .kind = &kind_config_map,
-                                              .name_space = STR("default"),
-                                              .handler = on_event,
-                                              .aborted = on_aborted };
-        struct local_feed *feed;
 
-        fed[0] = '\0';
         assert_int_equal(post(api, MAPS, "{'metadata':{'name':'a'}}"), 201);
-        assert_int_equal(local_feed_new(&options, &feed), 0);
-        while (!strstr(fed, "end"))
-                uv_run(&api->uv, UV_RUN_ONCE);
+        struct local_feed *feed = test_feed_start(api, NULL);
         fault_vfs.full = true;
         fault_vfs.countdown = 1;
         post(api, MAPS, "{'metadata':{'name':'b'}}");

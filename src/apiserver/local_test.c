@@ -234,32 +234,12 @@ static void test_other_actions(void **state)
 
 /* ---- feeds ---- */
 
-static char fed[1024];
-
-static void on_event(void *user _unused_, const struct kube_event *event)
-{
-        static const char *const words[] = { "begin", "+", "~", "-", "end", "bookmark" };
-        size_t length = strlen(fed);
-
-        snprintf(fed + length, sizeof(fed) - length, "%s%.*s ", words[event->type],
-                 STR_FORMAT(event->name));
-        assert_true(event->type == KUBE_LIST_BEGIN || event->resource_version > 0);
-}
-
 static void test_a_feed(void **state)
 {
         struct test_api *api = *state;
-        struct local_feed_options options = { .server = api->server,
-                                              .kind = &kind_config_map,
-                                              .name_space = STR("default"),
-                                              .handler = on_event };
-        struct local_feed *feed;
 
-        fed[0] = '\0';
         post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}");
-        assert_int_equal(local_feed_new(&options, &feed), 0);
-        assert_string_equal(fed, ""); /* never from within */
-        assert_true(local_feed_position(feed) == 0);
+        struct local_feed *feed = test_feed_start(api, NULL);
         post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'b'}}");
         post(api, "/api/v1/namespaces/kube-system/configmaps", "{'metadata':{'name':'x'}}");
         merge(api, "/api/v1/namespaces/default/configmaps/a", "{'data':{'k':'v'}}");
@@ -290,7 +270,7 @@ static void answer_it(struct net_task *task _unused_)
 
 static void on_event_answered(void *user, const struct kube_event *event)
 {
-        on_event(user, event);
+        test_feed_event(user, event);
         if (event->type == KUBE_ADDED && str_equal(event->name, STR("a")))
                 net_loop_defer(scene.api->loop, &answering);
 }
@@ -300,18 +280,10 @@ static void test_what_a_feed_tells_is_committed_with_its_answer(void **state)
 {
         struct test_api *api = *state;
         struct storage *storage = apiserver_storage(api->server);
-        struct local_feed_options options = { .server = api->server,
-                                              .kind = &kind_config_map,
-                                              .name_space = STR("default"),
-                                              .handler = on_event_answered };
-        struct local_feed *feed;
 
-        fed[0] = '\0';
         answering = (struct net_task){ .run = answer_it };
         wait_for_definitions(api);
-        assert_int_equal(local_feed_new(&options, &feed), 0);
-        while (!strstr(fed, "end"))
-                uv_run(&api->uv, UV_RUN_ONCE);
+        struct local_feed *feed = test_feed_start(api, on_event_answered);
         add(ACTION_CREATE, &kind_config_map, "b", "{'metadata':{'name':'b'}}", ACTION_NONE);
         add(ACTION_PATCH, &kind_config_map, "a", "{'data':{'k':'v'}}", 0);
         uint64_t before = storage_counters(storage).transactions;
@@ -330,13 +302,8 @@ static void test_what_a_feed_tells_is_committed_with_its_answer(void **state)
 static void test_a_write_that_nobody_answers_is_not_held(void **state)
 {
         struct test_api *api = *state;
-        struct local_feed_options options = { .server = api->server,
-                                              .kind = &kind_config_map,
-                                              .handler = on_event };
-        struct local_feed *feed;
+        struct local_feed *feed = test_feed_start(api, NULL);
 
-        assert_int_equal(local_feed_new(&options, &feed), 0);
-        get(api, "/version");
         assert_int_equal(
                 post(api, "/api/v1/namespaces/default/configmaps", "{'metadata':{'name':'a'}}"),
                 201);
@@ -421,7 +388,7 @@ static void test_kinds_come_and_go(void **state)
         /* What its feed tells is as it is stored. */
         struct local_feed_options fed_by = { .server = api->server,
                                              .kind = thing,
-                                             .handler = on_event };
+                                             .handler = test_feed_event };
         struct local_feed *feed;
         fed[0] = '\0';
         assert_int_equal(local_feed_new(&fed_by, &feed), 0);

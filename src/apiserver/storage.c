@@ -167,14 +167,6 @@ uint64_t storage_head_revision(const struct storage *storage)
         return storage->head;
 }
 
-struct json_doc *storage_peek_head(const struct storage_type *type, struct str name_space,
-                                   struct str name)
-{
-        struct storage_object *object = find(type, name_space, name);
-
-        return object ? object->head : NULL;
-}
-
 bool storage_head_has(const struct storage_type *type, struct str name_space)
 {
         struct storage_object *object = storage_object_after((struct storage_type *)(uintptr_t)type,

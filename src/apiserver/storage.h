@@ -184,12 +184,7 @@ void storage_unfollow(struct storage_follower *follower);
 /* The newest revision that was given: followers were told up to it. */
 uint64_t storage_head_revision(const struct storage *storage);
 
-/*
- * The newest state, which may not be on disk yet: the object (borrowed), and whether a namespace
- * has any. Only to hold back what it forbids.
- */
-struct json_doc *storage_peek_head(const struct storage_type *type, struct str name_space,
-                                   struct str name);
+/* Whether a namespace has any object, on disk or on its way there, that is not on its way out. */
 bool storage_head_has(const struct storage_type *type, struct str name_space);
 
 /* ---- writing ---- */

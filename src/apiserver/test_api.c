@@ -232,6 +232,43 @@ void assert_refused(struct test_api *api, unsigned code, const char *reason)
         assert_true(answer_text(api, "message")[0] != '\0');
 }
 
+/* ---- feeds ---- */
+
+char fed[1024];
+
+void test_feed_event(void *user _unused_, const struct kube_event *event)
+{
+        static const char *const words[] = { "begin", "+", "~", "-", "end", "bookmark" };
+        size_t length = strlen(fed);
+
+        snprintf(fed + length, sizeof(fed) - length, "%s%.*s ", words[event->type],
+                 STR_FORMAT(event->name));
+        assert_true(event->type == KUBE_LIST_BEGIN || event->resource_version > 0);
+}
+
+static void on_feed_aborted(void *user _unused_)
+{
+        strcat(fed, "aborted ");
+}
+
+struct local_feed *test_feed_start(struct test_api *api, kube_event_fn handler)
+{
+        struct local_feed_options options = { .server = api->server,
+                                              .kind = &kind_config_map,
+                                              .name_space = STR("default"),
+                                              .handler = handler ? handler : test_feed_event,
+                                              .aborted = on_feed_aborted };
+        struct local_feed *feed;
+
+        fed[0] = '\0';
+        assert_int_equal(local_feed_new(&options, &feed), 0);
+        assert_string_equal(fed, ""); /* never from within */
+        assert_true(local_feed_position(feed) == 0);
+        while (!strstr(fed, "end"))
+                uv_run(&api->uv, UV_RUN_ONCE);
+        return feed;
+}
+
 /* ---- watches ---- */
 
 static void watch_head(struct http_call *call _unused_, void *user,

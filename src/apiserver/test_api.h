@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "apiserver/apiserver.h"
+#include "apiserver/local_feed.h"
 #include "base/test_folder.h"
 #include "crypto/jwt.h"
 #include "net/http_client.h"
@@ -61,6 +62,17 @@ struct json_value answer_root(struct test_api *api);
 
 /* The answer is a failure: a Status with this code and reason. */
 void assert_refused(struct test_api *api, unsigned code, const char *reason);
+
+/* ---- feeds ---- */
+
+/*
+ * Begins one of the ConfigMaps in `default` and waits for the end of its list. What it tells stands
+ * in `fed`, a word an event: "begin +a end ~a -a aborted ". `handler` NULL: test_feed_event(),
+ * which another handler calls too.
+ */
+struct local_feed *test_feed_start(struct test_api *api, kube_event_fn handler);
+void test_feed_event(void *user, const struct kube_event *event);
+extern char fed[1024];
 
 /* ---- watches ---- */
 

@@ -277,6 +277,26 @@ int update_finish(struct api_call *call, struct json_doc *head, struct json_doc 
         return 0;
 }
 
+/*
+ * A namespace is let go when nothing is in it any more. The controller that asks for it deletes
+ * what it watches; the rest goes here, while it asks again.
+ */
+static int hold_namespace(struct api_call *call, struct json_doc *head)
+{
+        if (call->resource->storage != call->server->namespaces || !call->subresource ||
+            !str_equal(call->subresource->name, STR("finalize")) ||
+            !json_exists(json_get(json_root(head), "metadata", "deletionTimestamp")) ||
+            namespace_is_empty(call->server, call->path.name))
+                return 0;
+        int r = emptying_start(call->server, call->path.name);
+        if (r < 0)
+                return r;
+        return api_call_refuse(
+                call, kube_status_conflict(
+                              call->arena, &call->named, call->path.name,
+                              STR("objects are left in it, which are being deleted: ask again")));
+}
+
 static int judge(struct api_call *call, struct json_doc *head, struct storage_change *change)
 {
         _cleanup_doc_ struct json_doc *current = NULL, *sent = NULL;
@@ -286,7 +306,9 @@ static int judge(struct api_call *call, struct json_doc *head, struct storage_ch
         if (!head)
                 return api_call_refuse(
                         call, kube_status_not_found(call->arena, &call->named, call->path.name));
-        r = render_convert(call->resource, head, call->version->name, &error, &current);
+        r = hold_namespace(call, head);
+        if (r == 0)
+                r = render_convert(call->resource, head, call->version->name, &error, &current);
         if (r < 0)
                 return r;
         if (call->verb == API_PATCH)
@@ -307,39 +329,7 @@ static void answer(struct api_call *call, struct json_doc *doc)
         api_call_respond(call, 200, doc);
 }
 
-/*
- * A namespace is let go when nothing is in it any more. The controller that asks for it deletes
- * what it watches; the rest goes here, while it asks again.
- */
-static int hold_namespace(struct api_call *call)
-{
-        struct json_doc *namespace;
-
-        if (call->resource->storage != call->server->namespaces || !call->subresource ||
-            !str_equal(call->subresource->name, STR("finalize")))
-                return 0;
-        namespace = storage_peek_head(call->server->namespaces, STR_EMPTY, call->path.name);
-        if (!namespace ||
-            !json_exists(json_get(json_root(namespace), "metadata", "deletionTimestamp")))
-                return 0;
-        if (namespace_is_empty(call->server, call->path.name))
-                return 0;
-        int r = emptying_start(call->server, call->path.name);
-        if (r < 0)
-                return r;
-        struct kube_status status = kube_status_conflict(
-                call->arena, &call->named, call->path.name,
-                STR("objects are left in it, which are being deleted: ask again"));
-        api_call_fail(call, &status);
-        return 1;
-}
-
 void api_update(struct api_call *call)
 {
-        int r = hold_namespace(call);
-
-        if (r < 0)
-                api_call_fail_errno(call, r);
-        else if (r == 0)
-                api_call_submit(call, judge, answer);
+        api_call_submit(call, judge, answer);
 }

@@ -19,7 +19,7 @@ static int local_executor_begin(const struct controller_host_options *options,
         return 0;
 }
 
-static void local_executor_go(void *executor)
+static void local_executor_planned(void *executor)
 {
         local_executor_commit(executor);
 }
@@ -89,7 +89,7 @@ static void local_kinds_end(void *kinds)
 const struct controller_way controller_way_local = {
         .executor_new = local_executor_begin,
         .executor_free = local_executor_end,
-        .executor_planned = local_executor_go,
+        .executor_planned = local_executor_planned,
         .feed_new = local_feed_begin,
         .feed_free = local_feed_end,
         .feed_relist = local_feed_again,

@@ -506,6 +506,7 @@ void cache_forget(struct cache *cache)
                 struct stored *stored;
 
                 list_for_each (stored, &state->objects, of_kind) {
+                        /* Its end is told, if there is memory. */
                         (void)stored_wake(cache, stored);
                         remove_stored(cache, state, stored);
                 }
