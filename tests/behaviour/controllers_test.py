@@ -45,6 +45,16 @@ def template_and_pool(scene, name, replicas, spec=None, **pool):
     return until_filled(scene, name, replicas)
 
 
+def change_blueprint(scene, name, pod_template, port):
+    """Returns when the controllers have seen the change: `port` comes with it, and into the
+    template's network policy. Watches of several kinds tell in no order."""
+    egress = [{"ports": [{"port": port, "protocol": "TCP"}]}]
+    scene.change("sandboxtemplates", name, {"spec": {
+        "podTemplate": pod_template, "networkPolicy": {"egress": egress}}})
+    scene.until("networkpolicies", f"{name}-network-policy",
+                lambda found: found["spec"].get("egress") == egress, "the change to be seen")
+
+
 def until_filled(scene, name, replicas):
     return scene.until("sandboxwarmpools", name, lambda pool: (
         pool["status"].get("readyReplicas", 0), pool["status"].get("replicas", 0),
@@ -474,6 +484,9 @@ def test_pool_deletes_members_that_are_not_ready_first(scene):
     rests = members[1]["metadata"]
     scene.change("sandboxes", rests["name"], {"spec": {"operatingMode": "Suspended"}})
     scene.until_told("sandboxes", rests["name"], "SandboxSuspended")
+    # Pools and their members are watched apart, in no order.
+    scene.until("sandboxwarmpools", "first",
+                lambda found: found["status"].get("readyReplicas") == 2, "the pool to see it")
     scene.change("sandboxwarmpools", "first", {"spec": {"replicas": 2}})
     same({member["metadata"]["uid"] for member in members} - {rests["uid"]},
          {member["metadata"]["uid"] for member in scene.until_owned("sandboxes", pool, 2)})
@@ -491,15 +504,13 @@ def test_pool_replaces_a_deleted_member(scene):
 def test_pool_recreates_stale_members(scene):
     pool = template_and_pool(scene, "stale", 2, updateStrategy={"type": "Recreate"})
     old = {member["metadata"]["uid"] for member in scene.until_owned("sandboxes", pool, 2)}
-    # Metadata alone makes nothing stale; the change after it shows that it was seen.
-    scene.change("sandboxtemplates", "stale", {"metadata": {"labels": {"seen": "yes"}}, "spec": {
-        "podTemplate": {"metadata": {"labels": {"app": "new"}}}}})
+    # Metadata alone makes nothing stale.
+    change_blueprint(scene, "stale", {"metadata": {"labels": {"app": "new"}}}, 1)
     scene.change("sandboxwarmpools", "stale", {"spec": {"replicas": 3}})
     until_filled(scene, "stale", 3)
     members = {member["metadata"]["uid"] for member in scene.until_owned("sandboxes", pool, 3)}
     assert old < members, (old, members)
-    scene.change("sandboxtemplates", "stale", {"spec": {"podTemplate": {
-        "spec": {"terminationGracePeriodSeconds": 2}}}})
+    change_blueprint(scene, "stale", {"spec": {"terminationGracePeriodSeconds": 2}}, 2)
     wait_for(lambda: not members & {member["metadata"]["uid"]
                                     for member in scene.owned("sandboxes", pool)},
              TIMEOUT, "the old members to go")
@@ -510,8 +521,7 @@ def test_pool_recreates_stale_members(scene):
 def test_pool_keeps_stale_members_until_they_go(scene):
     pool = template_and_pool(scene, "replenish", 2)
     old = {member["metadata"]["name"] for member in scene.until_owned("sandboxes", pool, 2)}
-    scene.change("sandboxtemplates", "replenish", {"spec": {"podTemplate": {
-        "spec": {"terminationGracePeriodSeconds": 2}}}})
+    change_blueprint(scene, "replenish", {"spec": {"terminationGracePeriodSeconds": 2}}, 1)
     scene.remove("sandboxes", min(old))
     scene.until_gone("sandboxes", min(old))
     members = {member["metadata"]["name"]: member

@@ -24,8 +24,7 @@ def main(namespace, arguments=()):
             print(f"ok {number} - {title} # SKIP {reason}", flush=True)
         except Exception:  # whatever it was, the next test is to run
             failed += 1
-            print(f"not ok {number} - {title}")
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}", flush=True)
+            print(f"not ok {number} - {title}", flush=True)
+            traceback.print_exc()  # to stderr, which a runner shows of what failed
         print(f"# took {time.monotonic() - began:.1f} s", flush=True)
     sys.exit(1 if failed else 0)
