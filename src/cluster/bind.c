@@ -4,14 +4,14 @@
 #include "cluster/internal.h"
 
 /*
- * Binds Pods to nodes: every pending Pod in one pass, so that what the others ask for is added up
- * once. Of the nodes with room the one with the fewest Pods is taken.
+ * Binds Pods to nodes, every pending Pod in one pass. Of the nodes with room the one with the
+ * fewest Pods is taken.
  */
 
 enum { NODES_MAX = 64 };
 
-/* A pass looks at every Pod that is bound. So that many that start do not cost one each, it rests
- * this long for each: some hundred times what it costs. */
+/* A pass looks at every Pod that is pending. So that many for which there is no room do not keep
+ * the processor busy, it rests this long for each. */
 #define REST_PER_POD_NS UINT64_C(5000)
 
 struct room {
@@ -26,7 +26,6 @@ struct binding {
         const struct cluster_context *context;
         struct room rooms[NODES_MAX];
         size_t count;
-        size_t bound; /* Pods on all of them */
 };
 
 static void measure(struct binding *binding)
@@ -34,30 +33,24 @@ static void measure(struct binding *binding)
         cache_for_each(it, binding->seen->cache, &kind_node, STR_EMPTY)
         {
                 const struct node *node = it.entry->typed;
-                struct room room = {
-                        .node = it.entry,
-                        .cpu_milli = node->cpu_milli,
-                        .memory = node->memory,
-                        .pods = node->pods,
-                };
+                int index = binding->context->index_node;
+                int64_t taken[CACHE_SUMS];
+                size_t bound;
 
                 if (!node->ready || node->unschedulable || binding->count == NODES_MAX ||
                     object_meta_is_deleting(&it.entry->meta))
                         continue;
-                cache_for_each_in(pods, binding->seen->cache, binding->context->index_node,
-                                  &kind_pod, STR_EMPTY, it.entry->meta.name)
-                {
-                        const struct pod *pod = pods.entry->typed;
-
-                        if (pod_is_finished(pod))
-                                continue;
-                        room.cpu_milli -= pod->cpu_milli;
-                        room.memory -= pod->memory;
-                        room.pods--;
-                        room.bound++;
-                }
-                binding->bound += room.bound;
-                binding->rooms[binding->count++] = room;
+                bound = cache_index_count(binding->seen->cache, index, STR_EMPTY,
+                                          it.entry->meta.name);
+                cache_index_sums(binding->seen->cache, index, STR_EMPTY, it.entry->meta.name,
+                                 taken);
+                binding->rooms[binding->count++] = (struct room){
+                        .node = it.entry,
+                        .cpu_milli = node->cpu_milli - taken[ROOM_CPU],
+                        .memory = node->memory - taken[ROOM_MEMORY],
+                        .pods = node->pods - (int64_t)bound,
+                        .bound = bound,
+                };
         }
 }
 
@@ -128,12 +121,13 @@ static void tell_unschedulable(struct binding *binding, const struct cache_entry
 void bind_plan(const struct view *seen, struct plan *plan)
 {
         struct binding binding = { .seen = seen, .plan = plan, .context = seen->context };
+        size_t pending = cache_index_count(seen->cache, binding.context->index_pending, STR_EMPTY,
+                                           STR_EMPTY);
 
-        if (cache_index_count(seen->cache, binding.context->index_pending, STR_EMPTY, STR_EMPTY) ==
-            0)
+        if (pending == 0)
                 return;
+        plan->rest_ns = pending * REST_PER_POD_NS;
         measure(&binding);
-        plan->rest_ns = binding.bound * REST_PER_POD_NS;
         count_in_flight(&binding);
         cache_for_each_in(it, seen->cache, binding.context->index_pending, &kind_pod, STR_EMPTY,
                           STR_EMPTY)

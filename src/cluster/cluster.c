@@ -75,8 +75,18 @@ static size_t pending_keys(const struct cache_entry *entry,
 
 static size_t node_keys(const struct cache_entry *entry, struct str ret_keys[static CACHE_KEYS_MAX])
 {
-        ret_keys[0] = ((const struct pod *)entry->typed)->node_name;
-        return ret_keys[0].length > 0;
+        const struct pod *pod = entry->typed;
+
+        ret_keys[0] = pod->node_name;
+        return ret_keys[0].length > 0 && !pod_is_finished(pod);
+}
+
+static void weigh_pod(const struct cache_entry *entry, int64_t ret_weights[static CACHE_SUMS])
+{
+        const struct pod *pod = entry->typed;
+
+        ret_weights[ROOM_CPU] = pod->cpu_milli;
+        ret_weights[ROOM_MEMORY] = pod->memory;
 }
 
 static size_t name_hash_keys(const struct cache_entry *entry,
@@ -134,6 +144,7 @@ static int add_indexes(struct cache *cache, struct cluster_context *context)
                         return r;
                 *indexes[i].number = r;
         }
+        cache_add_up(cache, context->index_node, weigh_pod);
         return 0;
 }
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/test.h"
+#include "cluster/bed_test.h"
 
 #include <errno.h>
-#include <stdio.h>
-
-#include "cluster/internal.h"
 
 /* What collection decides, by what it has been told. */
 
@@ -16,92 +13,25 @@ static const struct kind place = { .group = STR("example.com"),
                                    .kind = STR("Place"),
                                    .plural = STR("places") };
 
-struct bed {
-        struct controllers *set;
-        struct cluster_controllers *ours;
-        struct executor_backend backend;
-        struct cache *cache;
-        unsigned version;
-        uint64_t come_back_ns; /* of the last plan */
-        char text[512];        /* the same: "patch Widget a {…}" */
-};
-
-static void submit(void *context _unused_, struct submission *submission _unused_)
-{
-        fail_msg("nothing is run");
-}
-
-static void list(struct bed *bed, const struct kind *kind, uint64_t version)
-{
-        controllers_list_begin(bed->set, kind);
-        /* What there is already is younger than the list. */
-        assert_int_equal(controllers_list_end(bed->set, kind, version), 0);
-}
-
-/* All kinds that controllers read are listed, without objects. */
-static void begin(struct bed *bed)
-{
-        *bed = (struct bed){ .backend = { .submit = submit }, .version = 10 };
-        assert_int_equal(controllers_new(NULL, &bed->backend, &bed->set), 0);
-        assert_int_equal(cluster_controllers_new(bed->set, NULL, &bed->ours), 0);
-        bed->cache = controllers_cache(bed->set);
-        for (size_t i = 0; cluster_controllers_kinds[i]; i++)
-                list(bed, cluster_controllers_kinds[i], 1);
-}
-
-static void end(struct bed *bed)
-{
-        controllers_free(bed->set);
-        cluster_controllers_free(bed->ours);
-}
-#define _cleanup_bed_ _cleanup_(end)
-
-/* `meta` has ' for ". The uid is "u-<name>". */
-static void feed(struct bed *bed, const struct kind *kind, enum cache_event event, const char *name,
-                 const char *meta)
-{
-        _cleanup_doc_ struct json_doc *doc = NULL;
-        char text[512];
-
-        snprintf(text, sizeof(text),
-                 "{\"metadata\":{\"name\":\"%s\",%s\"uid\":\"u-%s\",\"resourceVersion\":\"%u\"%s%s}"
-                 "}",
-                 name, kind->namespaced ? "\"namespace\":\"n\"," : "", name, ++bed->version,
-                 *meta ? "," : "", meta);
-        for (char *c = text; *c; c++) {
-                if (*c == '\'')
-                        *c = '"';
-        }
-        assert_int_equal(json_doc_parse(str_from(text), NULL, NULL, NULL, &doc), 0);
-        assert_true(controllers_feed(bed->set, kind, event, doc) >= 0);
-}
-
 #define OWNER(group, kind, name)                                                                   \
         "{'apiVersion':'" group "v1','kind':'" kind "','name':'" name "','uid':'u-" name "'}"
 #define OWNED(...)       "'ownerReferences':[" __VA_ARGS__ "]"
 #define OWNER_WIDGET     OWNER("example.com/", "Widget", "w")
 #define DELETED_BY(name) "'deletionTimestamp':'2026-11-21T12:00:00Z','finalizers':['" name "']"
 
+/* As "patch a, delete b". */
 static const char *plan_for(struct bed *bed, const char *uid)
 {
         static const char *const names[] = { "create", "patch", "status", "delete" };
         _cleanup_arena_ struct arena arena = { 0 };
         _cleanup_plan_ struct plan plan = { 0 };
-        struct view view = { .cache = bed->cache,
-                             .name = str_from(uid),
-                             .now = { 1, 1 },
-                             .context = &bed->ours->context };
         size_t length = 0;
 
-        plan_init(&plan, &arena, 1);
-        collect_plan(&view, &plan);
-        assert_int_equal(plan.failure, 0);
-        bed->text[0] = '\0';
+        plan_now(bed, collect_plan, &arena, uid, &plan);
         for (size_t i = 0; i < plan.count; i++)
                 length += (size_t)snprintf(bed->text + length, sizeof(bed->text) - length,
                                            "%s%s %.*s", i ? ", " : "", names[plan.actions[i].type],
                                            STR_FORMAT(plan.actions[i].name));
-        bed->come_back_ns = plan.come_back_ns;
         return bed->text;
 }
 

@@ -9,12 +9,15 @@ struct cluster_context {
         struct cluster_options options;
         int index_namespace;  /* every object by its namespace */
         int index_pending;    /* Pods without a node, under "" */
-        int index_node;       /* Pods by their node */
+        int index_node;       /* Pods that take room on it by their node, with how much */
         int index_name_hash;  /* Pods by the hash of their Sandbox's name */
         int index_owner_kind; /* every object by the kinds of its owners, but those of kinds_known
                                */
         int index_service; /* Services by the name hash that they select, "" if by other labels */
 };
+
+/* What index_node adds up. */
+enum { ROOM_CPU, ROOM_MEMORY }; /* milli-cores, bytes */
 
 enum { CLUSTER_CONTROLLERS_MAX = 12 };
 

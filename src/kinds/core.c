@@ -4,6 +4,9 @@
 #include "kube/condition.h"
 #include "kube/quantity.h"
 
+/* More than any node has, and so little that what many Pods ask for can be added up. */
+#define REQUEST_MAX (INT64_C(1) << 44)
+
 static enum pod_phase read_phase(struct str phase)
 {
         if (str_equal(phase, STR("Running")))
@@ -39,21 +42,26 @@ static struct json_value request(struct json_value container, const char *resour
         return json_exists(value) ? value : json_get(container, "resources", "limits", resource);
 }
 
+static int64_t clamp_request(int64_t value)
+{
+        return MAX(MIN(value, REQUEST_MAX), INT64_C(0));
+}
+
 /* Containers run together; of the init containers only the largest counts beside them. */
 static void read_requests(struct json_value spec, struct pod *pod)
 {
         int64_t cpu = 0, memory = 0;
 
         json_for_each (it, json_get(spec, "containers")) {
-                cpu += read_milli(request(it.value, "cpu"));
-                memory += read_whole(request(it.value, "memory"));
+                cpu += clamp_request(read_milli(request(it.value, "cpu")));
+                memory += clamp_request(read_whole(request(it.value, "memory")));
         }
         json_for_each (it, json_get(spec, "initContainers")) {
                 cpu = MAX(cpu, read_milli(request(it.value, "cpu")));
                 memory = MAX(memory, read_whole(request(it.value, "memory")));
         }
-        pod->cpu_milli = cpu;
-        pod->memory = memory;
+        pod->cpu_milli = MIN(cpu, REQUEST_MAX);
+        pod->memory = MIN(memory, REQUEST_MAX);
 }
 
 void node_read(struct json_value object, void *ret_node)

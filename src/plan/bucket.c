@@ -39,8 +39,14 @@ struct bucket *buckets_find(const struct buckets *buckets, int index, struct str
         return NULL;
 }
 
+static void free_bucket(struct bucket *bucket)
+{
+        free(bucket->sums);
+        free(bucket);
+}
+
 static struct bucket *get_bucket(struct buckets *buckets, int index, struct str namespace,
-                                 struct str key)
+                                 struct str key, bool weighs)
 {
         struct bucket *bucket = buckets_find(buckets, index, namespace, key);
 
@@ -59,9 +65,12 @@ static struct bucket *get_bucket(struct buckets *buckets, int index, struct str 
         if (key.length)
                 memcpy(bucket->text + namespace.length, key.data, key.length);
         list_init(&bucket->links);
-        if (table_add(&buckets->table, &bucket->node, bucket_hash(buckets, index, namespace, key)) <
-            0) {
-                free(bucket);
+        if (weighs)
+                bucket->sums = calloc(CACHE_SUMS, sizeof(*bucket->sums));
+        if ((weighs && !bucket->sums) ||
+            table_add(&buckets->table, &bucket->node, bucket_hash(buckets, index, namespace, key)) <
+                    0) {
+                free_bucket(bucket);
                 return NULL;
         }
         return bucket;
@@ -71,12 +80,21 @@ static void release_bucket(struct buckets *buckets, struct bucket *bucket)
 {
         if (bucket->count == 0) {
                 table_remove(&buckets->table, &bucket->node);
-                free(bucket);
+                free_bucket(bucket);
+        }
+}
+
+/* The object counts for this from now on. */
+static void weigh(struct link *link, const int64_t *weights)
+{
+        for (size_t i = 0; link->bucket->sums && i < CACHE_SUMS; i++) {
+                link->bucket->sums[i] += weights[i] - link->weights[i];
+                link->weights[i] = weights[i];
         }
 }
 
 int buckets_link(struct buckets *buckets, struct link **links, struct link **old, int index,
-                 struct str namespace, struct str key, void *object)
+                 struct str namespace, struct str key, void *object, const int64_t *weights)
 {
         struct bucket *bucket;
         struct link *link;
@@ -92,28 +110,36 @@ int buckets_link(struct buckets *buckets, struct link **links, struct link **old
                 *old = link->next;
                 link->next = *links;
                 *links = link;
+                weigh(link, weights);
                 return 0;
         }
-        bucket = get_bucket(buckets, index, namespace, key);
-        link = bucket ? malloc(sizeof(*link)) : NULL;
+        bucket = get_bucket(buckets, index, namespace, key, weights);
+        link = bucket ? calloc(1, sizeof(*link) + (weights ? CACHE_SUMS * sizeof(*weights) : 0))
+                      : NULL;
         if (!link) {
                 if (bucket)
                         release_bucket(buckets, bucket);
                 return -ENOMEM;
         }
-        *link = (struct link){ .next = *links, .bucket = bucket, .object = object };
+        link->next = *links;
+        link->bucket = bucket;
+        link->object = object;
         *links = link;
         list_append(&bucket->links, &link->in_bucket);
         bucket->count++;
+        weigh(link, weights);
         return 0;
 }
 
 void buckets_unlink(struct buckets *buckets, struct link *links)
 {
+        static const int64_t nothing[CACHE_SUMS];
+
         while (links) {
                 struct link *link = links;
 
                 links = link->next;
+                weigh(link, nothing);
                 list_remove(&link->in_bucket);
                 link->bucket->count--;
                 release_bucket(buckets, link->bucket);

@@ -2,10 +2,11 @@
 #pragma once
 
 #include "base/list.h"
+#include "plan/cache.h"
 #include "plan/table.h"
 
-/* Which objects stand under which keys of the cache's indexes, in the order in which they came.
- * Internal to plan/: cache.h says what indexes are for. */
+/* Which objects stand under which keys of the cache's indexes, in the order in which they came, and
+ * what they count for together. Internal to plan/: cache.h says what indexes are for. */
 struct buckets {
         struct table table;
         uint64_t seed; /* of the table's hashes */
@@ -15,6 +16,7 @@ struct buckets {
 struct bucket {
         struct table_node node;
         struct list links; /* of struct link, oldest first */
+        int64_t *sums;     /* CACHE_SUMS of the links' weights; NULL: they have none */
         uint32_t count;
         uint16_t index, namespace_length;
         uint32_t key_length;
@@ -27,6 +29,7 @@ struct link {
         struct link *next; /* of the same object */
         struct bucket *bucket;
         void *object;
+        int64_t weights[]; /* if the bucket has sums */
 };
 
 void buckets_deinit(struct buckets *buckets); /* when nothing stands in them */
@@ -37,11 +40,11 @@ struct bucket *buckets_find(const struct buckets *buckets, int index, struct str
 
 /*
  * Adds to `links` that `object` stands under a key, unless they say so. `old` are links that the
- * object had: one to the key is taken from there, so that the object keeps its place. Returns 0 or
- * -ENOMEM.
+ * object had: one to the key is taken from there, so that the object keeps its place. `weights` are
+ * CACHE_SUMS numbers, or NULL for all objects of the index. Returns 0 or -ENOMEM.
  */
 int buckets_link(struct buckets *buckets, struct link **links, struct link **old, int index,
-                 struct str namespace, struct str key, void *object);
+                 struct str namespace, struct str key, void *object, const int64_t *weights);
 
 /* Takes the object out of all that it stands in by these links. */
 void buckets_unlink(struct buckets *buckets, struct link *links);

@@ -155,6 +155,11 @@ int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namesp
         return cache->index_count++;
 }
 
+void cache_add_up(struct cache *cache, int index, cache_weigh_fn weigh)
+{
+        cache->indexes[index].weigh = weigh;
+}
+
 void cache_set_digest(struct cache *cache, uint64_t (*digest)(const struct cache_entry *entry))
 {
         cache->digest = digest;
@@ -180,14 +185,17 @@ static int reindex(struct cache *cache, struct stored *stored)
                 struct str namespace =
                         index->by_namespace ? space_namespace(stored->space) : STR_EMPTY;
                 struct str keys[CACHE_KEYS_MAX];
+                int64_t weights[CACHE_SUMS];
                 size_t count;
 
                 if (index->kind && index->kind != stored->space->kind)
                         continue;
                 count = index->keys(entry, keys);
+                if (index->weigh)
+                        index->weigh(entry, weights);
                 for (size_t j = 0; j < count && r == 0; j++)
                         r = buckets_link(&cache->buckets, &stored->links, &old, i, namespace,
-                                         keys[j], stored);
+                                         keys[j], stored, index->weigh ? weights : NULL);
         }
         buckets_unlink(&cache->buckets, old);
         set_incomplete(cache, entry, r < 0);

@@ -86,6 +86,15 @@ typedef size_t (*cache_keys_fn)(const struct cache_entry *entry,
 int cache_add_index(struct cache *cache, const struct kind *kind, bool by_namespace,
                     cache_keys_fn keys);
 
+/*
+ * Has the index add up what the objects under each key count for. The same numbers must come for
+ * the same object. Before feeding.
+ */
+enum { CACHE_SUMS = 2 };
+typedef void (*cache_weigh_fn)(const struct cache_entry *entry,
+                               int64_t ret_weights[static CACHE_SUMS]);
+void cache_add_up(struct cache *cache, int index, cache_weigh_fn weigh);
+
 /* Built in: objects of any kind by the uid of each of their owners. */
 enum { CACHE_INDEX_OWNER = 0 };
 
@@ -148,6 +157,10 @@ size_t cache_count(const struct cache *cache, const struct kind *kind);
 /* How many objects stand under a key. Constant time. */
 size_t cache_index_count(const struct cache *cache, int index, struct str namespace,
                          struct str key);
+
+/* The sums of an index that adds up, 0 where nothing stands. Constant time. */
+void cache_index_sums(const struct cache *cache, int index, struct str namespace, struct str key,
+                      int64_t ret_sums[static CACHE_SUMS]);
 
 /* ---- feeding ---- */
 

@@ -56,6 +56,7 @@ struct index {
         const struct kind *kind;
         bool by_namespace;
         cache_keys_fn keys;
+        cache_weigh_fn weigh; /* NULL: nothing is added up */
 };
 
 struct cache {

@@ -189,6 +189,15 @@ size_t cache_count(const struct cache *cache, const struct kind *kind)
         return state ? state->count : 0;
 }
 
+void cache_index_sums(const struct cache *cache, int index, struct str namespace, struct str key,
+                      int64_t ret_sums[static CACHE_SUMS])
+{
+        struct bucket *bucket = buckets_find(&cache->buckets, index, namespace, key);
+
+        for (size_t i = 0; i < CACHE_SUMS; i++)
+                ret_sums[i] = bucket ? bucket->sums[i] : 0;
+}
+
 size_t cache_index_count(const struct cache *cache, int index, struct str namespace, struct str key)
 {
         struct bucket *bucket = buckets_find(&cache->buckets, index, namespace, key);

@@ -495,6 +495,49 @@ static void deletions_that_are_not_remembered_are_none(void **state)
         assert_true(n > 1);
 }
 
+static void weigh_labels(const struct cache_entry *entry, int64_t ret_weights[static CACHE_SUMS])
+{
+        struct str weight = object_meta_label(&entry->meta, STR("weight"));
+
+        ret_weights[0] = weight.length ? weight.data[0] - '0' : 0;
+        ret_weights[1] = 1;
+}
+
+static void assert_sums(struct cache *cache, int index, const char *key, int64_t first,
+                        int64_t second)
+{
+        int64_t sums[CACHE_SUMS];
+
+        cache_index_sums(cache, index, STR("n"), str_from(key), sums);
+        assert_int_equal(sums[0], first);
+        assert_int_equal(sums[1], second);
+}
+
+static void indexes_add_up(void **state)
+{
+        _cleanup_(cache_freep) struct cache *cache = NULL;
+        int index;
+
+        (void)state;
+        begin(&cache);
+        index = cache_add_index(cache, &kind_pod, true, label_keys);
+        cache_add_up(cache, index, weigh_labels);
+        assert_sums(cache, index, "x", 0, 0);
+        apply(cache, CACHE_ADDED, "a", "u1", 1, ",\"labels\":{\"k\":\"x\",\"weight\":\"3\"}");
+        apply(cache, CACHE_ADDED, "b", "u2", 2, ",\"labels\":{\"k\":\"x\",\"weight\":\"5\"}");
+        assert_sums(cache, index, "x", 8, 2);
+        /* Another weight, another key, an end. */
+        apply(cache, CACHE_MODIFIED, "a", "u1", 3, ",\"labels\":{\"k\":\"x\",\"weight\":\"1\"}");
+        assert_sums(cache, index, "x", 6, 2);
+        apply(cache, CACHE_MODIFIED, "b", "u2", 4, ",\"labels\":{\"k\":\"y\",\"weight\":\"7\"}");
+        assert_sums(cache, index, "x", 1, 1);
+        assert_sums(cache, index, "y", 7, 1);
+        apply(cache, CACHE_DELETED, "b", "u2", 5, "");
+        assert_sums(cache, index, "y", 0, 0);
+        cache_forget(cache);
+        assert_sums(cache, index, "x", 0, 0);
+}
+
 /* Who finds nothing can ask whether there is nothing: also what is in the cache and in no index. */
 static void tells_what_it_cannot_find(void **state)
 {
@@ -541,6 +584,7 @@ int main(void)
                 WHOLE_AND_PACKED(tells_what_is_complete),
                 WHOLE_AND_PACKED(our_deletion_hides_at_once),
                 WHOLE_AND_PACKED(indexes_follow_changes),
+                WHOLE_AND_PACKED(indexes_add_up),
                 WHOLE_AND_PACKED(locks_mark_what_is_and_what_comes),
                 WHOLE_AND_PACKED(tells_changes_once),
                 WHOLE_AND_PACKED(remembers_few_dead),
