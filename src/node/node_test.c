@@ -186,6 +186,16 @@ static bool exists(const char *folder, const char *rest)
         return access(path, F_OK) == 0;
 }
 
+/* Where the termination message of an attempt of the first container is. */
+static const char *message_path(const char *uid, unsigned attempt)
+{
+        static char path[96];
+
+        snprintf(path, sizeof(path), "volumes/messages/%02x/%s.0.%u",
+                 str_fnv1a(str_from(uid)) % 256, uid, attempt);
+        return path;
+}
+
 static void ask_to_delete(struct world *world, const char *path, const char *grace)
 {
         char json[256];
@@ -209,7 +219,7 @@ static void a_pod_lives_and_dies(void **state)
         assert_true(json_string_is(json_get(main_of(world, "p"), "containerID"),
                                    STR("cay://p-uid-0-1")));
         assert_true(world->api.status_patches <= 3);
-        assert_true(exists(world->data, "volumes/pods/p-uid/message-0-1"));
+        assert_true(exists(world->data, message_path("p-uid", 1)));
         assert_non_null(strstr(test_runtime_last_launch()->etc, "\n10.1.0.2\tp\n"));
         test_run_until(&world->loop, test_api_count(&world->api, "/api/v1/nodes/here") == 1);
         test_run_until(&world->loop,
@@ -220,7 +230,7 @@ static void a_pod_lives_and_dies(void **state)
 
         ask_to_delete(world, PATH_OF("p"), "30");
         test_run_until(&world->loop, is_gone(world, "p"));
-        test_run_until(&world->loop, !exists(world->data, "volumes/pods/p-uid"));
+        test_run_until(&world->loop, !exists(world->data, message_path("p-uid", 1)));
         /* What the node wrote it removes itself; volumes are the runtime's to purge. */
         assert_int_equal(world->runtime.purges, 0);
         assert_int_equal(world->api.deletes, 1);
@@ -513,6 +523,7 @@ static void an_init_that_lies_is_killed(void **state)
 static void a_restarted_node_finds_what_runs(void **state)
 {
         struct world *world = *state;
+        char stray[256];
 
         put_pod(world, "p", SLEEP, "");
         put_pod(world, "gone", SLEEP, "");
@@ -520,8 +531,15 @@ static void a_restarted_node_finds_what_runs(void **state)
         stop_node(world);
         test_api_remove(&world->api, PATH_OF("gone"));
         unsigned patches = world->api.status_patches;
+        snprintf(stray, sizeof(stray), "%s/%s", world->data, message_path("stray-uid", 1));
+        *strrchr(stray, '/') = '\0';
+        assert_int_equal(mkdir(stray, 0700), 0);
+        stray[strlen(stray)] = '/';
+        assert_int_equal(file_write_atomic(AT_FDCWD, stray, STR("of a Pod that is gone"), 0600), 0);
         start_node(world);
-        test_run_until(&world->loop, !exists(world->data, "volumes/pods/gone-uid"));
+        test_run_until(&world->loop, !exists(world->data, message_path("gone-uid", 1)));
+        assert_int_equal(access(stray, F_OK), -1);
+        assert_true(exists(world->data, message_path("p-uid", 1)));
         put_pod(world, "q", SLEEP, "");
         test_run_until(&world->loop, is_ready(world, "q"));
         assert_true(json_string_is(json_get(status_of(world, "q"), "podIP"), STR("10.1.0.4")));
@@ -554,9 +572,9 @@ static void failures_are_tried_again(void **state)
 
         /* A Pod of the same name but another uid is not ours to speak for. */
         test_api_patch(&world->api, PATH_OF("p"), "{\"metadata\":{\"uid\":\"other-uid\"}}");
-        test_run_until(&world->loop, exists(world->data, "volumes/pods/other-uid"));
+        test_run_until(&world->loop, exists(world->data, message_path("other-uid", 2)));
         test_api_remove(&world->api, PATH_OF("p"));
-        test_run_until(&world->loop, !exists(world->data, "volumes/pods/other-uid"));
+        test_run_until(&world->loop, !exists(world->data, message_path("other-uid", 2)));
 }
 
 /* ---- the kubelet API ---- */

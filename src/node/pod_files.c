@@ -19,20 +19,14 @@
  *
  *     images/FILE              executables, or folders of them, that images bring along
  *     claims/VOLUME            persistent volumes
- *     pods/UID/message-I-N     termination message of container I's attempt N
- *     pods/UID/vol-NAME/       volumes; of objects as the kubelet writes them: ..data is a link to
- *                              the present version, each file a link through it, so that all
- *                              files of a volume change at once
+ *     messages/SHARD/UID.I.N   termination message of container I's attempt N; every Pod has one,
+ * and a folder of its own would cost ten times as much pods/UID/vol-NAME/       volumes; of objects
+ * as the kubelet writes them: ..data is a link to the present version, each file a link through it,
+ * so that all files of a volume change at once
  */
-enum { PROGRAM_MAX = 64 * 1024 * 1024, LINK_SIZE = 32 };
+enum { PROGRAM_MAX = 64 * 1024 * 1024, LINK_SIZE = 32, SHARDS = 256, SHARD_SIZE = 16 };
 
 #define VERSION_PREFIX "..v"
-#define MESSAGE_PREFIX "message-"
-
-static void pod_path(const struct node_pod *pod, const char *rest, char path[static POD_PATH_SIZE])
-{
-        snprintf(path, POD_PATH_SIZE, "pods/%s%s%s", pod->uid, rest[0] ? "/" : "", rest);
-}
 
 void files_volume_path(const struct node_pod *pod, const struct pod_volume *volume,
                        char path[static POD_PATH_SIZE])
@@ -140,6 +134,11 @@ int files_open(struct node *node, struct error *error)
         other = fd_close(other);
         if (r >= 0)
                 r = make_folder(node->volumes_fd, "pods", 0711, &other);
+        if (r >= 0)
+                folder_spread(other);
+        other = fd_close(other);
+        if (r >= 0)
+                r = make_folder(node->volumes_fd, "messages", 0711, &other);
         if (r >= 0)
                 folder_spread(other);
         if (r < 0)
@@ -553,13 +552,37 @@ static int write_resolv(const struct node_pod *pod, struct buffer *out)
         return r;
 }
 
+/* ---- termination messages ---- */
+
+static void shard_path(const char *uid, char path[static SHARD_SIZE])
+{
+        snprintf(path, SHARD_SIZE, "messages/%02x", str_fnv1a(str_from(uid)) % SHARDS);
+}
+
 void files_message_path(const struct node_pod *pod, size_t index, uint32_t attempt,
                         char path[static POD_PATH_SIZE])
 {
-        char name[64];
+        char shard[SHARD_SIZE];
 
-        snprintf(name, sizeof(name), MESSAGE_PREFIX "%zu-%u", index, attempt);
-        pod_path(pod, name, path);
+        shard_path(pod->uid, shard);
+        snprintf(path, POD_PATH_SIZE, "%s/%s.%zu.%u", shard, pod->uid, index, attempt);
+}
+
+/* An empty one, that the container's users may write. */
+static int make_message(const struct node_pod *pod, size_t index, uint32_t attempt,
+                        char ret_path[static POD_PATH_SIZE])
+{
+        int volumes = pod->node->volumes_fd;
+        char shard[SHARD_SIZE];
+
+        files_message_path(pod, index, attempt, ret_path);
+        int r = write_file(volumes, ret_path, STR_EMPTY, 0666);
+        if (r != -ENOENT)
+                return r;
+        shard_path(pod->uid, shard);
+        if (mkdirat(volumes, shard, 0711) < 0 && errno != EEXIST)
+                return -errno;
+        return write_file(volumes, ret_path, STR_EMPTY, 0666);
 }
 
 void files_remove_message(const struct node_pod *pod, size_t index, uint32_t attempt)
@@ -681,18 +704,13 @@ static int add_etc(const struct node_pod *pod, struct container_spec *launch, st
 static int add_message(struct node_pod *pod, const struct pod_container *container, size_t index,
                        uint32_t attempt, struct container_spec *spec)
 {
-        _cleanup_close_ int folder = -1;
         char path[POD_PATH_SIZE];
 
         if (container->message_path.length < 2 || container->message_path.data[0] != '/' ||
             !pod_path_is_relative(
                     str_slice(container->message_path, 1, container->message_path.length)))
                 return 0;
-        pod_path(pod, "", path);
-        int r = make_folder(pod->node->volumes_fd, path, 0755, &folder);
-        files_message_path(pod, index, attempt, path);
-        if (r >= 0)
-                r = write_file(pod->node->volumes_fd, path, STR_EMPTY, 0666);
+        int r = make_message(pod, index, attempt, path);
         return r < 0 ? r : add_mount(spec, path, container->message_path, false, true);
 }
 
@@ -743,26 +761,30 @@ static void purged(struct node *node, const struct node_call *call, int result, 
         remove_folder(node, call->uid);
 }
 
-/* Without volumes there is only what the node wrote itself: no process is needed to purge that. */
-static bool remove_own_files(struct node *node, const char *uid)
+static DIR *open_folder(struct node *node, const char *path)
 {
-        char path[POD_PATH_SIZE];
+        int fd = openat(node->volumes_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+
+        if (!entries)
+                fd_close(fd);
+        return entries;
+}
+
+static void remove_messages(struct node *node, const char *uid)
+{
+        char shard[SHARD_SIZE];
+        size_t length = strlen(uid);
         struct dirent *entry;
 
-        snprintf(path, sizeof(path), "pods/%s", uid);
-        int fd = openat(node->volumes_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOENT;
-        DIR *entries = fdopendir(fd);
-        if (!entries) {
-                fd_close(fd);
-                return false;
-        }
+        shard_path(uid, shard);
+        DIR *entries = open_folder(node, shard);
+        if (!entries)
+                return;
         while ((entry = readdir(entries)))
-                if (strncmp(entry->d_name, MESSAGE_PREFIX, strlen(MESSAGE_PREFIX)) == 0)
+                if (strncmp(entry->d_name, uid, length) == 0 && entry->d_name[length] == '.')
                         unlinkat(dirfd(entries), entry->d_name, 0);
         closedir(entries);
-        return unlinkat(node->volumes_fd, path, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
 void files_purge(struct node *node, const char *uid)
@@ -771,9 +793,11 @@ void files_purge(struct node *node, const char *uid)
         char path[POD_PATH_SIZE];
         uint64_t call;
 
-        if (remove_own_files(node, uid))
-                return;
+        remove_messages(node, uid);
+        /* What others wrote takes a process to purge. */
         snprintf(path, sizeof(path), "pods/%s", uid);
+        if (unlinkat(node->volumes_fd, path, AT_REMOVEDIR) == 0 || errno == ENOENT)
+                return;
         snprintf(expected.uid, sizeof(expected.uid), "%s", uid);
         int r = runtime_purge(node->runtime, path, &call);
         if (r >= 0)
@@ -782,23 +806,37 @@ void files_purge(struct node *node, const char *uid)
                 remove_folder(node, uid);
 }
 
-void files_purge_unclaimed(struct node *node)
+/* Of the Pods whose uid entries of the folder begin with, up to a dot. */
+static void purge_unclaimed_in(struct node *node, const char *folder)
 {
-        int fd = openat(node->volumes_fd, "pods", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+        DIR *entries = open_folder(node, folder);
         struct dirent *entry;
 
-        if (!entries) {
-                fd_close(fd);
-                return;
-        }
-        while ((entry = readdir(entries))) {
+        while (entries && (entry = readdir(entries))) {
+                size_t length = strcspn(entry->d_name, ".");
                 struct node_pod *pod;
                 struct node_found *found;
-                HASH_FIND_STR(node->pods, entry->d_name, pod);
-                HASH_FIND_STR(node->found, entry->d_name, found);
-                if (!pod && !found && entry->d_name[0] != '.' && strlen(entry->d_name) < RUNTIME_ID)
-                        files_purge(node, entry->d_name);
+                char uid[RUNTIME_ID];
+
+                if (length == 0 || length >= sizeof(uid))
+                        continue;
+                snprintf(uid, sizeof(uid), "%.*s", (int)length, entry->d_name);
+                HASH_FIND_STR(node->pods, uid, pod);
+                HASH_FIND_STR(node->found, uid, found);
+                if (!pod && !found)
+                        files_purge(node, uid);
         }
-        closedir(entries);
+        if (entries)
+                closedir(entries);
+}
+
+void files_purge_unclaimed(struct node *node)
+{
+        char shard[SHARD_SIZE];
+
+        purge_unclaimed_in(node, "pods");
+        for (unsigned i = 0; i < SHARDS; i++) {
+                snprintf(shard, sizeof(shard), "messages/%02x", i);
+                purge_unclaimed_in(node, shard);
+        }
 }
