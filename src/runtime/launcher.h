@@ -36,6 +36,9 @@ struct launcher_config {
 /* The address that Pods have as their router and resolver; in the fabric only. */
 #define LAUNCHER_GATEWAY UINT32_C(0xa9fe0101) /* 169.254.1.1 */
 
+/* How nice it is, unless it was begun with another niceness than 0; its children begin with 0. */
+enum { LAUNCHER_NICE = -10 };
+
 /*
  * Serves requests on `socket` (SOCK_SEQPACKET, connected) until SIGTERM or end of file, then
  * returns 0 with sandboxes running. Call it in a process of its own with root's rights and one

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -101,6 +102,15 @@ static void containers_have_no_privilege(void **state)
                         fail_msg("went through: %s", refused[i]);
         }
         assert_run(bed, &key, "kill -9 1; kill -TERM 1; sleep 0.1; echo alive", 0, "alive\n");
+}
+
+static void only_the_launcher_comes_first(void **state)
+{
+        struct testbed *bed = *state;
+        struct container_key key = launched(bed);
+
+        assert_int_equal(getpriority(PRIO_PROCESS, (id_t)bed->launcher), LAUNCHER_NICE);
+        assert_run(bed, &key, "nice", 0, "0\n");
 }
 
 /* System calls that the filter refuses, by number, as a program would call them. */
@@ -1146,6 +1156,7 @@ int main(int argc, char **argv)
                 WITH_BED(containers_run_commands),
                 WITH_BED(files_of_containers_are_spread),
                 WITH_BED(containers_have_no_privilege),
+                WITH_BED(only_the_launcher_comes_first),
                 WITH_BED(the_filter_refuses),
                 WITH_BED(a_sandbox_takes_four_descriptors),
                 WITH_BED(networks_have_their_settings),
