@@ -441,21 +441,15 @@ static int set_up_pod(struct fabric *fabric, uint32_t id_base)
 int fabric_wire(struct fabric *fabric, int pod_netns, uint32_t slot, uint32_t id_base,
                 int *ret_pod_netlink)
 {
-        struct netlink_end here = { .name = "eth0", .index = FABRIC_POD_INDEX, .netns = -1 };
-        struct netlink_end there = { .index = FABRIC_INDEX_BASE + slot, .netns = fabric->netns };
+        /* This end is up from the beginning: to make it so later has the kernel look for the other
+         * end's namespace among those of all Pods once more. */
+        struct netlink_end here = { .index = FABRIC_INDEX_BASE + slot, .netns = -1, .is_up = true };
+        struct netlink_end there = { .name = "eth0",
+                                     .index = FABRIC_POD_INDEX,
+                                     .netns = pod_netns };
         _cleanup_close_ int netlink = -1;
         struct netlink_batch batch;
         char name[IF_NAMESIZE];
-
-        snprintf(name, sizeof(name), "p%u", slot);
-        there.name = name;
-        slot_mac(slot, true, here.mac);
-        slot_mac(slot, false, there.mac);
-        netlink_batch_init(&batch);
-        netlink_veth_add(&batch, &here, &there);
-        netlink_link_up(&batch, LOOPBACK_INDEX);
-        netlink_link_up(&batch, FABRIC_POD_INDEX);
-        netlink_neighbour_add(&batch, FABRIC_POD_INDEX, LAUNCHER_GATEWAY, there.mac);
 
         int r = namespace_enter_net(pod_netns);
         if (r < 0)
@@ -463,14 +457,24 @@ int fabric_wire(struct fabric *fabric, int pod_netns, uint32_t slot, uint32_t id
         r = set_up_pod(fabric, id_base);
         if (r == 0)
                 r = netlink_open(&netlink);
-        if (r == 0)
-                r = netlink_commit(netlink, &batch);
         namespace_return_net(fabric->home);
         if (r < 0)
                 return r;
+
+        snprintf(name, sizeof(name), "p%u", slot);
+        here.name = name;
+        slot_mac(slot, false, here.mac);
+        slot_mac(slot, true, there.mac);
         netlink_batch_init(&batch);
-        netlink_link_up(&batch, FABRIC_INDEX_BASE + slot);
+        netlink_veth_add(&batch, &here, &there);
         r = netlink_commit(fabric->netlink, &batch);
+        if (r < 0)
+                return r;
+        netlink_batch_init(&batch);
+        netlink_link_up(&batch, LOOPBACK_INDEX);
+        netlink_link_up(&batch, FABRIC_POD_INDEX);
+        netlink_neighbour_add(&batch, FABRIC_POD_INDEX, LAUNCHER_GATEWAY, here.mac);
+        r = netlink_commit(netlink, &batch);
         if (r == 0)
                 *ret_pod_netlink = TAKE_FD(netlink);
         return r;

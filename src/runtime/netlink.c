@@ -94,8 +94,11 @@ int netlink_commit(int fd, const struct netlink_batch *batch)
         return result;
 }
 
-static void put_end(struct nlmsghdr *header, const struct netlink_end *end)
+static void put_end(struct nlmsghdr *header, struct ifinfomsg *link, const struct netlink_end *end)
 {
+        link->ifi_index = (int)end->index;
+        if (end->is_up)
+                link->ifi_flags = link->ifi_change = IFF_UP;
         mnl_attr_put_strz(header, IFLA_IFNAME, end->name);
         mnl_attr_put(header, IFLA_ADDRESS, NETLINK_MAC, end->mac);
         /* One queue: a Pod's wire needs no more, and each costs memory. */
@@ -111,15 +114,13 @@ void netlink_veth_add(struct netlink_batch *batch, const struct netlink_end *her
         struct nlmsghdr *header = begin(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
         struct ifinfomsg *link = mnl_nlmsg_put_extra_header(header, sizeof(*link));
 
-        link->ifi_index = (int)here->index;
-        put_end(header, here);
+        put_end(header, link, here);
         struct nlattr *info = mnl_attr_nest_start(header, IFLA_LINKINFO);
         mnl_attr_put_strz(header, IFLA_INFO_KIND, "veth");
         struct nlattr *data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
         struct nlattr *other = mnl_attr_nest_start(header, VETH_INFO_PEER);
         struct ifinfomsg *peer_link = mnl_nlmsg_put_extra_header(header, sizeof(*peer_link));
-        peer_link->ifi_index = (int)peer->index;
-        put_end(header, peer);
+        put_end(header, peer_link, peer);
         mnl_attr_nest_end(header, other);
         mnl_attr_nest_end(header, data);
         mnl_attr_nest_end(header, info);

@@ -31,7 +31,8 @@ struct netlink_end {
         const char *name;
         uint32_t index; /* interface index to have; 0: the kernel's choice */
         uint8_t mac[NETLINK_MAC];
-        int netns; /* where this end goes; -1: where the socket is */
+        int netns;  /* where this end goes; -1: where the socket is */
+        bool is_up; /* from the beginning; of the first end only: the kernel wants to have both */
 };
 
 void netlink_veth_add(struct netlink_batch *batch, const struct netlink_end *end,
