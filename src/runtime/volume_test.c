@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,7 +248,6 @@ static void bad_volumes_are_refused(void **state)
 
 int main(int argc, char **argv)
 {
-#define WITH_BED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 WITH_BED(volumes_are_shared_and_outlive_containers),
                 WITH_BED(plain_files_belong_to_nobody),
@@ -258,13 +256,7 @@ int main(int argc, char **argv)
                 WITH_BED(bad_volumes_are_refused),
         };
 
-        if (argc < 2)
-                return 2;
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root: namespaces, cgroups and interfaces\n");
+        if (!may_run(argc, argv))
                 return 0;
-        }
-        prctl(PR_SET_CHILD_SUBREAPER, 1);
-        init_path = argv[1];
         return run_unit_tests("volume", tests);
 }
