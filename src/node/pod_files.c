@@ -19,10 +19,11 @@
  *
  *     images/FILE              executables, or folders of them, that images bring along
  *     claims/VOLUME            persistent volumes
- *     messages/SHARD/UID.I.N   termination message of container I's attempt N; every Pod has one,
- * and a folder of its own would cost ten times as much pods/UID/vol-NAME/       volumes; of objects
- * as the kubelet writes them: ..data is a link to the present version, each file a link through it,
- * so that all files of a volume change at once
+ *     messages/SHARD/UID.I.N   termination message of container I's attempt N: every Pod has some,
+ *                              and folders of their own would cost ten times as much
+ *     pods/UID/vol-NAME/       volumes; of objects as the kubelet writes them: ..data is a link to
+ *                              the present version, each file a link through it, so that all
+ *                              files of a volume change at once
  */
 enum { PROGRAM_MAX = 64 * 1024 * 1024, LINK_SIZE = 32, SHARDS = 256, SHARD_SIZE = 16 };
 
