@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/bucket.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 void buckets_deinit(struct buckets *buckets)
@@ -39,25 +41,36 @@ struct bucket *buckets_find(const struct buckets *buckets, int index, struct str
         return NULL;
 }
 
-static void free_bucket(struct bucket *bucket)
+static size_t sums_offset(size_t text_length)
 {
-        free(bucket->sums);
-        free(bucket);
+        size_t end = offsetof(struct bucket, text) + text_length;
+
+        return (end + _Alignof(int64_t) - 1) & ~(_Alignof(int64_t) - 1);
+}
+
+int64_t *bucket_sums(struct bucket *bucket)
+{
+        assert(bucket->weighs);
+        return (int64_t *)(void *)((char *)bucket +
+                                   sums_offset(bucket->namespace_length + bucket->key_length));
 }
 
 static struct bucket *get_bucket(struct buckets *buckets, int index, struct str namespace,
                                  struct str key, bool weighs)
 {
         struct bucket *bucket = buckets_find(buckets, index, namespace, key);
+        size_t text_length = namespace.length + key.length;
 
         if (bucket)
                 return bucket;
         if (namespace.length > UINT16_MAX || key.length > UINT32_MAX)
                 return NULL;
-        bucket = calloc(1, sizeof(*bucket) + namespace.length + key.length);
+        bucket = calloc(1, weighs ? sums_offset(text_length) + CACHE_SUMS * sizeof(int64_t)
+                                  : sizeof(*bucket) + text_length);
         if (!bucket)
                 return NULL;
-        bucket->index = (uint16_t)index;
+        bucket->index = (uint8_t)index;
+        bucket->weighs = weighs;
         bucket->namespace_length = (uint16_t) namespace.length;
         bucket->key_length = (uint32_t)key.length;
         if (namespace.length)
@@ -65,12 +78,9 @@ static struct bucket *get_bucket(struct buckets *buckets, int index, struct str 
         if (key.length)
                 memcpy(bucket->text + namespace.length, key.data, key.length);
         list_init(&bucket->links);
-        if (weighs)
-                bucket->sums = calloc(CACHE_SUMS, sizeof(*bucket->sums));
-        if ((weighs && !bucket->sums) ||
-            table_add(&buckets->table, &bucket->node, bucket_hash(buckets, index, namespace, key)) <
-                    0) {
-                free_bucket(bucket);
+        if (table_add(&buckets->table, &bucket->node, bucket_hash(buckets, index, namespace, key)) <
+            0) {
+                free(bucket);
                 return NULL;
         }
         return bucket;
@@ -80,15 +90,20 @@ static void release_bucket(struct buckets *buckets, struct bucket *bucket)
 {
         if (bucket->count == 0) {
                 table_remove(&buckets->table, &bucket->node);
-                free_bucket(bucket);
+                free(bucket);
         }
 }
 
 /* The object counts for this from now on. */
 static void weigh(struct link *link, const int64_t *weights)
 {
-        for (size_t i = 0; link->bucket->sums && i < CACHE_SUMS; i++) {
-                link->bucket->sums[i] += weights[i] - link->weights[i];
+        int64_t *sums;
+
+        if (!link->bucket->weighs)
+                return;
+        sums = bucket_sums(link->bucket);
+        for (size_t i = 0; i < CACHE_SUMS; i++) {
+                sums[i] += weights[i] - link->weights[i];
                 link->weights[i] = weights[i];
         }
 }

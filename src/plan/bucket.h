@@ -16,12 +16,16 @@ struct buckets {
 struct bucket {
         struct table_node node;
         struct list links; /* of struct link, oldest first */
-        int64_t *sums;     /* CACHE_SUMS of the links' weights; NULL: they have none */
         uint32_t count;
-        uint16_t index, namespace_length;
+        uint8_t index;
+        bool weighs; /* its links have weights, and it sums */
+        uint16_t namespace_length;
         uint32_t key_length;
-        char text[]; /* namespace, key */
+        char text[]; /* namespace, key; behind them the sums, for there are more buckets without */
 };
+
+/* CACHE_SUMS of the links' weights. */
+int64_t *bucket_sums(struct bucket *bucket);
 
 /* That an object stands in a bucket. One of 40 bytes, as there are three or four to an object. */
 struct link {
@@ -29,7 +33,7 @@ struct link {
         struct link *next; /* of the same object */
         struct bucket *bucket;
         void *object;
-        int64_t weights[]; /* if the bucket has sums */
+        int64_t weights[]; /* if the bucket weighs */
 };
 
 void buckets_deinit(struct buckets *buckets); /* when nothing stands in them */

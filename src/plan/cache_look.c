@@ -195,7 +195,7 @@ void cache_index_sums(const struct cache *cache, int index, struct str namespace
         struct bucket *bucket = buckets_find(&cache->buckets, index, namespace, key);
 
         for (size_t i = 0; i < CACHE_SUMS; i++)
-                ret_sums[i] = bucket ? bucket->sums[i] : 0;
+                ret_sums[i] = bucket ? bucket_sums(bucket)[i] : 0;
 }
 
 size_t cache_index_count(const struct cache *cache, int index, struct str namespace, struct str key)
