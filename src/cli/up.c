@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,6 +34,8 @@
 enum {
         READY_TIMEOUT_SECONDS = 60, /* without --timeout */
         LISTEN_BACKLOG = 1024,
+        ADDRESS_WAIT_MS = 1000, /* for an address to be free */
+        ADDRESS_NAP_MS = 5,
         ADDRESS_SIZE = sizeof(((struct instance_addresses *)0)->api),
         LOG_TAIL = 4096,
         IMAGE_MAP_LIMIT = 1024 * 1024,
@@ -92,6 +95,20 @@ static int parse_listen(const char *where, const char *option, struct error *err
         return 0;
 }
 
+/* The roles of a supervisor that was killed end after it, and have its addresses until then. */
+static int bind_when_free(int fd, const struct sockaddr_storage *address, socklen_t size)
+{
+        const struct timespec nap = { .tv_nsec = ADDRESS_NAP_MS * NS_PER_MS };
+        uint64_t deadline = clock_monotonic_ns() + ADDRESS_WAIT_MS * NS_PER_MS;
+
+        while (bind(fd, (const struct sockaddr *)address, size) < 0) {
+                if (errno != EADDRINUSE || clock_monotonic_ns() > deadline)
+                        return -errno;
+                nanosleep(&nap, NULL);
+        }
+        return 0;
+}
+
 /*
  * A listening TCP socket at "host:port" (port 0: any free one). Writes where it is into `address`.
  * The supervisor holds it, so a role that is started again finds the connections that wait. The
@@ -111,10 +128,12 @@ static int listen_at(const char *where, const char *option, bool is_to_come,
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
             (is_to_come && setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0))
                 return error_set(error, -errno, "cannot make a socket: %s", strerror(errno));
-        if (bind(fd, (struct sockaddr *)&bound, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-                return error_set(error, -errno,
-                                 "cannot listen on %s (%s): choose another with --%s", where,
-                                 strerror(errno), option);
+        r = bind_when_free(fd, &bound, size);
+        if (r == 0 && listen(fd, LISTEN_BACKLOG) < 0)
+                r = -errno;
+        if (r < 0)
+                return error_set(error, r, "cannot listen on %s (%s): choose another with --%s",
+                                 where, strerror(-r), option);
 
         char host[INET6_ADDRSTRLEN], port[8];
         size = sizeof(bound);

@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,26 @@ def test_port_taken():
              "in use", "--router-listen")
         assert not leftovers.of(other.data), leftovers.of(other.data)
         fail(other.data, command(other.data, "--pod-cidr", instance.pod_cidr), "--pod-cidr")
+
+
+def waits(process):
+    """Whether it has gone to sleep for a moment."""
+    return "nanosleep" in pathlib.Path(f"/proc/{process.pid}/wchan").read_text(encoding="ascii")
+
+
+def test_port_that_is_free_soon():
+    """As after a kill of the supervisor, when its roles have still to end."""
+    with Folder() as folder, socket.create_server(("127.0.0.1", 0)) as holder:
+        where = f"127.0.0.1:{holder.getsockname()[1]}"
+        with subprocess.Popen(command(folder.data, "--listen", where)) as start:
+            wait_for(lambda: waits(start), what="it to wait for the port")
+            holder.close()
+        try:
+            assert start.returncode == 0, start
+            assert Api(os.path.join(folder.data, "kubeconfig")).get("/readyz")[0] == 200
+        finally:
+            subprocess.run([os.environ["CAY"], "down", "--data", folder.data], check=True,
+                           stdout=subprocess.DEVNULL)
 
 
 def test_settings_that_cannot_be():
