@@ -7,8 +7,7 @@
 
 #include "cluster/internal.h"
 
-/* The controllers of a cluster with what they have been told, and nobody who does what they plan.
- */
+/* The controllers of a cluster, what they have been told, and nobody who does what they plan. */
 struct bed {
         struct controllers *set;
         struct cluster_controllers *ours;
@@ -49,8 +48,7 @@ static inline void end(struct bed *bed)
 }
 #define _cleanup_bed_ _cleanup_(end)
 
-/* `meta` is more metadata, `rest` what stands beside it; both have ' for ". The uid is "u-<name>".
- */
+/* `meta` is more metadata, `rest` stands beside it; both have ' for ". The uid is "u-<name>". */
 static inline void feed_with(struct bed *bed, const struct kind *kind, enum cache_event event,
                              const char *name, const char *meta, const char *rest)
 {
